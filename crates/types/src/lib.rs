@@ -1,0 +1,36 @@
+//! The words that every other crate speaks.
+//!
+//! Strata is one replicated, sharded key-value space. A user key hashes to one of 16,384 [`Slot`]s; contiguous
+//! slots form a shard ([`ShardId`]); a shard is replicated by one Raft group ([`GroupId`]) whose members are
+//! replicas ([`ReplicaId`]) that live on nodes ([`NodeId`]). The [`ShardMap`] says which; its [`Epoch`] rises with
+//! each change.
+//!
+//! Clients send [`Operation`]s and get [`Reply`]s or an [`Error`]; every error says whether the write was applied.
+//!
+//! # Invariants
+//! - No two positions or ids share a type: a function never takes two bare `u64`.
+//! - Replica ids are raft ids and are never used twice; node ids never are raft ids.
+//! - Every limit is a constant of [`limits`], with its reason.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number.
+
+mod error;
+mod ids;
+pub mod limits;
+mod operation;
+mod shard_map;
+mod slot;
+
+pub use error::{Error, ErrorCode, Outcome, Retry};
+pub use ids::{
+    ClientId, ClusterId, DatabaseId, Epoch, GroupId, KeySpaceId, LogIndex, NodeId, ReplicaId, Revision, SchemaVersion,
+    ShardId, Term, Timestamp,
+};
+pub use operation::{
+    Durability, Expected, Item, Mutation, Operation, ReadLevel, Reply, Request, RequestHeader, SessionRequest,
+};
+pub use shard_map::{NodeDescriptor, ReplicaPlacement, ShardMap, ShardMapError, ShardPlacement};
+pub use slot::{SLOT_COUNT, Slot, SlotRange, hash_tag};
+
+/// The result of anything a client can see fail.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,43 @@
+//! Every limit that a client or a peer can meet, each with its reason.
+
+use std::time::Duration;
+
+/// Longest user key. Keys are held whole in indexes, bloom filters and routes; longer ones are data, not names.
+pub const KEY_BYTES_MAX: usize = 8 * 1024;
+/// Longest value. One value travels in one log entry, which must fit a peer message with room to spare.
+pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most bytes (keys and values) of one atomic batch: the same bound as one value, for the same reason.
+pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most operations of one atomic batch: bounds the time one entry takes to apply, during which the shard waits.
+pub const BATCH_OPERATIONS_MAX: usize = 10_000;
+/// Largest gRPC message, in and out: one maximal batch and its framing.
+pub const GRPC_MESSAGE_BYTES_MAX: usize = 20 * 1024 * 1024;
+/// Most items of one scan page.
+pub const SCAN_PAGE_ITEMS_MAX: u32 = 10_000;
+/// A scan page ends after the item that passes this many bytes, so that a page fits well into a message.
+pub const SCAN_PAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Results a shard remembers for each client session; a client may have that many unanswered writes on one shard.
+pub const SESSION_RESULTS_MAX: usize = 64;
+/// Most sessions a shard remembers; the one that was used longest ago is forgotten first.
+pub const SESSIONS_PER_SHARD_MAX: usize = 10_000;
+/// Most shards of a cluster until in-place split exists: beyond this the idle cost of the groups shows.
+pub const SHARDS_MAX: u32 = 256;
+/// Most nodes that one `--expect` can ask for.
+pub const NODES_MAX: u32 = 1_000;
+/// Replicas of a shard: survives the loss of one node; the ring places them on distinct nodes and zones.
+pub const REPLICAS_PER_SHARD: usize = 3;
+/// Most replicas of the meta group.
+pub const META_REPLICAS_MAX: usize = 5;
+/// Longest deadline a client may ask for; also what applies when it asks for none on a long operation.
+pub const REQUEST_DEADLINE_MAX: Duration = Duration::from_secs(60);
+/// Deadline of a single-key operation whose client named none: longer than two failovers in a row.
+pub const REQUEST_DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
+/// Most client connections of one node; the next one is refused with a sentence.
+pub const CLIENT_CONNECTIONS_MAX: usize = 20_000;
+/// Bytes of proposals of one shard that wait for their log entry or for its commit. Past it, new writes wait in
+/// their callers, and past twice that they are refused as overloaded.
+pub const SHARD_INFLIGHT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Target size of one log entry: a batch closes when it passes this.
+pub const ENTRY_BYTES_TARGET: usize = 1024 * 1024;
+/// Largest peer message: one maximal entry and its framing.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;

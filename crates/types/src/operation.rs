@@ -1,0 +1,229 @@
+//! What a client asks of the key space, and what it gets back.
+
+use bytes::Bytes;
+
+use crate::{ClientId, DatabaseId, KeySpaceId, Revision, SchemaVersion, Timestamp};
+
+/// One request: who asks, in which name space, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The part that every operation has.
+    pub header: RequestHeader,
+    /// What is asked for.
+    pub operation: Operation,
+}
+
+/// The part of a request that does not depend on the operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestHeader {
+    /// Database of the keys.
+    pub database: DatabaseId,
+    /// Key space within the database.
+    pub key_space: KeySpaceId,
+    /// Makes a retried write apply once.
+    pub session: Option<SessionRequest>,
+    /// The highest timestamp that the client's session has seen.
+    pub seen: Timestamp,
+    /// What "durable" means for this write.
+    pub durability: Durability,
+    /// Version of the descriptors that the request was planned with.
+    pub schema: SchemaVersion,
+    /// How fresh a read must be.
+    pub level: ReadLevel,
+}
+
+/// Identifies a write within a client's session on one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRequest {
+    /// The client.
+    pub client: ClientId,
+    /// The client's own number of this write; unique within the session and shard, and rising.
+    pub sequence: u64,
+    /// Every sequence below this one is answered: the client will not ask for its result again.
+    pub floor: u64,
+}
+
+/// How durable a write is before it is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Synced on a majority of the shard's replicas.
+    #[default]
+    Majority,
+}
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadLevel {
+    /// Sees every write that was acknowledged before the read began.
+    #[default]
+    Linearizable,
+    /// Whatever the asked replica has applied; may be old.
+    Local,
+}
+
+/// An operation on keys of one key space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Read one key.
+    Get {
+        /// The key.
+        key: Bytes,
+    },
+    /// Write one key whatever it holds.
+    Put {
+        /// The key.
+        key: Bytes,
+        /// Its new value.
+        value: Bytes,
+    },
+    /// Remove one key.
+    Delete {
+        /// The key.
+        key: Bytes,
+    },
+    /// Write or remove one key if it holds what the client believes it holds.
+    CompareAndSet {
+        /// The key.
+        key: Bytes,
+        /// What it must hold.
+        expected: Expected,
+        /// Its new value; `None` removes it.
+        value: Option<Bytes>,
+    },
+    /// Several writes of one shard, all or none.
+    Batch {
+        /// The writes, applied in order.
+        mutations: Vec<Mutation>,
+    },
+    /// Items of one shard in key order, from `start` up to but not including `end`.
+    Scan {
+        /// First key.
+        start: Bytes,
+        /// One past the last key; `None` for no bound.
+        end: Option<Bytes>,
+        /// Most items of the page, at most [`crate::limits::SCAN_PAGE_ITEMS_MAX`].
+        limit: u32,
+    },
+}
+
+/// One write of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// Write the key.
+    Put {
+        /// The key.
+        key: Bytes,
+        /// Its new value.
+        value: Bytes,
+    },
+    /// Remove the key.
+    Delete {
+        /// The key.
+        key: Bytes,
+    },
+}
+
+/// The condition of a compare-and-set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// The key does not exist.
+    Absent,
+    /// The key holds this value.
+    Value(Bytes),
+    /// The key was last written at this revision.
+    Revision(Revision),
+}
+
+/// One key with its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The user key.
+    pub key: Bytes,
+    /// Its value.
+    pub value: Bytes,
+    /// Where it was last written.
+    pub revision: Revision,
+    /// When, in logical time.
+    pub timestamp: Timestamp,
+}
+
+/// The answer to an [`Operation`], variant by variant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To `Get`.
+    Get {
+        /// The item, if the key exists.
+        item: Option<Item>,
+    },
+    /// To `Put`.
+    Put {
+        /// Where it was written.
+        revision: Revision,
+    },
+    /// To `Delete`.
+    Delete {
+        /// Whether there was something to remove.
+        existed: bool,
+        /// Where the delete stands in the log.
+        revision: Revision,
+    },
+    /// To `CompareAndSet`.
+    CompareAndSet {
+        /// Whether the condition held and the write was made.
+        succeeded: bool,
+        /// Where this command stands in the log.
+        revision: Revision,
+        /// What the key held when the condition failed.
+        current: Option<Item>,
+    },
+    /// To `Batch`.
+    Batch {
+        /// Where it was written.
+        revision: Revision,
+    },
+    /// To `Scan`.
+    Scan {
+        /// The items of the page, in key order.
+        items: Vec<Item>,
+        /// Where the next page starts; `None` when the range is exhausted.
+        resume: Option<Bytes>,
+    },
+}
+
+impl Operation {
+    /// Whether the operation changes nothing.
+    pub fn is_read(&self) -> bool {
+        matches!(self, Operation::Get { .. } | Operation::Scan { .. })
+    }
+
+    /// Bytes of keys and values, for limits and flow control.
+    pub fn size(&self) -> usize {
+        match self {
+            Operation::Get { key } | Operation::Delete { key } => key.len(),
+            Operation::Put { key, value } => key.len() + value.len(),
+            Operation::CompareAndSet { key, expected, value } => {
+                let expected = if let Expected::Value(bytes) = expected { bytes.len() } else { 0 };
+                key.len() + expected + value.as_ref().map_or(0, Bytes::len)
+            }
+            Operation::Batch { mutations } => mutations.iter().map(Mutation::size).sum(),
+            Operation::Scan { start, end, .. } => start.len() + end.as_ref().map_or(0, Bytes::len),
+        }
+    }
+}
+
+impl Mutation {
+    /// The key it writes.
+    pub fn key(&self) -> &Bytes {
+        match self {
+            Mutation::Put { key, .. } | Mutation::Delete { key } => key,
+        }
+    }
+
+    /// Bytes of key and value.
+    pub fn size(&self) -> usize {
+        match self {
+            Mutation::Put { key, value } => key.len() + value.len(),
+            Mutation::Delete { key } => key.len(),
+        }
+    }
+}
