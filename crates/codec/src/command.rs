@@ -1,0 +1,289 @@
+//! Commands: the writes that the log carries.
+
+use bytes::Bytes;
+use strata_types::{
+    ClientId, DatabaseId, Durability, Error, ErrorCode, Expected, KeySpaceId, Mutation, Operation, Request,
+    RequestHeader, SchemaVersion, SessionRequest, Timestamp,
+};
+
+use crate::fields::{LENGTH_BYTES, REVISION_BYTES, optional_bytes_size};
+use crate::{DecodeError, Decoder, Encoder};
+
+const VERSION: u8 = 1;
+const PREFIX_BYTES: usize = 1 + 1 + LENGTH_BYTES;
+const HEADER_BYTES: usize = 4 + 4 + 8 + 4 + 1 + 1;
+const SESSION_BYTES: usize = 3 * 8;
+
+const TAG_NOOP: u8 = 0;
+const TAG_PUT: u8 = 1;
+const TAG_DELETE: u8 = 2;
+const TAG_COMPARE_AND_SET: u8 = 3;
+const TAG_BATCH: u8 = 4;
+
+const MUTATION_PUT: u8 = 1;
+const MUTATION_DELETE: u8 = 2;
+const MUTATION_BYTES_MIN: usize = 1 + LENGTH_BYTES;
+
+const EXPECTED_ABSENT: u8 = 0;
+const EXPECTED_VALUE: u8 = 1;
+const EXPECTED_REVISION: u8 = 2;
+
+const DURABILITY_MAJORITY: u8 = 0;
+
+/// One write, as the log carries it.
+///
+/// ```text
+///   version u8 | tag u8 | length u32 | header | body                    length = bytes of header and body
+///   header: database u32 | key space u32 | seen u64 | schema u32 | durability u8 | session? u8
+///           [client u64 | sequence u64 | floor u64]
+///   body of put: key, value    of delete: key    of batch: count u32, (tag u8, key, value?) ...    of noop: nothing
+///        of compare-and-set: key, expected tag u8 [value | revision], new value? u8 [value]
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// What every command has.
+    pub header: CommandHeader,
+    /// What it does.
+    pub body: CommandBody,
+}
+
+/// The part of a command that does not depend on what it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommandHeader {
+    /// Database of the keys.
+    pub database: DatabaseId,
+    /// Key space within the database.
+    pub key_space: KeySpaceId,
+    /// Makes a retried write apply once.
+    pub session: Option<SessionRequest>,
+    /// The highest timestamp that the client's session has seen.
+    pub seen: Timestamp,
+    /// What "durable" means for this write.
+    pub durability: Durability,
+    /// Version of the descriptors that the request was planned with.
+    pub schema: SchemaVersion,
+}
+
+/// What a command does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandBody {
+    /// Nothing.
+    Noop,
+    /// Writes one key whatever it holds.
+    Put {
+        /// The key.
+        key: Bytes,
+        /// Its new value.
+        value: Bytes,
+    },
+    /// Removes one key.
+    Delete {
+        /// The key.
+        key: Bytes,
+    },
+    /// Writes or removes one key if it holds what is expected.
+    CompareAndSet {
+        /// The key.
+        key: Bytes,
+        /// What it must hold.
+        expected: Expected,
+        /// Its new value; `None` removes it.
+        value: Option<Bytes>,
+    },
+    /// Several writes, all or none.
+    Batch {
+        /// The writes, in order.
+        mutations: Vec<Mutation>,
+    },
+}
+
+/// Encodes the command of a request whose operation is a write, without copying keys and values more than once.
+///
+/// # Errors
+/// `InvalidArgument` when the operation is a read: reads do not go through the log.
+pub fn encode_command(request: &Request) -> strata_types::Result<Bytes> {
+    let header = CommandHeader::of(&request.header);
+    match &request.operation {
+        Operation::Put { key, value } => Ok(header.encode_put(key, value)),
+        Operation::Delete { key } => Ok(header.encode_delete(key)),
+        Operation::CompareAndSet { key, expected, value } => {
+            Ok(header.encode_compare_and_set(key, expected, value.as_ref()))
+        }
+        Operation::Batch { mutations } => Ok(header.encode_batch(mutations)),
+        Operation::Get { .. } | Operation::Scan { .. } => Err(Error::not_applied(
+            ErrorCode::InvalidArgument,
+            "a read is not a command: it does not go through the log",
+        )),
+    }
+}
+
+impl Command {
+    /// The bytes of the command.
+    pub fn encode(&self) -> Bytes {
+        match &self.body {
+            CommandBody::Noop => self.header.encoder(TAG_NOOP, 0).finish(),
+            CommandBody::Put { key, value } => self.header.encode_put(key, value),
+            CommandBody::Delete { key } => self.header.encode_delete(key),
+            CommandBody::CompareAndSet { key, expected, value } => {
+                self.header.encode_compare_and_set(key, expected, value.as_ref())
+            }
+            CommandBody::Batch { mutations } => self.header.encode_batch(mutations),
+        }
+    }
+
+    /// Decodes a command; keys and values share its memory.
+    pub fn decode(command: Bytes) -> Result<Command, DecodeError> {
+        let mut decoder = Decoder::new(command);
+        decoder.format(VERSION, "command version")?;
+        let tag = decoder.u8("command tag")?;
+        let length = decoder.u32("command length")? as usize;
+        match decoder.remaining() {
+            remaining if remaining < length => return Err(DecodeError::Truncated { field: "command body" }),
+            remaining if remaining > length => return Err(DecodeError::Trailing { count: remaining - length }),
+            _ => {}
+        }
+        let header = CommandHeader::decode(&mut decoder)?;
+        let body = CommandBody::decode(tag, &mut decoder)?;
+        decoder.finish()?;
+        Ok(Command { header, body })
+    }
+}
+
+impl CommandHeader {
+    /// The header of a request's command.
+    pub fn of(header: &RequestHeader) -> CommandHeader {
+        CommandHeader {
+            database: header.database,
+            key_space: header.key_space,
+            session: header.session,
+            seen: header.seen,
+            durability: header.durability,
+            schema: header.schema,
+        }
+    }
+
+    /// An encoder of exactly the command's size that already holds everything before the body. Exact, because bytes
+    /// with spare capacity cost a second allocation when they are frozen.
+    fn encoder(&self, tag: u8, body_bytes: usize) -> Encoder {
+        let length = HEADER_BYTES + self.session.map_or(0, |_| SESSION_BYTES) + body_bytes;
+        let mut encoder = Encoder::with_capacity(PREFIX_BYTES + length);
+        let length = u32::try_from(length).expect("commands are far below 4 GiB");
+        let durability = match self.durability {
+            Durability::Majority => DURABILITY_MAJORITY,
+        };
+        encoder.u8(VERSION).u8(tag).u32(length);
+        encoder.u32(self.database.0).u32(self.key_space.0).u64(self.seen.0).u32(self.schema.0).u8(durability);
+        match self.session {
+            Some(session) => encoder.u8(1).u64(session.client.0).u64(session.sequence).u64(session.floor),
+            None => encoder.u8(0),
+        };
+        encoder
+    }
+
+    fn decode(decoder: &mut Decoder) -> Result<CommandHeader, DecodeError> {
+        let database = DatabaseId(decoder.u32("command database")?);
+        let key_space = KeySpaceId(decoder.u32("command key space")?);
+        let seen = Timestamp(decoder.u64("command seen")?);
+        let schema = SchemaVersion(decoder.u32("command schema")?);
+        let durability = match decoder.u8("command durability")? {
+            DURABILITY_MAJORITY => Durability::Majority,
+            value => return Err(DecodeError::BadValue { field: "command durability", value: value.into() }),
+        };
+        let session = match decoder.flag("command session")? {
+            false => None,
+            true => Some(SessionRequest {
+                client: ClientId(decoder.u64("command client")?),
+                sequence: decoder.u64("command sequence")?,
+                floor: decoder.u64("command floor")?,
+            }),
+        };
+        Ok(CommandHeader { database, key_space, session, seen, durability, schema })
+    }
+
+    fn encode_put(&self, key: &[u8], value: &[u8]) -> Bytes {
+        let mut encoder = self.encoder(TAG_PUT, 2 * LENGTH_BYTES + key.len() + value.len());
+        encoder.bytes(key).bytes(value);
+        encoder.finish()
+    }
+
+    fn encode_delete(&self, key: &[u8]) -> Bytes {
+        let mut encoder = self.encoder(TAG_DELETE, LENGTH_BYTES + key.len());
+        encoder.bytes(key);
+        encoder.finish()
+    }
+
+    fn encode_compare_and_set(&self, key: &[u8], expected: &Expected, value: Option<&Bytes>) -> Bytes {
+        let expected_bytes = match expected {
+            Expected::Absent => 0,
+            Expected::Value(value) => LENGTH_BYTES + value.len(),
+            Expected::Revision(_) => REVISION_BYTES,
+        };
+        let body_bytes = LENGTH_BYTES + key.len() + 1 + expected_bytes + optional_bytes_size(value);
+        let mut encoder = self.encoder(TAG_COMPARE_AND_SET, body_bytes);
+        encoder.bytes(key);
+        match expected {
+            Expected::Absent => encoder.u8(EXPECTED_ABSENT),
+            Expected::Value(value) => encoder.u8(EXPECTED_VALUE).bytes(value),
+            Expected::Revision(revision) => encoder.u8(EXPECTED_REVISION).revision(*revision),
+        };
+        encoder.optional_bytes(value.map(Bytes::as_ref));
+        encoder.finish()
+    }
+
+    fn encode_batch(&self, mutations: &[Mutation]) -> Bytes {
+        let mutation_bytes = |mutation: &Mutation| match mutation {
+            Mutation::Put { .. } => 1 + 2 * LENGTH_BYTES + mutation.size(),
+            Mutation::Delete { .. } => 1 + LENGTH_BYTES + mutation.size(),
+        };
+        let mut encoder = self.encoder(TAG_BATCH, 4 + mutations.iter().map(mutation_bytes).sum::<usize>());
+        encoder.u32(u32::try_from(mutations.len()).expect("a batch has far fewer than 2^32 mutations"));
+        for mutation in mutations {
+            match mutation {
+                Mutation::Put { key, value } => encoder.u8(MUTATION_PUT).bytes(key).bytes(value),
+                Mutation::Delete { key } => encoder.u8(MUTATION_DELETE).bytes(key),
+            };
+        }
+        encoder.finish()
+    }
+}
+
+impl CommandBody {
+    fn decode(tag: u8, decoder: &mut Decoder) -> Result<CommandBody, DecodeError> {
+        match tag {
+            TAG_NOOP => Ok(CommandBody::Noop),
+            TAG_PUT => Ok(CommandBody::Put { key: decoder.bytes("put key")?, value: decoder.bytes("put value")? }),
+            TAG_DELETE => Ok(CommandBody::Delete { key: decoder.bytes("delete key")? }),
+            TAG_COMPARE_AND_SET => Ok(CommandBody::CompareAndSet {
+                key: decoder.bytes("compare-and-set key")?,
+                expected: decode_expected(decoder)?,
+                value: decoder.optional_bytes("compare-and-set value")?,
+            }),
+            TAG_BATCH => {
+                let count = decoder.count(MUTATION_BYTES_MIN, "batch count")?;
+                let mutations = (0..count).map(|_| decode_mutation(decoder)).collect::<Result<_, _>>()?;
+                Ok(CommandBody::Batch { mutations })
+            }
+            value => Err(DecodeError::BadValue { field: "command tag", value: value.into() }),
+        }
+    }
+}
+
+fn decode_expected(decoder: &mut Decoder) -> Result<Expected, DecodeError> {
+    match decoder.u8("compare-and-set expected")? {
+        EXPECTED_ABSENT => Ok(Expected::Absent),
+        EXPECTED_VALUE => Ok(Expected::Value(decoder.bytes("compare-and-set expected value")?)),
+        EXPECTED_REVISION => Ok(Expected::Revision(decoder.revision("compare-and-set expected revision")?)),
+        value => Err(DecodeError::BadValue { field: "compare-and-set expected", value: value.into() }),
+    }
+}
+
+fn decode_mutation(decoder: &mut Decoder) -> Result<Mutation, DecodeError> {
+    match decoder.u8("mutation tag")? {
+        MUTATION_PUT => {
+            Ok(Mutation::Put { key: decoder.bytes("mutation key")?, value: decoder.bytes("mutation value")? })
+        }
+        MUTATION_DELETE => Ok(Mutation::Delete { key: decoder.bytes("mutation key")? }),
+        value => Err(DecodeError::BadValue { field: "mutation tag", value: value.into() }),
+    }
+}

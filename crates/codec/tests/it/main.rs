@@ -1,0 +1,8 @@
+//! Tests of the persisted formats: their pinned bytes, and properties that hold for any bytes.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may unwrap, and golden files are files")]
+
+mod any;
+mod golden;
+mod keys;
+mod properties;

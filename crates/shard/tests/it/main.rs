@@ -1,0 +1,9 @@
+//! Tests of the data machine: scripts that show every read, write and reply, and random schedules against a model.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may unwrap, and scripts are files")]
+
+mod model;
+mod pages;
+mod scripts;
+mod show;
+mod view;
