@@ -1,0 +1,163 @@
+//! The operating system: its clocks, its entropy, its threads and its files.
+//!
+//! A task that panics stops the node, as a failed disk does: a database whose background task is silently gone looks
+//! alive and is not.
+
+#![allow(clippy::disallowed_methods, reason = "this module is where the operating system is asked")]
+
+mod disk;
+mod pool;
+
+use std::io::Write;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+use futures_util::future::abortable;
+use tokio::runtime::Handle;
+
+use crate::{BoxFuture, Clock, Env, Halt, Mono, Rng, TaskHandle, Tasks};
+
+pub use disk::RealDisk;
+use pool::Pool;
+
+/// Exit status of a node that stopped itself (`EX_SOFTWARE`): supervisors tell it from a signal and from a clean stop.
+const HALT_EXIT_CODE: i32 = 70;
+
+/// The environment of a production process.
+///
+/// Tasks run on the runtime this is called in; called outside one, on the runtime that is current when they start.
+pub fn env() -> Env {
+    Env {
+        clock: Arc::new(RealClock { start: Instant::now() }),
+        rng: Arc::new(RealRng),
+        tasks: Arc::new(RealTasks { runtime: Handle::try_current().ok(), pool: Pool::start() }),
+    }
+}
+
+struct RealClock {
+    start: Instant,
+}
+
+impl Clock for RealClock {
+    fn now(&self) -> Mono {
+        Mono(self.start.elapsed())
+    }
+
+    fn unix_millis(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<()> {
+        // Made inside the future: the timer belongs to the runtime that polls it, which may be a dedicated one.
+        Box::pin(async move { tokio::time::sleep(duration).await })
+    }
+}
+
+struct RealRng;
+
+impl Rng for RealRng {
+    fn next_u64(&self) -> u64 {
+        getrandom::u64().expect("the operating system has random numbers")
+    }
+}
+
+struct RealTasks {
+    runtime: Option<Handle>,
+    pool: Pool,
+}
+
+impl Tasks for RealTasks {
+    fn spawn(&self, name: &'static str, future: BoxFuture<()>) -> TaskHandle {
+        let future = guarded(name, future);
+        let task = match &self.runtime {
+            Some(runtime) => runtime.spawn(future),
+            None => tokio::spawn(future),
+        };
+        let abort = task.abort_handle();
+        TaskHandle::new(move || abort.abort())
+    }
+
+    fn dedicated(&self, name: &'static str, future: BoxFuture<()>) -> TaskHandle {
+        let (future, abort) = abortable(guarded(name, future));
+        std::thread::Builder::new()
+            .name(name.to_string())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
+                    .build()
+                    .expect("a runtime without sockets needs nothing that can be missing");
+                // An aborted task is an ended one.
+                let _ = runtime.block_on(future);
+            })
+            .expect("the operating system starts a thread");
+        TaskHandle::new(move || abort.abort())
+    }
+
+    fn blocking(&self, work: Box<dyn FnOnce() + Send + 'static>) {
+        self.pool.run(work);
+    }
+
+    fn halt(&self, halt: Halt) {
+        stop_process(&halt)
+    }
+}
+
+async fn guarded(name: &'static str, future: BoxFuture<()>) {
+    if AssertUnwindSafe(future).catch_unwind().await.is_err() {
+        // The panic hook has already printed the message and the place.
+        stop_process(&Halt { reason: format!("a task panicked: task=`{name}`") });
+    }
+}
+
+fn stop_process(halt: &Halt) -> ! {
+    // Nothing can be done about a closed stderr, and the exit status tells as well.
+    let _ = writeln!(std::io::stderr().lock(), "strata: stopped: {}", halt.reason);
+    std::process::exit(HALT_EXIT_CODE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_runs_on_each_kind_of_task() {
+        let env = env();
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        let (first, second) = (sender.clone(), sender);
+        env.spawn("test-task", async move { first.send("spawned").unwrap() });
+        assert_eq!(receiver.recv().await, Some("spawned"));
+        env.dedicated("test-thread", async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            second.send(if std::thread::current().name() == Some("test-thread") { "own" } else { "other" }).unwrap();
+        });
+        assert_eq!(receiver.recv().await, Some("own"));
+        assert_eq!(env.blocking(|| 7).await, Some(7));
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_the_pool_ends_only_that_work() {
+        let env = env();
+        for _ in 0..8 {
+            assert_eq!(env.blocking(|| -> u32 { std::panic::resume_unwind(Box::new("boom")) }).await, None);
+        }
+        assert_eq!(env.blocking(|| 7).await, Some(7));
+    }
+
+    #[tokio::test]
+    async fn an_aborted_task_drops_its_future() {
+        let env = env();
+        for dedicated in [false, true] {
+            let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+            let future = async move {
+                std::future::pending::<()>().await;
+                drop(sender);
+            };
+            let task = if dedicated { env.dedicated("pending", future) } else { env.spawn("pending", future) };
+            task.abort();
+            assert!(receiver.await.is_err());
+        }
+    }
+}

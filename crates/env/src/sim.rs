@@ -1,0 +1,31 @@
+//! A simulated world: machines whose time, randomness, tasks and disks follow from one seed.
+//!
+//! # Model
+//! ```text
+//!   SimWorld(seed) -- node(1), node(2), ... --> SimNode { clock, tasks, disk }
+//!                                                  | env(), disk(): handles of the present generation
+//!                                                  | crash(), kill(), halt: that generation is over
+//!                                                  ` restart(): the next one, on what the disk kept
+//! ```
+//! Everything runs on one current-thread tokio runtime with paused time, whose time is the world's. A node's clock is
+//! that time with an offset and a drift. Its tasks are tokio tasks that end with their generation. Its disk keeps, per
+//! file, what is durable and which 512-byte sectors were written since; a crash keeps some of those and loses the
+//! others, and does the same with names.
+//!
+//! # Invariants
+//! - SIM-1: a handle of an ended generation changes nothing: its I/O fails, its tasks are not started.
+//! - SIM-2: what was synced survives; anything else may be kept or lost, each sector and each name on its own.
+//! - SIM-3: the same seed and the same calls give the same world: no hash order, no operating system.
+
+mod clock;
+mod disk;
+mod files;
+mod inode;
+mod node;
+mod rng;
+mod tasks;
+mod world;
+
+pub use node::SimNode;
+pub use rng::SimRng;
+pub use world::SimWorld;

@@ -1,0 +1,69 @@
+//! The cluster machine: which nodes there are, which shards, and which node holds which replica.
+//!
+//! # Problem
+//! All nodes must agree on the shard map, and an id that was given out must never be given out again. So that state
+//! is itself replicated: by group 0, an ordinary Raft group on up to five nodes, whose machine is this crate.
+//!
+//! # Model
+//! ```text
+//!   MetaCommand --encode--> log of group 0 --apply--> MetaMachine --writes--> rows of the meta tablet
+//!                                              |                               head         one
+//!                                          MetaReply                           node <id>    one each
+//!                                                                              shard <id>   one each
+//!   load_map(view) / read_map(reader) <------------------------------------------+
+//! ```
+//! The shard map is kept in rows, so that a change writes what it changes. The head row holds the cluster id, the
+//! epoch, the replicas of the meta group and the next free ids; every other row is found by counting up to those, so
+//! reading needs single-row gets only.
+//!
+//! # Path of the founding
+//! 1. The founder has collected the nodes and chosen the replicas of the meta group; group 0 elects a leader.
+//! 2. [`MetaCommand::Found`] is proposed, by anybody and as often as needed: the second one changes nothing.
+//! 3. The machine cuts the slots into shards and asks [`place`] for the nodes of each: a consistent-hash ring of
+//!    virtual nodes, evened out. **Only the machine evaluates the ring**; what it decided is stored, and nobody
+//!    computes a placement again to find a shard.
+//! 4. It numbers the replicas and writes the rows; the map has epoch 1.
+//!
+//! # Invariants
+//! - META-1: ids of nodes, shards and replicas are given out once; the next free ones only rise.
+//! - META-2: the epoch rises with every change of the map and with nothing else.
+//! - META-3: every stored map is valid: slots covered once, replicas of a shard on distinct nodes.
+//! - META-4: placement is a pure function of its arguments, the same on every platform and in every version: it is
+//!   evaluated inside apply.
+//! - META-5: a command that cannot be carried out changes nothing and answers with a [`MetaRefusal`].
+
+mod command;
+mod machine;
+mod placement;
+mod reply;
+mod ring;
+mod rows;
+mod shares;
+
+pub use command::MetaCommand;
+pub use machine::MetaMachine;
+pub use placement::{PlacementError, PlacementNode, place};
+pub use reply::{MetaRefusal, MetaReply};
+pub use rows::{ReadMapError, RowReader, load_map, read_map};
+
+use strata_types::limits::SHARDS_MAX;
+
+/// Fewest shards of a cluster: so that even a small one spreads its leaders over its nodes.
+const SHARDS_MIN: u32 = 4;
+
+/// How many shards a cluster gets that was not told: the power of two that is at least twice the cores of all nodes,
+/// so that every core has work, within the limits.
+pub fn default_shard_count(cores: u32) -> u32 {
+    cores.saturating_mul(2).clamp(SHARDS_MIN, SHARDS_MAX).next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shard_counts_are_powers_of_two_within_limits() {
+        let counts = [0, 1, 2, 3, 8, 9, 127, 128, 129, u32::MAX].map(default_shard_count);
+        assert_eq!(counts, [4, 4, 4, 8, 16, 32, 256, 256, 256, 256]);
+    }
+}

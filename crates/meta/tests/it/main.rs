@@ -1,0 +1,4 @@
+//! The meta machine from outside: scripts, formats, placement.
+
+mod placement;
+mod scripts;

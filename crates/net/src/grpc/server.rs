@@ -1,0 +1,136 @@
+//! The receiving half.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use strata_proto::internal::{DeliverRequest, Introduction, Welcome, peer_server};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::connect::{GRPC_MESSAGE_BYTES_MAX, HTTP2_FRAME_BYTES};
+use super::receive::{Session, Sessions};
+use super::shared::Shared;
+use super::transport::GrpcTransport;
+use crate::{Inbox, NetError, metrics};
+
+/// The gRPC service that other nodes talk to.
+#[derive(Clone)]
+pub struct PeerServer {
+    shared: Arc<Shared>,
+    inbox: Arc<dyn Inbox>,
+    sessions: Arc<Sessions>,
+    stopping: watch::Sender<bool>,
+}
+
+impl PeerServer {
+    /// The service of the node whose sending half is `transport`. Attaches the inbox to the transport.
+    pub fn new(transport: &GrpcTransport, inbox: Arc<dyn Inbox>) -> PeerServer {
+        transport.attach(&inbox);
+        let sessions = Arc::default();
+        PeerServer { shared: transport.shared().clone(), inbox, sessions, stopping: watch::Sender::new(false) }
+    }
+
+    /// The tonic service, for a server with other services. Its streams end when the connection does.
+    pub fn into_service(self) -> peer_server::PeerServer<PeerServer> {
+        peer_server::PeerServer::new(self)
+            .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+    }
+
+    /// Serves a listening socket until `shutdown` completes and all connections are closed.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), tonic::transport::Error> {
+        let settings = self.shared.settings.clone();
+        let stopping = self.stopping.clone();
+        let shutdown = async move {
+            shutdown.await;
+            // Streams last as long as their sender wants; the server waits for them to end.
+            stopping.send_replace(true);
+        };
+        Server::builder()
+            .http2_keepalive_interval(Some(settings.keep_alive_interval))
+            .http2_keepalive_timeout(Some(settings.keep_alive_timeout))
+            .initial_stream_window_size(settings.window_bytes)
+            .initial_connection_window_size(settings.window_bytes.saturating_mul(2))
+            .max_frame_size(HTTP2_FRAME_BYTES)
+            .add_service(self.into_service())
+            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown)
+            .await
+    }
+
+    async fn accept(&self, inbound: &mut Streaming<DeliverRequest>) -> Result<(Session, Welcome), Status> {
+        let first = self.shared.env.timeout(self.shared.settings.handshake_timeout, inbound.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no hello came in time"))??;
+        let hello = first.and_then(|first| first.hello);
+        let hello = hello.ok_or_else(|| Status::invalid_argument("the first message must be a hello"))?;
+        let identity = self.shared.identity().ok_or_else(|| Status::unavailable("this node is starting"))?;
+        let accepted = identity.accept(&hello).map_err(Status::failed_precondition)?;
+        // Nobody may be listening: then no link is waiting.
+        let _ = self.shared.called.send(accepted.from);
+        let session = self.sessions.start(&self.shared, identity.node, accepted);
+        Ok((session, Welcome { protocol: accepted.protocol }))
+    }
+}
+
+#[async_trait]
+impl peer_server::Peer for PeerServer {
+    type DeliverStream = ReceiverStream<Result<Welcome, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<DeliverRequest>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        let mut inbound = request.into_inner();
+        let (session, welcome) = self.accept(&mut inbound).await.inspect_err(|status| {
+            metrics::refused_handshake();
+            tracing::warn!(reason = status.message(), "refused a connection");
+        })?;
+        // One for the welcome, one for the reason of the end.
+        let (outbound, receiver) = mpsc::channel(2);
+        outbound.try_send(Ok(welcome)).expect("the channel is new and has room");
+        self.shared.env.spawn("net-receive", receive(session, inbound, outbound, self.stopping.subscribe()));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn introduce(&self, request: Request<Introduction>) -> Result<Response<Introduction>, Status> {
+        match self.inbox.introduce(request.into_inner().body).await {
+            Ok(body) => Ok(Response::new(Introduction { body })),
+            Err(NetError::Refused { detail, .. }) => Err(Status::failed_precondition(detail)),
+            Err(error) => Err(Status::unavailable(error.to_string())),
+        }
+    }
+}
+
+/// Delivers what comes until the connection breaks, the node stops or a newer session takes over.
+async fn receive(
+    session: Session,
+    mut inbound: Streaming<DeliverRequest>,
+    outbound: mpsc::Sender<Result<Welcome, Status>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let reason = loop {
+        let message = tokio::select! {
+            message = inbound.message() => message,
+            _ = stopping.wait_for(|stopping| *stopping) => break Status::unavailable("this node is stopping"),
+        };
+        match message {
+            Ok(Some(batch)) => {
+                if !session.deliver(batch) {
+                    break Status::aborted("a newer connection of the same node has taken over");
+                }
+            }
+            Ok(None) => return,
+            Err(status) => break status,
+        }
+    };
+    tracing::debug!(reason = reason.message(), "an incoming lane ended");
+    // Nobody may be there to read it.
+    let _ = outbound.try_send(Err(reason));
+}

@@ -1,0 +1,35 @@
+//! BatchRequest, BatchReply.
+
+use strata_types::{Error, Operation, Reply, Request};
+
+use super::header::write_header;
+use super::misfit;
+use super::mutation::mutations_of;
+use super::revision::revision_of;
+use crate::v1;
+
+impl TryFrom<v1::BatchRequest> for Request {
+    type Error = Error;
+
+    fn try_from(request: v1::BatchRequest) -> Result<Request, Error> {
+        let header = write_header!(request);
+        Ok(Request { header, operation: Operation::Batch { mutations: mutations_of(request.mutations)? } })
+    }
+}
+
+impl TryFrom<Reply> for v1::BatchReply {
+    type Error = Error;
+
+    fn try_from(reply: Reply) -> Result<v1::BatchReply, Error> {
+        match reply {
+            Reply::Batch { revision } => Ok(v1::BatchReply { revision: Some(revision.into()), timestamp: 0 }),
+            _ => Err(misfit("batch")),
+        }
+    }
+}
+
+impl From<v1::BatchReply> for Reply {
+    fn from(reply: v1::BatchReply) -> Reply {
+        Reply::Batch { revision: revision_of(reply.revision) }
+    }
+}

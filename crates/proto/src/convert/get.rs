@@ -1,0 +1,32 @@
+//! GetRequest, GetReply.
+
+use strata_types::{Error, Item, Operation, Reply, Request};
+
+use super::header::read_header;
+use super::misfit;
+use crate::v1;
+
+impl TryFrom<v1::GetRequest> for Request {
+    type Error = Error;
+
+    fn try_from(request: v1::GetRequest) -> Result<Request, Error> {
+        Ok(Request { header: read_header!(request), operation: Operation::Get { key: request.key } })
+    }
+}
+
+impl TryFrom<Reply> for v1::GetReply {
+    type Error = Error;
+
+    fn try_from(reply: Reply) -> Result<v1::GetReply, Error> {
+        match reply {
+            Reply::Get { item } => Ok(v1::GetReply { item: item.map(v1::Item::from), timestamp: 0 }),
+            _ => Err(misfit("get")),
+        }
+    }
+}
+
+impl From<v1::GetReply> for Reply {
+    fn from(reply: v1::GetReply) -> Reply {
+        Reply::Get { item: reply.item.map(Item::from) }
+    }
+}

@@ -1,0 +1,43 @@
+//! Conversions, one file a message.
+
+mod admin;
+mod batch;
+mod compare_and_set;
+mod delete;
+mod error;
+mod expected;
+mod get;
+mod header;
+mod item;
+mod mutation;
+mod operation;
+mod operation_reply;
+mod peer;
+mod put;
+mod revision;
+mod scan;
+mod session;
+mod shard_batch;
+mod shard_map;
+mod shard_reply;
+
+pub use shard_batch::ShardCall;
+pub use shard_reply::ShardAnswer;
+use strata_types::{ClusterId, Error, ErrorCode};
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::not_applied(ErrorCode::InvalidArgument, message)
+}
+
+/// A reply that does not fit its request: whatever the request did is done.
+fn misfit(expected: &str) -> Error {
+    Error::unknown(ErrorCode::Internal, format!("the reply is not one to a {expected}"))
+}
+
+fn cluster_of(text: &str) -> Result<ClusterId, Error> {
+    let hexadecimal = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match u128::from_str_radix(text, 16) {
+        Ok(number) if hexadecimal => Ok(ClusterId(number)),
+        _ => Err(invalid(format!("a cluster id has 32 hexadecimal digits, not `{text}`"))),
+    }
+}

@@ -1,0 +1,68 @@
+//! OperationReply.
+
+use strata_types::{Error, ErrorCode, Item, Reply};
+
+use super::revision::revision_of;
+use crate::v1::{self, operation_reply};
+
+impl From<Result<Reply, Error>> for v1::OperationReply {
+    fn from(result: Result<Reply, Error>) -> v1::OperationReply {
+        let reply = match result {
+            Ok(reply) => reply.into(),
+            Err(error) => operation_reply::Reply::Error(v1::ErrorDetail::from(&error)),
+        };
+        v1::OperationReply { timestamp: 0, reply: Some(reply) }
+    }
+}
+
+impl From<Reply> for operation_reply::Reply {
+    fn from(reply: Reply) -> operation_reply::Reply {
+        match reply {
+            Reply::Get { item } => operation_reply::Reply::Get(operation_reply::Get { item: item.map(v1::Item::from) }),
+            Reply::Put { revision } => {
+                operation_reply::Reply::Put(operation_reply::Written { revision: Some(revision.into()) })
+            }
+            Reply::Delete { existed, revision } => {
+                operation_reply::Reply::Delete(operation_reply::Delete { revision: Some(revision.into()), existed })
+            }
+            Reply::CompareAndSet { succeeded, revision, current } => {
+                operation_reply::Reply::CompareAndSet(operation_reply::CompareAndSet {
+                    revision: Some(revision.into()),
+                    succeeded,
+                    current: current.map(v1::Item::from),
+                })
+            }
+            Reply::Batch { revision } => {
+                operation_reply::Reply::Batch(operation_reply::Written { revision: Some(revision.into()) })
+            }
+            Reply::Scan { items, resume } => operation_reply::Reply::Scan(operation_reply::Scan {
+                items: items.into_iter().map(v1::Item::from).collect(),
+                resume,
+            }),
+        }
+    }
+}
+
+impl From<v1::OperationReply> for Result<Reply, Error> {
+    fn from(reply: v1::OperationReply) -> Result<Reply, Error> {
+        use operation_reply::Reply as Wire;
+        Ok(match reply.reply {
+            Some(Wire::Get(get)) => Reply::Get { item: get.item.map(Item::from) },
+            Some(Wire::Put(put)) => Reply::Put { revision: revision_of(put.revision) },
+            Some(Wire::Delete(delete)) => {
+                Reply::Delete { existed: delete.existed, revision: revision_of(delete.revision) }
+            }
+            Some(Wire::CompareAndSet(cas)) => Reply::CompareAndSet {
+                succeeded: cas.succeeded,
+                revision: revision_of(cas.revision),
+                current: cas.current.map(Item::from),
+            },
+            Some(Wire::Batch(batch)) => Reply::Batch { revision: revision_of(batch.revision) },
+            Some(Wire::Scan(scan)) => {
+                Reply::Scan { items: scan.items.into_iter().map(Item::from).collect(), resume: scan.resume }
+            }
+            Some(Wire::Error(detail)) => return Err(detail.into()),
+            None => return Err(Error::unknown(ErrorCode::Internal, "the node answered with a reply of no known kind")),
+        })
+    }
+}

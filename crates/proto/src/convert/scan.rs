@@ -1,0 +1,49 @@
+//! ScanRequest, ScanReply.
+
+use strata_types::{Error, Item, Operation, Reply, Request, RequestHeader, limits};
+
+use super::header::read_header;
+use super::misfit;
+use crate::v1;
+
+impl TryFrom<&v1::ScanRequest> for RequestHeader {
+    type Error = Error;
+
+    fn try_from(request: &v1::ScanRequest) -> Result<RequestHeader, Error> {
+        Ok(read_header!(request))
+    }
+}
+
+/// The request for the first page: its limit is that of a page, not of the whole scan.
+impl TryFrom<v1::ScanRequest> for Request {
+    type Error = Error;
+
+    fn try_from(request: v1::ScanRequest) -> Result<Request, Error> {
+        let header = RequestHeader::try_from(&request)?;
+        let page = limits::SCAN_PAGE_ITEMS_MAX;
+        let limit = match u32::try_from(request.limit) {
+            Ok(1..) => (request.limit as u32).min(page),
+            Ok(0) | Err(_) => page,
+        };
+        Ok(Request { header, operation: Operation::Scan { start: request.start, end: request.end, limit } })
+    }
+}
+
+impl TryFrom<Reply> for v1::ScanReply {
+    type Error = Error;
+
+    fn try_from(reply: Reply) -> Result<v1::ScanReply, Error> {
+        match reply {
+            Reply::Scan { items, resume } => {
+                Ok(v1::ScanReply { items: items.into_iter().map(v1::Item::from).collect(), resume, timestamp: 0 })
+            }
+            _ => Err(misfit("scan")),
+        }
+    }
+}
+
+impl From<v1::ScanReply> for Reply {
+    fn from(reply: v1::ScanReply) -> Reply {
+        Reply::Scan { items: reply.items.into_iter().map(Item::from).collect(), resume: reply.resume }
+    }
+}

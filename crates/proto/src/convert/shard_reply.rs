@@ -1,0 +1,61 @@
+//! ShardReply.
+
+use strata_types::{Error, ErrorCode, NodeId, Reply, ShardMap};
+
+use crate::v1::{self, shard_reply};
+
+/// What a [`v1::ShardReply`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardAnswer {
+    /// The batch was carried out: one result for each request, in order.
+    Done(Vec<Result<Reply, Error>>),
+    /// Nothing was applied: the node does not lead the shard.
+    NotLeader {
+        /// The node that does, if it is known.
+        leader: Option<NodeId>,
+    },
+    /// Nothing was applied: the batch was routed by an old map.
+    StaleRoute(Box<ShardMap>),
+    /// The whole batch failed.
+    Failed(Error),
+}
+
+impl From<ShardAnswer> for v1::ShardReply {
+    fn from(answer: ShardAnswer) -> v1::ShardReply {
+        let outcome = match answer {
+            ShardAnswer::Done(results) => {
+                let replies = results.into_iter().map(v1::OperationReply::from).collect();
+                shard_reply::Outcome::Done(shard_reply::Done { replies })
+            }
+            ShardAnswer::NotLeader { leader } => {
+                shard_reply::Outcome::NotLeader(shard_reply::NotLeader { leader: leader.map(|node| node.0) })
+            }
+            ShardAnswer::StaleRoute(map) => {
+                shard_reply::Outcome::StaleRoute(shard_reply::StaleRoute { map: Some(v1::ShardMap::from(&*map)) })
+            }
+            ShardAnswer::Failed(error) => shard_reply::Outcome::Error(v1::ErrorDetail::from(&error)),
+        };
+        v1::ShardReply { outcome: Some(outcome) }
+    }
+}
+
+impl From<v1::ShardReply> for ShardAnswer {
+    fn from(reply: v1::ShardReply) -> ShardAnswer {
+        let mute = || Error::unknown(ErrorCode::Internal, "the node answered a batch with nothing known");
+        match reply.outcome {
+            Some(shard_reply::Outcome::Done(done)) => {
+                ShardAnswer::Done(done.replies.into_iter().map(Result::from).collect())
+            }
+            Some(shard_reply::Outcome::NotLeader(other)) => ShardAnswer::NotLeader { leader: other.leader.map(NodeId) },
+            Some(shard_reply::Outcome::StaleRoute(stale)) => {
+                // Whatever the map looks like, the batch was not applied: the sender asks for a map again.
+                match stale.map.unwrap_or_default().try_into() {
+                    Ok(map) => ShardAnswer::StaleRoute(Box::new(map)),
+                    Err(error) => ShardAnswer::Failed(error),
+                }
+            }
+            Some(shard_reply::Outcome::Error(detail)) => ShardAnswer::Failed(detail.into()),
+            None => ShardAnswer::Failed(mute()),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Wire types, and conversions between them and the domain types.
+//!
+//! # Problem
+//! What travels between processes must be readable by other languages and by older and newer programs; what the rest
+//! of the code works with should be neither optional everywhere nor numbered. So the two are different types, and
+//! this crate is the only place that knows both.
+//!
+//! # Model
+//! ```text
+//!   proto/strata/v1/*.proto        --build.rs, protox-->  v1         public, versioned
+//!   proto/strata/internal/*.proto  --build.rs, protox-->  internal   between nodes of one cluster
+//!
+//!   types::Request  <-->  v1::GetRequest, PutRequest, ...         unary calls
+//!   [types::Request]  <-->  v1::ShardBatch                        the SDK's stream and forwarding between nodes
+//!   types::Error  <-->  tonic::Status with v1::ErrorDetail        status_of, error_of
+//! ```
+//! Conversions are in `convert`, one file a message. `From` where every value has a counterpart, `TryFrom` with
+//! [`strata_types::Error`] where it may have none.
+//!
+//! # Invariants
+//! - PROTO-1: no received message, however wrong, makes a conversion panic: it is an `invalid_argument` error.
+//! - PROTO-2: an error never loses its outcome on the way; where the other side said none, it is `unknown`.
+
+mod convert;
+mod status;
+
+pub use convert::{ShardAnswer, ShardCall};
+pub use status::{error_of, status_of};
+
+/// Descriptors of the public interface, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/strata.v1.descriptors"));
+
+/// The public interface, version 1.
+#[allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]
+pub mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/strata.v1.rs"));
+}
+
+/// Between nodes of one cluster.
+#[allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]
+pub mod internal {
+    include!(concat!(env!("OUT_DIR"), "/strata.internal.rs"));
+}

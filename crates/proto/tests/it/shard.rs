@@ -1,0 +1,188 @@
+//! Batches, their answers and shard maps.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use strata_proto::{ShardAnswer, ShardCall, v1};
+use strata_types::{
+    ClientId, ClusterId, DatabaseId, Epoch, Error, ErrorCode, Expected, Item, KeySpaceId, LogIndex, Mutation,
+    NodeDescriptor, NodeId, Operation, ReadLevel, ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Revision,
+    SchemaVersion, SessionRequest, ShardId, ShardMap, ShardPlacement, SlotRange, Timestamp, limits,
+};
+
+fn bytes(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
+}
+
+const REVISION: Revision = Revision { index: LogIndex(17), position: 3 };
+
+fn operations() -> Vec<Operation> {
+    let compare = |expected, value| Operation::CompareAndSet { key: bytes("k"), expected, value };
+    vec![
+        Operation::Get { key: bytes("k") },
+        Operation::Put { key: bytes("k"), value: bytes("") },
+        Operation::Delete { key: bytes("") },
+        compare(Expected::Absent, Some(bytes(""))),
+        compare(Expected::Value(bytes("old")), None),
+        compare(Expected::Revision(REVISION), Some(bytes("new"))),
+        Operation::Batch {
+            mutations: vec![Mutation::Put { key: bytes("a"), value: bytes("1") }, Mutation::Delete { key: bytes("b") }],
+        },
+        Operation::Scan { start: bytes("a"), end: None, limit: 10 },
+        Operation::Scan { start: bytes(""), end: Some(bytes("")), limit: 0 },
+    ]
+}
+
+fn call() -> ShardCall {
+    let header = RequestHeader {
+        database: DatabaseId(1),
+        key_space: KeySpaceId(2),
+        session: None,
+        seen: Timestamp(3),
+        schema: SchemaVersion(4),
+        level: ReadLevel::Local,
+        ..RequestHeader::default()
+    };
+    let mut requests: Vec<_> =
+        operations().into_iter().map(|operation| Request { header: header.clone(), operation }).collect();
+    requests[2].header.session = Some(SessionRequest { client: ClientId(u64::MAX), sequence: 9, floor: 8 });
+    requests[3].header = RequestHeader { database: DatabaseId(7), ..RequestHeader::default() };
+    ShardCall { epoch: Epoch(5), shard: ShardId(6), requests, deadline: Some(Duration::from_millis(1500)) }
+}
+
+fn map() -> ShardMap {
+    let node = |id: u64| NodeDescriptor {
+        id: NodeId(id),
+        peer_address: format!("host{id}:7401"),
+        client_address: format!("host{id}:7400"),
+        zone: "west".into(),
+    };
+    let place = |replica, node| ReplicaPlacement { replica: ReplicaId(replica), node: NodeId(node) };
+    let shard = |shard: u32| ShardPlacement {
+        shard: ShardId(shard),
+        slots: SlotRange::share(shard, 2),
+        replicas: vec![place(u64::from(shard) * 2 + 10, 1), place(u64::from(shard) * 2 + 11, 2)],
+    };
+    ShardMap {
+        cluster: ClusterId(0xfeed),
+        epoch: Epoch(12),
+        nodes: vec![node(1), node(2)],
+        shards: vec![shard(0), shard(1)],
+        meta: vec![place(1, 1), place(2, 2)],
+    }
+}
+
+fn answers() -> Vec<ShardAnswer> {
+    let item = Item { key: bytes("k"), value: bytes("v"), revision: REVISION, timestamp: Timestamp(5) };
+    let results = vec![
+        Ok(Reply::Get { item: None }),
+        Ok(Reply::Get { item: Some(item.clone()) }),
+        Ok(Reply::Put { revision: REVISION }),
+        Ok(Reply::Delete { existed: true, revision: REVISION }),
+        Ok(Reply::CompareAndSet { succeeded: false, revision: REVISION, current: Some(item.clone()) }),
+        Ok(Reply::Batch { revision: Revision::default() }),
+        Ok(Reply::Scan { items: vec![item.clone(), item], resume: Some(bytes("")) }),
+        Err(Error::unknown(ErrorCode::Unavailable, "the leader was lost")),
+    ];
+    vec![
+        ShardAnswer::Done(results),
+        ShardAnswer::NotLeader { leader: None },
+        ShardAnswer::NotLeader { leader: Some(NodeId(0)) },
+        ShardAnswer::StaleRoute(Box::new(map())),
+        ShardAnswer::Failed(Error::not_applied(ErrorCode::NotReady, "starting")),
+    ]
+}
+
+#[test]
+fn a_batch_survives_the_way() {
+    let encoded = v1::ShardBatch::from(call()).encode_to_vec();
+    let decoded = v1::ShardBatch::decode(encoded.as_slice()).expect("decodes");
+    let headers = decoded.operations.iter().filter(|operation| operation.header.is_some()).count();
+    assert_eq!(headers, 1, "equal headers travel once");
+    assert_eq!(ShardCall::try_from(decoded), Ok(call()));
+}
+
+#[test]
+fn an_operation_costs_few_bytes_beside_its_payload() {
+    let session = SessionRequest { client: ClientId(u64::MAX), sequence: 1 << 30, floor: 1 << 30 };
+    let header = RequestHeader { session: Some(session), ..RequestHeader::default() };
+    let operation = Operation::Put { key: Bytes::from(vec![1; 16]), value: Bytes::from(vec![2; 64]) };
+    let requests = vec![Request { header, operation }; 100];
+    let batch = ShardCall { epoch: Epoch(1), shard: ShardId(1), requests, deadline: None };
+    let overhead = v1::ShardBatch::from(batch).encoded_len() / 100 - 80;
+    assert!(overhead <= 32, "{overhead} bytes an operation");
+}
+
+#[test]
+fn answers_survive_the_way() {
+    for answer in answers() {
+        let encoded = v1::ShardReply::from(answer.clone()).encode_to_vec();
+        let decoded = v1::ShardReply::decode(encoded.as_slice()).expect("decodes");
+        assert_eq!(ShardAnswer::from(decoded), answer);
+    }
+}
+
+#[test]
+fn a_map_survives_the_way_and_is_sent_only_if_newer() {
+    let reply = v1::ShardMapReply::answer(&map(), Epoch(0));
+    assert_eq!(*reply.into_map().expect("valid").expect("sent"), map());
+    assert!(v1::ShardMapReply::answer(&map(), Epoch(11)).map.is_some());
+    assert!(v1::ShardMapReply::answer(&map(), Epoch(12)).map.is_none());
+}
+
+#[test]
+fn what_has_no_meaning_is_refused_by_name() {
+    let good = v1::ShardBatch::from(call());
+    let refusal = |batch: v1::ShardBatch| {
+        let error = ShardCall::try_from(batch).expect_err("refused");
+        assert_eq!(error, Error::not_applied(ErrorCode::InvalidArgument, error.message.clone()));
+        error.message
+    };
+    let mut empty = good.clone();
+    empty.operations[1].operation = None;
+    assert!(refusal(empty).contains("of a kind that this node does not know"));
+    let mut condition = good.clone();
+    condition.operations[3].operation = Some(v1::operation::Operation::CompareAndSet(Default::default()));
+    assert!(refusal(condition).contains("must say what it expects"));
+    let mut level = good.clone();
+    level.header.as_mut().expect("set").level = 77;
+    assert!(refusal(level).contains("read level number 77"));
+    let mut patient = good;
+    patient.deadline_millis = limits::REQUEST_DEADLINE_MAX.as_millis() as u32 + 1;
+    assert!(refusal(patient).contains("deadline"));
+
+    let wire = v1::ShardMap::from(&map());
+    let refusal = |map: v1::ShardMap| ShardMap::try_from(map).expect_err("refused").message;
+    let mut slots = wire.clone();
+    slots.shards[0].slot_end = 70_000;
+    assert!(refusal(slots).contains("no slot 70000"));
+    let mut gap = wire.clone();
+    gap.shards[0].slot_end -= 1;
+    assert!(refusal(gap).contains("covered"));
+    assert!(refusal(v1::ShardMap { cluster: "+0".repeat(16), ..wire }).contains("32 hexadecimal digits"));
+    let mute = ShardAnswer::from(v1::ShardReply::default());
+    assert!(matches!(mute, ShardAnswer::Failed(error) if error.outcome == strata_types::Outcome::Unknown));
+}
+
+#[test]
+fn no_damage_makes_a_conversion_panic() {
+    let batch = v1::ShardBatch::from(call()).encode_to_vec();
+    let replies = answers().into_iter().map(|answer| v1::ShardReply::from(answer).encode_to_vec());
+    let mut converted = 0;
+    for original in std::iter::once(batch).chain(replies) {
+        for position in 0..original.len() {
+            for change in [0x01, 0x08, 0x80, 0xff] {
+                let mut damaged = original.clone();
+                damaged[position] ^= change;
+                if let Ok(batch) = v1::ShardBatch::decode(damaged.as_slice()) {
+                    converted += usize::from(ShardCall::try_from(batch).is_ok());
+                }
+                if let Ok(reply) = v1::ShardReply::decode(damaged.as_slice()) {
+                    converted += usize::from(matches!(ShardAnswer::from(reply), ShardAnswer::Done(_)));
+                }
+            }
+        }
+    }
+    assert!(converted > 0, "some damage is not noticed, or nothing was tested");
+}

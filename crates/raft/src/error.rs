@@ -1,0 +1,77 @@
+//! What can go wrong when asking a group.
+
+use strata_types::NodeId;
+
+/// A proposal failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// This replica does not lead. Nothing was applied.
+    #[error("this replica does not lead the shard: leader=`{leader:?}`")]
+    NotLeader {
+        /// Who does, if known.
+        leader: Option<NodeId>,
+    },
+    /// Too much is waiting. Nothing was applied.
+    #[error("too many writes wait for this shard")]
+    Overloaded,
+    /// The log has no room. Nothing was applied.
+    #[error("the disk of the shard's leader is full")]
+    DiskFull,
+    /// The replica is stopped or refuses to serve. Nothing was applied.
+    #[error("this replica does not serve: reason=`{reason}`")]
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+    /// Nobody can tell whether the write was or will be applied.
+    #[error("the write may or may not have been applied: detail=`{detail}`")]
+    Unknown {
+        /// What happened.
+        detail: String,
+    },
+}
+
+/// A linearizable read could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// This replica does not lead.
+    #[error("this replica does not lead the shard: leader=`{leader:?}`")]
+    NotLeader {
+        /// Who does, if known.
+        leader: Option<NodeId>,
+    },
+    /// Leadership could not be confirmed by a majority in time.
+    #[error("no majority of the shard's replicas answered: detail=`{detail}`")]
+    NoQuorum {
+        /// What happened.
+        detail: String,
+    },
+    /// The replica is stopped or refuses to serve.
+    #[error("this replica does not serve: reason=`{reason}`")]
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A group could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The replica's own files are damaged: it refuses to serve, the others of the group go on.
+    #[error("damaged file: file=`{file}` detail=`{detail}`")]
+    Corrupt {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Anything else.
+    #[error("group cannot be opened: detail=`{detail}`")]
+    Failed {
+        /// What happened.
+        detail: String,
+    },
+}

@@ -1,0 +1,338 @@
+//! One replica of one group on this node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use parking_lot::Mutex;
+use strata_env::{Env, Mono, TaskHandle};
+use strata_machine::Machine;
+use strata_net::{Caller, Replier};
+use strata_storage::Engine;
+use strata_types::{GroupId, NodeId, ReplicaId};
+use strata_wal::{ReplicaLog, Wal};
+use tokio::sync::{mpsc, watch};
+
+use crate::batcher::Batcher;
+use crate::error::{OpenError, ProposeError, ReadError};
+use crate::inbound::{self, Append, Piece};
+use crate::log_store::LogStore;
+use crate::network::Network;
+use crate::reads::Reads;
+use crate::state_machine::{Replica, StateMachine};
+use crate::status::{self, GroupStatus};
+use crate::timing::Timing;
+use crate::types::{Raft, Runtime, Seat};
+
+/// Unanswered append requests of one group; more than a leader's pipeline, so that only a flood is refused.
+const APPENDS_QUEUED_MAX: usize = 256;
+/// Unanswered pieces of snapshots of one group.
+const PIECES_QUEUED_MAX: usize = 16;
+/// How often a waiting transfer looks whether it is done.
+const TRANSFER_POLL: Duration = Duration::from_millis(5);
+
+/// What a group is made of.
+pub struct GroupSpec {
+    /// The group.
+    pub group: GroupId,
+    /// The replica of this node.
+    pub replica: ReplicaId,
+    /// All replicas at the group's birth, and their nodes.
+    pub members: BTreeMap<ReplicaId, NodeId>,
+    /// What is replicated.
+    pub machine: Arc<dyn Machine>,
+    /// Whether this replica may found the group when it is empty. Several may: they found the same one.
+    pub initialize: bool,
+}
+
+/// One replica of one group. All replicas of a node share one log, one set of connections and one pool of threads.
+pub struct Group {
+    env: Env,
+    replica: Arc<Replica>,
+    log: ReplicaLog,
+    wal: Arc<Wal>,
+    caller: Arc<Caller>,
+    timing: Timing,
+    /// `None` while the group is stopped or being reopened.
+    raft: ArcSwapOption<Raft>,
+    batcher: Arc<Batcher>,
+    reads: Arc<Reads>,
+    pub(crate) appends: mpsc::Sender<Append>,
+    pub(crate) pieces: mpsc::Sender<Piece>,
+    status: watch::Sender<GroupStatus>,
+    tasks: Mutex<Vec<TaskHandle>>,
+    /// When the group was reopened after openraft panicked, for bounding how often.
+    pub(crate) reopened: Mutex<Vec<Mono>>,
+    /// When the tablet was last flushed.
+    pub(crate) flushed: Mutex<Mono>,
+}
+
+impl Group {
+    pub(crate) async fn open(
+        env: Env,
+        wal: Arc<Wal>,
+        caller: Arc<Caller>,
+        timing: Timing,
+        replica: Arc<Replica>,
+        spec: &GroupSpec,
+    ) -> Result<Arc<Group>, OpenError> {
+        let (appends, appends_in) = mpsc::channel(APPENDS_QUEUED_MAX);
+        let (pieces, pieces_in) = mpsc::channel(PIECES_QUEUED_MAX);
+        let group = Arc::new(Group {
+            log: wal.log(replica.id),
+            flushed: Mutex::new(env.now()),
+            env,
+            replica,
+            wal,
+            caller,
+            timing,
+            raft: ArcSwapOption::empty(),
+            batcher: Batcher::new(),
+            reads: Arc::default(),
+            appends,
+            pieces,
+            status: watch::Sender::new(GroupStatus::default()),
+            tasks: Mutex::default(),
+            reopened: Mutex::default(),
+        });
+        group.start().await?;
+        if spec.initialize {
+            group.initialize(&spec.members).await?;
+        }
+        group.spawn_tasks(appends_in, pieces_in);
+        Ok(group)
+    }
+
+    /// Starts openraft on what is in the log and the tablet.
+    pub(crate) async fn start(&self) -> Result<(), OpenError> {
+        let failed = |detail: String| OpenError::Failed { detail };
+        let config = self.timing.config(self.replica.group).map_err(|error| failed(error.to_string()))?;
+        let network = Network { caller: self.caller.clone(), replica: self.replica.clone() };
+        let log = LogStore::new(self.log.clone());
+        let machine = StateMachine::new(self.replica.clone());
+        self.replica.set_running(false);
+        let starting = Raft::new(self.replica.id, Arc::new(config), network, log, machine);
+        // Election timeouts are drawn from this seed: equal in equal simulations, different on every node.
+        let raft = Runtime::scope(self.env.rng.next_u64(), starting).await.map_err(|error| failed(error.to_string()))?;
+        self.replica.set_running(true);
+        self.raft.store(Some(Arc::new(raft)));
+        self.publish_status();
+        Ok(())
+    }
+
+    async fn initialize(&self, members: &BTreeMap<ReplicaId, NodeId>) -> Result<(), OpenError> {
+        let failed = |detail: String| OpenError::Failed { detail };
+        let raft = self.raft().ok_or_else(|| failed("the group is stopping".into()))?;
+        if raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
+            return Ok(());
+        }
+        let seats: BTreeMap<_, _> = members.iter().map(|(&replica, &node)| (replica, Seat { node })).collect();
+        match raft.initialize(seats).await {
+            // Another replica founded the group between the question and the call: the same one, so all is well.
+            Ok(()) | Err(openraft::errors::RaftError::APIError(openraft::errors::InitializeError::NotAllowed(_))) => {
+                Ok(())
+            }
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+
+    fn spawn_tasks(self: &Arc<Self>, appends: mpsc::Receiver<Append>, pieces: mpsc::Receiver<Piece>) {
+        let raft = || {
+            let group = Arc::downgrade(self);
+            move || group.upgrade().and_then(|group| group.raft())
+        };
+        let tasks = vec![
+            self.env.spawn("raft-batch", self.batcher.clone().run(raft())),
+            self.env.spawn("raft-read", self.reads.clone().run(self.replica.clone(), raft())),
+            self.env.spawn("raft-append", inbound::append_loop(appends, raft())),
+            self.env.spawn("raft-snapshot", inbound::piece_loop(pieces, self.replica.clone(), raft())),
+            self.env.spawn("raft-status", status_loop(Arc::downgrade(self))),
+        ];
+        *self.tasks.lock() = tasks;
+    }
+
+    /// The present incarnation; `None` while stopped.
+    pub(crate) fn raft(&self) -> Option<Raft> {
+        self.raft.load().as_deref().cloned()
+    }
+
+    pub(crate) fn state(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+
+    pub(crate) fn log(&self) -> &ReplicaLog {
+        &self.log
+    }
+
+    /// The group.
+    pub fn id(&self) -> GroupId {
+        self.replica.group
+    }
+
+    /// The replica of this node.
+    pub fn replica(&self) -> ReplicaId {
+        self.replica.id
+    }
+
+    /// The replica's tablet. After a snapshot was installed this is another one: ask each time.
+    pub fn tablet(&self) -> Arc<dyn Engine> {
+        self.replica.tablet()
+    }
+
+    /// The present status.
+    pub fn status(&self) -> GroupStatus {
+        status::collect(&self.replica, self.raft.load().as_deref(), &self.log)
+    }
+
+    /// Changes when leader, term, membership or health change. Positions are as of then.
+    pub fn watch(&self) -> watch::Receiver<GroupStatus> {
+        self.status.subscribe()
+    }
+
+    fn publish_status(&self) {
+        self.status.send_replace(self.status());
+    }
+
+    /// Replicates commands together, in order, and returns their replies when they are durable and applied.
+    pub async fn propose(&self, commands: Vec<Bytes>) -> Vec<Result<Bytes, ProposeError>> {
+        let count = commands.len();
+        match self.propose_all(commands).await {
+            Ok(replies) => replies.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error); count],
+        }
+    }
+
+    async fn propose_all(&self, commands: Vec<Bytes>) -> Result<Vec<Bytes>, ProposeError> {
+        if let Some(reason) = self.replica.problem() {
+            return Err(ProposeError::Stopped { reason });
+        }
+        self.check_leader().map_err(|leader| ProposeError::NotLeader { leader })?;
+        if !self.wal.room() {
+            return Err(ProposeError::DiskFull);
+        }
+        let dropped = |_| ProposeError::Unknown { detail: "the replica stopped while the entry was on its way".into() };
+        self.batcher.submit(commands)?.await.map_err(dropped)?
+    }
+
+    /// Refuses at once what would only travel through the queues to be refused.
+    fn check_leader(&self) -> Result<(), Option<NodeId>> {
+        let status = self.status.borrow();
+        if status.is_leader { Ok(()) } else { Err(status.leader.map(|(_, node)| node)) }
+    }
+
+    /// Completes when this replica is known to lead and has applied every write acknowledged before the call: what
+    /// the tablet then holds is a linearizable read.
+    pub async fn read_barrier(&self) -> Result<(), ReadError> {
+        if let Some(reason) = self.replica.problem() {
+            return Err(ReadError::Stopped { reason });
+        }
+        self.check_leader().map_err(|leader| ReadError::NotLeader { leader })?;
+        self.reads.barrier().await
+    }
+
+    /// Hands leadership to another replica; completes when this one does not lead any more, or after `patience`.
+    /// Returns whether it was handed over.
+    pub async fn transfer_leader(&self, to: ReplicaId, patience: Duration) -> bool {
+        let Some(raft) = self.raft() else { return true };
+        if !raft.is_leader() {
+            return true;
+        }
+        if raft.trigger().transfer_leader(to).await.is_err() {
+            return true;
+        }
+        let until = self.env.now() + patience;
+        while self.env.now() < until {
+            if raft.metrics().borrow_watched().current_leader != Some(self.replica.id) {
+                return true;
+            }
+            self.env.sleep(TRANSFER_POLL).await;
+        }
+        false
+    }
+
+    /// The voter that is furthest along, other than this replica; for handing over leadership.
+    pub fn best_successor(&self) -> Option<ReplicaId> {
+        let raft = self.raft()?;
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let voters: Vec<ReplicaId> = metrics.membership_config.membership().voter_ids().collect();
+        let replication = metrics.replication.as_ref()?;
+        let matched = replication.iter().filter(|(id, _)| voters.contains(id) && **id != self.replica.id);
+        matched.max_by_key(|(id, at)| (at.map(|id| id.index), std::cmp::Reverse(**id))).map(|(id, _)| *id)
+    }
+
+    /// How far a follower's log is known to agree with this leader's; `None` when this replica does not lead.
+    pub fn matched(&self, follower: ReplicaId) -> Option<strata_types::LogIndex> {
+        let raft = self.raft()?;
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let at = metrics.replication.as_ref()?.get(&follower)?;
+        Some(strata_types::LogIndex(at.map_or(0, |id| id.index)))
+    }
+
+    /// Stops openraft; the tasks stay for a restart.
+    pub(crate) async fn stop_raft(&self) {
+        if let Some(raft) = self.raft.swap(None) {
+            let _ = raft.shutdown().await;
+        }
+        self.publish_status();
+    }
+
+    /// Stops everything.
+    pub(crate) async fn stop(&self) {
+        self.stop_raft().await;
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+    }
+
+    /// Queues an append request of another replica.
+    pub(crate) fn take_append(&self, append: Append) {
+        if let Err(mpsc::error::TrySendError::Full(append)) = self.appends.try_send(append) {
+            append.replier.reply(Err("too many appends are waiting".into()));
+        }
+    }
+
+    /// Queues a piece of a snapshot.
+    pub(crate) fn take_piece(&self, piece: Piece) {
+        if let Err(mpsc::error::TrySendError::Full(piece)) = self.pieces.try_send(piece) {
+            piece.replier.reply(Err("too many pieces are waiting".into()));
+        }
+    }
+
+    /// Runs a question of another replica that openraft answers from its core.
+    pub(crate) fn ask<F>(self: &Arc<Self>, replier: Replier, question: impl FnOnce(Raft) -> F)
+    where
+        F: Future<Output = Result<Bytes, String>> + Send + 'static,
+    {
+        let Some(raft) = self.raft() else {
+            return replier.reply(Err("the replica is stopped".into()));
+        };
+        let answer = question(raft);
+        self.env.spawn("raft-ask", async move { replier.reply(answer.await) });
+    }
+}
+
+/// Publishes the status whenever something other than a position changed.
+async fn status_loop(group: std::sync::Weak<Group>) {
+    loop {
+        let Some(changes) = group.upgrade().map(|group| group.raft().map(|raft| raft.server_metrics())) else { return };
+        let Some(mut changes) = changes else {
+            let Some(env) = group.upgrade().map(|group| group.env.clone()) else { return };
+            env.sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        loop {
+            match group.upgrade() {
+                Some(group) => group.publish_status(),
+                None => return,
+            }
+            if changes.changed().await.is_err() {
+                break;
+            }
+        }
+    }
+}

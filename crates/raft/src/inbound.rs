@@ -1,0 +1,161 @@
+//! What other replicas ask of this node's groups.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use openraft::raft::AppendEntriesRequest;
+use strata_codec::Decoder;
+use strata_net::{Handler, MessageKind, Replier};
+use strata_types::{GroupId, NodeId};
+use tokio::sync::mpsc;
+
+use crate::group::Group;
+use crate::host::Host;
+use crate::messages::{
+    Ballot, Parties, SnapshotPiece, decode_append, decode_snapshot_piece, decode_transfer, decode_vote_request,
+    encode_append_reply, encode_vote_reply,
+};
+use crate::snapshot;
+use crate::state_machine::Replica;
+use crate::types::{Raft, Types};
+
+/// An append request that waits for its turn.
+pub(crate) struct Append {
+    pub(crate) request: AppendEntriesRequest<Types>,
+    pub(crate) replier: Replier,
+}
+
+/// A piece of a snapshot that waits for its turn.
+pub(crate) struct Piece {
+    pub(crate) piece: SnapshotPiece,
+    pub(crate) replier: Replier,
+}
+
+/// Handles the messages of one kind for all groups of the node.
+pub(crate) struct Inbound {
+    host: Weak<Host>,
+    kind: MessageKind,
+}
+
+impl Inbound {
+    /// The kinds that belong to Raft.
+    pub(crate) const KINDS: [MessageKind; 4] =
+        [MessageKind::Append, MessageKind::Vote, MessageKind::Transfer, MessageKind::Snapshot];
+
+    pub(crate) fn new(host: Weak<Host>, kind: MessageKind) -> Inbound {
+        Inbound { host, kind }
+    }
+
+    /// The group and the rest of a message that is really meant for the replica which is here now.
+    fn address(&self, group: GroupId, body: Bytes) -> Result<(Arc<Group>, Decoder), String> {
+        let mut input = Decoder::new(body);
+        let parties = Parties::take(&mut input).map_err(|error| error.to_string())?;
+        let found = self.host.upgrade().and_then(|host| host.group(group));
+        let found = found.ok_or_else(|| format!("{group} has no replica here"))?;
+        if found.replica() != parties.to {
+            return Err(format!("{group} has {} here, not {}", found.replica(), parties.to));
+        }
+        Ok((found, input))
+    }
+
+    fn dispatch(&self, group: &Arc<Group>, input: Decoder, replier: Replier) -> Result<(), (Replier, String)> {
+        macro_rules! decoded {
+            ($decoded:expr) => {
+                match $decoded {
+                    Ok(message) => message,
+                    Err(error) => return Err((replier, error.to_string())),
+                }
+            };
+        }
+        match self.kind {
+            MessageKind::Append => {
+                let request = decoded!(decode_append(input));
+                group.take_append(Append { request, replier });
+            }
+            MessageKind::Snapshot => {
+                let piece = decoded!(decode_snapshot_piece(input));
+                group.take_piece(Piece { piece, replier });
+            }
+            MessageKind::Vote => {
+                let (ballot, request) = decoded!(decode_vote_request(input));
+                group.ask(replier, |raft| async move {
+                    let reply = match ballot {
+                        Ballot::Real => raft.vote(request).await,
+                        Ballot::Pre => raft.pre_vote(request).await,
+                    };
+                    reply.map(|reply| encode_vote_reply(&reply)).map_err(|error| error.to_string())
+                });
+            }
+            MessageKind::Transfer => {
+                let request = decoded!(decode_transfer(input));
+                group.ask(replier, |raft| async move {
+                    match raft.handle_transfer_leader(request).await {
+                        Ok(Ok(())) => Ok(Bytes::new()),
+                        Ok(Err(refusal)) => Err(refusal.to_string()),
+                        Err(fatal) => Err(fatal.to_string()),
+                    }
+                });
+            }
+            kind => return Err((replier, format!("{kind:?} is not a message between replicas"))),
+        }
+        Ok(())
+    }
+}
+
+impl Handler for Inbound {
+    fn handle(&self, _from: NodeId, group: GroupId, body: Bytes, replier: Replier) {
+        match self.address(group, body) {
+            Err(refusal) => replier.reply(Err(refusal)),
+            Ok((group, input)) => {
+                if let Err((replier, refusal)) = self.dispatch(&group, input, replier) {
+                    replier.reply(Err(refusal));
+                }
+            }
+        }
+    }
+}
+
+/// Hands appends to openraft in the order they came, without waiting for one to be durable before the next.
+pub(crate) async fn append_loop(mut appends: mpsc::Receiver<Append>, raft: impl Fn() -> Option<Raft> + Send) {
+    let mut open = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            append = appends.recv() => {
+                let Some(Append { request, replier }) = append else { return };
+                let Some(raft) = raft() else {
+                    replier.reply(Err("the replica is stopped".into()));
+                    continue;
+                };
+                open.push(async move {
+                    let reply = raft.append_entries(request).await;
+                    replier.reply(reply.map(|reply| encode_append_reply(&reply)).map_err(|error| error.to_string()));
+                });
+                // Polled once now, so that it reaches openraft's queue before the one that comes next.
+                let _ = futures_util::future::poll_immediate(open.next()).await;
+            }
+            Some(()) = open.next() => {}
+        }
+    }
+}
+
+/// Takes pieces of snapshots one after the other.
+pub(crate) async fn piece_loop(
+    mut pieces: mpsc::Receiver<Piece>,
+    replica: Arc<Replica>,
+    raft: impl Fn() -> Option<Raft> + Send,
+) {
+    let mut slot = None;
+    while let Some(Piece { piece, replier }) = pieces.recv().await {
+        let Some(raft) = raft() else {
+            replier.reply(Err("the replica is stopped".into()));
+            continue;
+        };
+        let answer = snapshot::receive(&mut slot, piece, &replica, &raft).await;
+        if let Err(refusal) = &answer {
+            tracing::warn!(group = %replica.group, refusal, "piece of a snapshot refused");
+        }
+        replier.reply(answer);
+    }
+}

@@ -1,0 +1,63 @@
+//! Many Raft groups on one node.
+//!
+//! # Problem
+//! Each shard is replicated by a group of its own, and a node takes part in hundreds. They share one log, one set of
+//! connections, one pool of threads; and the cost of a group is paid per log entry, so entries must be fat.
+//!
+//! # Model
+//! ```text
+//!   propose(commands) -> Batcher -> one entry -> openraft -> LogStore -> wal (one fsync for all groups)
+//!                                                   |    -> Network -> net (frames of all groups coalesced)
+//!                                       committed   v
+//!   replies <-------------------- StateMachine: Machine::apply for each command, one atomic tablet write
+//!
+//!   read_barrier() -> Reads: one round of the leader for everybody who waits -> read the tablet
+//! ```
+//! [`Host`] holds the groups of a node; [`Group`] is one replica. openraft decides who leads and what is committed;
+//! nobody above this crate sees a type of it.
+//!
+//! # Path of one write
+//! [`Group::propose`] queues the commands; while an earlier entry is being made durable they gather with those of
+//! other callers; the batcher submits them as one entry. openraft appends it to the log and sends it to the followers
+//! at the same time. When a majority has it durable, the state machine adapter applies it with its neighbours in one
+//! tablet write, and then sends the replies.
+//!
+//! # Invariants
+//! - RAFT-1: a reply is sent after its entry is durable on a majority and applied here.
+//! - RAFT-2: an entry counts as durable only after everything before it in the node's log is.
+//! - RAFT-3: the tablet holds the position it reached in the same atomic write as the data, so no entry is applied
+//!   twice or skipped, whatever a crash leaves.
+//! - RAFT-4: the log is cut only behind what the tablet would show after a crash, and not while a snapshot is sent.
+//! - RAFT-5: a message is handed to the replica it was sent to, or refused: replica ids are never used twice.
+//! - RAFT-6: a linearizable read waits for a round of the leader that began after the read arrived.
+//! - RAFT-7: replicas that applied the same entries have equal hash chains.
+//!
+//! # Left out
+//! Leases (a restarted follower forgets them), openraft's own batching timers and snapshot policy, and its client
+//! responders: batching, reading and cutting the log are decided here.
+
+mod batcher;
+mod encoding;
+mod error;
+mod group;
+mod host;
+mod inbound;
+mod log_store;
+mod maintain;
+mod messages;
+#[cfg(debug_assertions)]
+pub mod mutant;
+mod network;
+mod overlay;
+mod reads;
+mod snapshot;
+mod state_machine;
+mod status;
+mod timing;
+mod types;
+
+pub use error::{OpenError, ProposeError, ReadError};
+pub use group::{Group, GroupSpec};
+pub use host::{Host, HostParts};
+pub use status::GroupStatus;
+pub use timing::{Retention, Timing};

@@ -1,0 +1,119 @@
+//! Upkeep: tablets are made durable, logs are cut behind them, dead cores are reopened.
+//!
+//! ```text
+//!   purged  <=  cut  <=  flushed  <=  applied  <=  committed  <=  last
+//!                         |
+//!                         what the tablet alone would show after a crash
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::errors::Fatal;
+use strata_codec::APPLIED_KEY;
+use strata_storage::StorageError;
+use strata_types::LogIndex;
+
+use crate::group::Group;
+use crate::host::Host;
+use crate::state_machine::Applied;
+
+/// A group whose core panics more often than this within [`REOPEN_WINDOW`] stays down and says so.
+const REOPENS_MAX: usize = 3;
+const REOPEN_WINDOW: Duration = Duration::from_secs(600);
+
+pub(crate) async fn maintain(host: &Host) {
+    let pinned = pins(host);
+    for group in host.groups() {
+        supervise(host, &group).await;
+        let forced = pinned.contains(&group.replica());
+        if let Err(error) = flush_and_cut(host, &group, forced).await {
+            group.state().storage_failed(&error);
+        }
+    }
+}
+
+/// Replicas whose old entries keep the node's log from shrinking below its budget.
+fn pins(host: &Host) -> Vec<strata_types::ReplicaId> {
+    let wal = &host.parts.wal;
+    if wal.disk_bytes() <= host.parts.retention.log_bytes {
+        return Vec::new();
+    }
+    wal.oldest_pins().into_iter().map(|(replica, _)| replica).take(4).collect()
+}
+
+/// openraft treats some races as bugs of its own and panics (openraft#2116): then only that group is reopened.
+async fn supervise(host: &Host, group: &Arc<Group>) {
+    let Some(raft) = group.raft() else { return };
+    let state = raft.metrics().borrow_watched().running_state.clone();
+    match state {
+        Ok(()) | Err(Fatal::Stopped) => {}
+        Err(Fatal::StorageError(error)) => {
+            if group.state().problem().is_none() {
+                host.parts.env.halt(format!("{} failed: {error}", group.id()));
+            }
+            group.stop_raft().await;
+        }
+        Err(Fatal::Panicked) => {
+            let now = host.parts.env.now();
+            let recent = {
+                let mut reopened = group.reopened.lock();
+                reopened.retain(|&at| now.since(at) < REOPEN_WINDOW);
+                reopened.push(now);
+                reopened.len()
+            };
+            tracing::error!(group = %group.id(), recent, "the group's core panicked; reopening it");
+            metrics::counter!("strata_raft_reopened_total").increment(1);
+            group.stop_raft().await;
+            if recent > REOPENS_MAX {
+                host.parts.env.halt(format!("{} panicked {recent} times in ten minutes", group.id()));
+            } else if let Err(error) = group.start().await {
+                host.parts.env.halt(format!("{} could not be reopened: {error}", group.id()));
+            }
+        }
+    }
+}
+
+async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: bool) -> Result<(), StorageError> {
+    let Some(raft) = group.raft() else { return Ok(()) };
+    let (env, retention) = (&host.parts.env, &host.parts.retention);
+    let tablet = group.tablet();
+    let read = env.blocking(move || Ok((tablet.get_persisted(APPLIED_KEY)?, tablet.unflushed_bytes()))).await;
+    let Some(read) = read else { return Ok(()) };
+    let (persisted, unflushed): (_, u64) = read?;
+    let flushed = LogIndex(Applied::decode(persisted)?.log_id.map_or(0, |id| id.index));
+    let applied = group.state().applied_index();
+
+    let log_bytes = group.log().bytes();
+    let old = env.now().since(*group.flushed.lock()) >= retention.flush_age;
+    let due = unflushed >= retention.flush_bytes || log_bytes >= retention.keep_bytes.max(retention.flush_bytes);
+    if flushed < applied && (due || old || forced) {
+        *group.flushed.lock() = env.now();
+        // Asks the adapter for a "snapshot", which is a flush; openraft then lets the log be cut up to there.
+        let _ = raft.trigger().snapshot().await;
+    }
+
+    let snapshot = raft.metrics().borrow_watched().snapshot.map_or(0, |id| id.index);
+    let cuttable = LogIndex(snapshot.min(flushed.0));
+    if let Some(cut) = cut_at(group, retention.keep_bytes_max, cuttable, log_bytes)
+        && (log_bytes > retention.keep_bytes || forced)
+    {
+        let _ = raft.trigger().purge_log(cut.0).await;
+    }
+    Ok(())
+}
+
+/// Where the log may be cut: behind what is durable in the tablet, and behind what live followers have, unless they
+/// hold back too much.
+fn cut_at(group: &Arc<Group>, keep_bytes_max: u64, cuttable: LogIndex, log_bytes: u64) -> Option<LogIndex> {
+    if group.state().transfers.load(Ordering::Acquire) > 0 {
+        return None;
+    }
+    if log_bytes > keep_bytes_max {
+        return Some(cuttable);
+    }
+    let slowest = group.status().voters.iter().filter_map(|&voter| group.matched(voter)).min();
+    Some(slowest.map_or(cuttable, |slowest| cuttable.min(slowest)))
+}

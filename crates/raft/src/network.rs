@@ -1,0 +1,274 @@
+//! openraft's network over the node's calls. Appends are pipelined: many requests to one follower are on their way at
+//! once, in order, and their answers come back in order.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{
+    Backoff, NetAppend, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
+    RaftNetworkFactory, stream_append_sequential,
+};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use strata_codec::DecodeError;
+use strata_net::{Caller, Lane, MessageKind, NetError};
+use strata_types::{GroupId, NodeId, ReplicaId};
+
+use crate::messages::{
+    Ballot, Parties, SnapshotPiece, decode_append_reply, decode_vote_reply, encode_append, encode_snapshot_piece,
+    encode_transfer, encode_vote_request,
+};
+use crate::snapshot::{self, SendError, SnapshotSource};
+use crate::state_machine::Replica;
+use crate::types::{LogId, Seat, Snapshot, Types, Vote};
+
+/// Append requests to one follower that may be unanswered at once.
+const APPENDS_IN_FLIGHT_MAX: usize = 32;
+/// An append waits for the follower's disk; a slow disk must not look like a lost message.
+const APPEND_DEADLINE: Duration = Duration::from_secs(2);
+
+type Rpc<T> = Result<T, RPCError<Types>>;
+type CallFuture = Pin<Box<dyn Future<Output = Result<Bytes, NetError>> + Send>>;
+
+/// Makes clients for the replicas of one group.
+pub(crate) struct Network {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) replica: Arc<Replica>,
+}
+
+/// One other replica, reached over one lane.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    caller: Arc<Caller>,
+    replica: Arc<Replica>,
+    group: GroupId,
+    parties: Parties,
+    node: NodeId,
+    lane: Lane,
+}
+
+impl Network {
+    fn peer(&self, target: ReplicaId, seat: &Seat, lane: Lane) -> Peer {
+        Peer {
+            caller: self.caller.clone(),
+            replica: self.replica.clone(),
+            group: self.replica.group,
+            parties: Parties { from: self.replica.id, to: target },
+            node: seat.node,
+            lane,
+        }
+    }
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: ReplicaId, node: &Seat) -> Peer {
+        self.peer(target, node, Lane::Data)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: ReplicaId, node: &Seat) -> Peer {
+        self.peer(target, node, Lane::Control)
+    }
+
+    async fn new_snapshot_client(&mut self, target: ReplicaId, node: &Seat) -> Peer {
+        self.peer(target, node, Lane::Bulk)
+    }
+}
+
+impl Peer {
+    /// Starts a call at once; the future only waits for the answer.
+    fn call(&self, lane: Lane, kind: MessageKind, body: Bytes, deadline: Duration) -> CallFuture {
+        Box::pin(self.caller.call(self.node, lane, self.group, kind, body, deadline))
+    }
+
+    pub(crate) fn snapshot_piece(&self, piece: &SnapshotPiece, deadline: Duration) -> CallFuture {
+        let body = encode_snapshot_piece(self.parties, piece);
+        self.call(Lane::Bulk, MessageKind::Snapshot, body, deadline)
+    }
+
+    async fn ballot(&self, ballot: Ballot, request: VoteRequest<Types>, deadline: Duration) -> Rpc<VoteResponse<Types>> {
+        let body = encode_vote_request(self.parties, ballot, &request);
+        let reply = self.call(Lane::Control, MessageKind::Vote, body, deadline).await.map_err(rpc_error)?;
+        decode_vote_reply(reply).map_err(garbled)
+    }
+}
+
+/// Whether openraft should back off (nobody there) or try again at once (a lost message).
+fn rpc_error(error: NetError) -> RPCError<Types> {
+    match error {
+        NetError::NoAnswer { .. } => RPCError::Network(NetworkError::new(&error)),
+        _ => RPCError::Unreachable(Unreachable::new(&error)),
+    }
+}
+
+fn garbled(error: DecodeError) -> RPCError<Types> {
+    RPCError::Unreachable(Unreachable::new(&error))
+}
+
+impl NetBackoff<Types> for Peer {
+    fn backoff(&self) -> Option<Backoff> {
+        None
+    }
+}
+
+impl NetAppend<Types> for Peer {
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<Types>> {
+        let body = encode_append(self.parties, &request);
+        let reply = self.call(self.lane, MessageKind::Append, body, option.hard_ttl()).await.map_err(rpc_error)?;
+        decode_append_reply(reply).map_err(garbled)
+    }
+}
+
+impl NetStreamAppend<Types> for Peer {
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Rpc<BoxStream<'s, Rpc<StreamAppendResult<Types>>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+    {
+        if self.lane == Lane::Control {
+            // A heartbeat is one request a stream.
+            return stream_append_sequential(self, input, option);
+        }
+        let pipeline = Pipeline { peer: self.clone(), input: Some(input), pending: VecDeque::new() };
+        let answers: BoxStream<'s, Rpc<StreamAppendResult<Types>>> = Box::pin(pipeline);
+        Box::pin(std::future::ready(Ok(answers)))
+    }
+}
+
+/// Requests going out and answers coming back, in order.
+struct Pipeline<S> {
+    peer: Peer,
+    /// `None` once there is nothing more to send.
+    input: Option<S>,
+    pending: VecDeque<Pending>,
+}
+
+struct Pending {
+    before: Option<LogId>,
+    last: Option<LogId>,
+    reply: CallFuture,
+}
+
+impl Pending {
+    /// The result of one request, and whether the pipeline can go on after it.
+    fn finish(self, reply: Result<Bytes, NetError>) -> (Rpc<StreamAppendResult<Types>>, bool) {
+        let reply = match reply.map_err(rpc_error).and_then(|bytes| decode_append_reply(bytes).map_err(garbled)) {
+            Ok(reply) => reply,
+            Err(error) => return (Err(error), false),
+        };
+        let whole = match &reply {
+            AppendEntriesResponse::PartialSuccess(last) => *last == self.last,
+            _ => true,
+        };
+        let result = reply.into_stream_result(self.before, self.last);
+        let goes_on = whole && result.is_ok();
+        (Ok(result), goes_on)
+    }
+}
+
+impl<S> Pipeline<S> {
+    fn send(&mut self, request: AppendEntriesRequest<Types>) {
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let body = encode_append(self.peer.parties, &request);
+        let reply = self.peer.call(Lane::Data, MessageKind::Append, body, APPEND_DEADLINE);
+        self.pending.push_back(Pending { before: request.prev_log_id, last, reply });
+    }
+}
+
+impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Stream for Pipeline<S> {
+    type Item = Rpc<StreamAppendResult<Types>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        while this.pending.len() < APPENDS_IN_FLIGHT_MAX
+            && let Some(input) = &mut this.input
+        {
+            match Pin::new(input).poll_next(context) {
+                Poll::Ready(Some(request)) => this.send(request),
+                Poll::Ready(None) => this.input = None,
+                Poll::Pending => break,
+            }
+        }
+        let Some(first) = this.pending.front_mut() else {
+            return if this.input.is_none() { Poll::Ready(None) } else { Poll::Pending };
+        };
+        let Poll::Ready(reply) = first.reply.as_mut().poll(context) else { return Poll::Pending };
+        let first = this.pending.pop_front().expect("it was just looked at");
+        let (result, goes_on) = first.finish(reply);
+        if !goes_on {
+            // What follows a conflict or a lost request is of no use: openraft probes and starts a new stream.
+            this.input = None;
+            this.pending.clear();
+        }
+        Poll::Ready(Some(result))
+    }
+}
+
+impl NetVote<Types> for Peer {
+    async fn vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
+        self.ballot(Ballot::Real, request, option.hard_ttl()).await
+    }
+
+    async fn pre_vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
+        self.ballot(Ballot::Pre, request, option.hard_ttl()).await
+    }
+}
+
+impl NetTransferLeader<Types> for Peer {
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Rpc<TransferLeaderResponse<Types>> {
+        let body = encode_transfer(self.parties, &request);
+        let reply = self.call(Lane::Control, MessageKind::Transfer, body, option.hard_ttl()).await;
+        reply.map(|_| Ok(())).map_err(rpc_error)
+    }
+}
+
+impl NetSnapshot<Types> for Peer {
+    type SnapshotData = SnapshotSource;
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let sending = std::pin::pin!(snapshot::send(self, &self.replica, vote, snapshot));
+        match futures_util::future::select(sending, std::pin::pin!(cancel)).await {
+            futures_util::future::Either::Left((Ok(response), _)) => Ok(response),
+            futures_util::future::Either::Left((Err(error), _)) => Err(streaming_error(&self.replica, error)),
+            futures_util::future::Either::Right((closed, _)) => Err(StreamingError::Closed(closed)),
+        }
+    }
+}
+
+fn streaming_error(replica: &Replica, error: SendError) -> StreamingError<Types> {
+    let detail = match error {
+        SendError::Net(error) => return rpc_error(error).into(),
+        SendError::Storage(error) => replica.storage_failed(&error).to_string(),
+        SendError::Protocol(detail) => detail,
+    };
+    tracing::warn!(group = %replica.group, detail, "snapshot was not sent");
+    StreamingError::Unreachable(Unreachable::from_string(detail))
+}

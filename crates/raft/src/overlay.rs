@@ -1,0 +1,174 @@
+//! What a machine sees while it applies: the tablet under the writes of the apply so far.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use strata_machine::{View, ViewMut};
+use strata_storage::{Engine, StorageError, WriteBatch};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Pending writes over an engine. A failed read is remembered and spoils the whole apply, so the machine itself never
+/// has to deal with a disk.
+pub(crate) struct Overlay<'a> {
+    engine: &'a dyn Engine,
+    pending: BTreeMap<Bytes, Option<Bytes>>,
+    chain: u64,
+    error: RefCell<Option<StorageError>>,
+}
+
+impl<'a> Overlay<'a> {
+    /// An overlay that continues a hash chain.
+    pub(crate) fn new(engine: &'a dyn Engine, chain: u64) -> Overlay<'a> {
+        Overlay { engine, pending: BTreeMap::new(), chain, error: RefCell::new(None) }
+    }
+
+    /// Hash over every write since the tablet was empty, in order. Equal on all replicas at equal index, however the
+    /// entries were grouped into applies.
+    pub(crate) fn chain(&self) -> u64 {
+        self.chain
+    }
+
+    fn fail(&self, error: StorageError) {
+        self.error.borrow_mut().get_or_insert(error);
+    }
+
+    /// The writes as one batch, or the first read that failed.
+    pub(crate) fn finish(self) -> Result<WriteBatch, StorageError> {
+        if let Some(error) = self.error.into_inner() {
+            return Err(error);
+        }
+        let mut batch = WriteBatch::new();
+        for (key, value) in self.pending {
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            }
+        }
+        Ok(batch)
+    }
+}
+
+impl View for Overlay<'_> {
+    fn get(&self, key: &[u8]) -> Option<Bytes> {
+        if let Some(value) = self.pending.get(key) {
+            return value.clone();
+        }
+        self.engine.get(key).unwrap_or_else(|error| {
+            self.fail(error);
+            None
+        })
+    }
+
+    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &Bytes) -> bool) {
+        let upper = if end.is_empty() { std::ops::Bound::Unbounded } else { std::ops::Bound::Excluded(end) };
+        let mut pending = self.pending.range::<[u8], _>((std::ops::Bound::Included(start), upper)).peekable();
+        let mut going = true;
+        let scanned = self.engine.scan(start, end, &mut |key, value| {
+            while let Some((own, change)) = pending.next_if(|(own, _)| own.as_ref() < key) {
+                if let Some(value) = change {
+                    going = visit(own, value);
+                }
+                if !going {
+                    return false;
+                }
+            }
+            let replaced = pending.next_if(|(own, _)| own.as_ref() == key).map(|(_, change)| change);
+            going = match replaced {
+                Some(Some(value)) => visit(key, value),
+                Some(None) => true,
+                None => visit(key, &Bytes::copy_from_slice(value)),
+            };
+            going
+        });
+        if let Err(error) = scanned {
+            self.fail(error);
+            return;
+        }
+        for (own, change) in pending {
+            if !going {
+                return;
+            }
+            if let Some(value) = change {
+                going = visit(own, value);
+            }
+        }
+    }
+}
+
+impl ViewMut for Overlay<'_> {
+    fn put(&mut self, key: Bytes, value: Bytes) {
+        self.chain = xxh3_64_with_seed(&value, xxh3_64_with_seed(&key, self.chain));
+        self.pending.insert(key, Some(value));
+    }
+
+    fn delete(&mut self, key: Bytes) {
+        self.chain = xxh3_64_with_seed(&key, !self.chain);
+        self.pending.insert(key, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_storage::Tablets as _;
+    use strata_storage::memory::MemoryTablets;
+    use strata_types::ReplicaId;
+
+    use super::*;
+
+    fn bytes(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    #[test]
+    fn reads_see_the_writes_of_the_apply_over_the_tablet() {
+        let engine = MemoryTablets::new().open(ReplicaId(1)).expect("opens");
+        let mut base = WriteBatch::new();
+        for key in ["b", "d", "f"] {
+            base.put(bytes(key), bytes("old"));
+        }
+        engine.write(base).expect("writes");
+
+        let mut overlay = Overlay::new(engine.as_ref(), 0);
+        for key in ["a", "d", "g"] {
+            overlay.put(bytes(key), bytes("new"));
+        }
+        overlay.delete(bytes("b"));
+
+        assert_eq!(overlay.get(b"b"), None);
+        assert_eq!(overlay.get(b"d"), Some(bytes("new")));
+        assert_eq!(overlay.get(b"f"), Some(bytes("old")));
+        let seen = |start: &str, end: &str, limit: usize| {
+            let mut keys = Vec::new();
+            overlay.scan(start.as_bytes(), end.as_bytes(), &mut |key, _| {
+                keys.push(String::from_utf8_lossy(key).into_owned());
+                keys.len() < limit
+            });
+            keys.join("")
+        };
+        assert_eq!(seen("", "", 9), "adfg");
+        assert_eq!(seen("b", "g", 9), "df");
+        assert_eq!(seen("", "", 1), "a");
+        assert_eq!(seen("", "", 2), "ad");
+    }
+
+    #[test]
+    fn the_chain_depends_on_every_write_and_on_nothing_else() {
+        let engine = MemoryTablets::new().open(ReplicaId(1)).expect("opens");
+        let chain = |values: &[(&'static str, Option<&'static str>)]| {
+            let mut at = 0;
+            for (key, value) in values {
+                let mut overlay = Overlay::new(engine.as_ref(), at);
+                match value {
+                    Some(value) => overlay.put(bytes(key), bytes(value)),
+                    None => overlay.delete(bytes(key)),
+                }
+                at = overlay.chain();
+            }
+            at
+        };
+        assert_eq!(chain(&[("a", Some("1")), ("b", None)]), chain(&[("a", Some("1")), ("b", None)]));
+        assert_ne!(chain(&[("a", Some("1")), ("b", None)]), chain(&[("b", None), ("a", Some("1"))]));
+        assert_ne!(chain(&[("a", Some("1"))]), chain(&[("a", None)]));
+    }
+}

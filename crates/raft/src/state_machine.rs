@@ -1,0 +1,380 @@
+//! openraft's state machine over a tablet and a [`Machine`].
+//!
+//! Entries are applied many at a time: their writes, the position they reach, the membership and the hash chain go
+//! into the tablet as one atomic batch, and only then are the replies sent.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::{RaftSnapshotBuilder, StoredMembership as StoredMembershipOf};
+use parking_lot::{Mutex, RwLock};
+use strata_codec::{APPLIED_KEY, AppliedState, EntryPayload};
+use strata_env::Env;
+use strata_machine::{CommandContext, Machine};
+use strata_storage::{Engine, Receiver, StorageError, Tablets};
+use strata_types::{GroupId, LogIndex, ReplicaId, Term};
+use tokio::sync::Notify;
+
+use crate::encoding::{decode_log_id, decode_stored_membership, encode_log_id, encode_stored_membership};
+use crate::overlay::Overlay;
+use crate::snapshot::SnapshotSource;
+use crate::types::{Entry, EntryBody, LogId, Replies, Snapshot, SnapshotMeta, StoredMembership, Types};
+
+/// One atomic apply takes at most this many entries and bytes: it bounds memory and how long readers wait.
+const APPLY_ENTRIES_MAX: usize = 256;
+const APPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How often a full disk is tried again.
+const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
+
+/// How far a replica has applied.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Applied {
+    pub(crate) log_id: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+    pub(crate) chain: u64,
+}
+
+impl Applied {
+    fn encode(&self) -> Bytes {
+        AppliedState {
+            log_id: self.log_id.as_ref().map(encode_log_id).unwrap_or_default(),
+            membership: encode_stored_membership(&self.membership),
+            chain: self.chain,
+        }
+        .encode()
+    }
+
+    /// What a tablet says about itself. An empty tablet has applied nothing.
+    pub(crate) fn decode(row: Option<Bytes>) -> Result<Applied, StorageError> {
+        let Some(row) = row else { return Ok(Applied::default()) };
+        let damaged = |error: strata_codec::DecodeError| StorageError::Corrupt {
+            file: "tablet, applied row".into(),
+            detail: error.to_string(),
+        };
+        let state = AppliedState::decode(row).map_err(damaged)?;
+        Ok(Applied {
+            log_id: (!state.log_id.is_empty()).then(|| decode_log_id(state.log_id)).transpose().map_err(damaged)?,
+            membership: decode_stored_membership(state.membership).map_err(damaged)?,
+            chain: state.chain,
+        })
+    }
+}
+
+/// The part of a replica that the raft tasks, readers and maintenance share.
+pub(crate) struct Replica {
+    pub(crate) env: Env,
+    pub(crate) group: GroupId,
+    pub(crate) id: ReplicaId,
+    machine: Arc<dyn Machine>,
+    tablets: Arc<dyn Tablets>,
+    tablet: RwLock<Arc<dyn Engine>>,
+    applied: Mutex<Applied>,
+    applied_index: AtomicU64,
+    applied_changed: Notify,
+    /// openraft asks for the current snapshot several times while it starts; a checkpoint would be wasted then.
+    running: AtomicBool,
+    /// Snapshots being sent; while there are any the log is not purged.
+    pub(crate) transfers: AtomicUsize,
+    /// Why this replica refuses to serve.
+    problem: Mutex<Option<String>>,
+}
+
+impl Replica {
+    pub(crate) fn open(
+        env: Env,
+        group: GroupId,
+        id: ReplicaId,
+        machine: Arc<dyn Machine>,
+        tablets: Arc<dyn Tablets>,
+    ) -> Result<Arc<Replica>, StorageError> {
+        let tablet = tablets.open(id)?;
+        let applied = Applied::decode(tablet.get(APPLIED_KEY)?)?;
+        let index = applied.log_id.map_or(0, |id| id.index);
+        Ok(Arc::new(Replica {
+            env,
+            group,
+            id,
+            machine,
+            tablets,
+            tablet: RwLock::new(tablet),
+            applied: Mutex::new(applied),
+            applied_index: AtomicU64::new(index),
+            applied_changed: Notify::new(),
+            running: AtomicBool::new(false),
+            transfers: AtomicUsize::new(0),
+            problem: Mutex::new(None),
+        }))
+    }
+
+    pub(crate) fn tablet(&self) -> Arc<dyn Engine> {
+        self.tablet.read().clone()
+    }
+
+    pub(crate) fn applied(&self) -> Applied {
+        self.applied.lock().clone()
+    }
+
+    pub(crate) fn applied_index(&self) -> LogIndex {
+        LogIndex(self.applied_index.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem.lock().clone()
+    }
+
+    pub(crate) fn set_running(&self, running: bool) {
+        self.running.store(running, Ordering::Release);
+    }
+
+    /// Begins to receive a tablet from another replica.
+    pub(crate) fn receive(&self) -> Result<Box<dyn Receiver>, StorageError> {
+        self.tablets.receive(self.id)
+    }
+
+    /// Completes when everything up to `index` is applied.
+    pub(crate) async fn wait_applied(&self, index: LogIndex) {
+        loop {
+            let changed = self.applied_changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            if self.applied_index() >= index {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn set_applied(&self, applied: Applied) {
+        let index = applied.log_id.map_or(0, |id| id.index);
+        *self.applied.lock() = applied;
+        self.applied_index.store(index, Ordering::Release);
+        self.applied_changed.notify_waiters();
+        self.machine.applied(LogIndex(index));
+    }
+
+    /// Turns a failed engine call into what the replica or the node must do about it.
+    pub(crate) fn storage_failed(&self, error: &StorageError) -> io::Error {
+        match error {
+            StorageError::Corrupt { .. } => {
+                tracing::error!(group = %self.group, replica = %self.id, %error, "replica refuses to serve");
+                self.problem.lock().get_or_insert(error.to_string());
+            }
+            StorageError::Full { .. } => {}
+            _ => self.env.halt(format!("storage of {} failed: {error}", self.group)),
+        }
+        io::Error::other(error.clone())
+    }
+
+    /// Applies entries in one atomic write. Gives them back when that failed, so that it can be tried again.
+    fn apply_entries(&self, items: Vec<Item>) -> Result<(), (Vec<Item>, StorageError)> {
+        let engine = self.tablet();
+        let mut applied = self.applied();
+        let mut overlay = Overlay::new(engine.as_ref(), applied.chain);
+        let mut replies = Vec::with_capacity(items.len());
+        for (entry, _) in &items {
+            let next = applied.log_id.map_or(0, |id| id.index + 1);
+            assert!(
+                entry.log_id.index == next || applied.log_id.is_none(),
+                "{}: entry {} applied after {:?}",
+                self.group,
+                entry.log_id,
+                applied.log_id
+            );
+            replies.push(self.apply_entry(&mut overlay, entry, &mut applied));
+        }
+        applied.chain = overlay.chain();
+        let written = overlay.finish().and_then(|mut batch| {
+            batch.put(Bytes::from_static(APPLIED_KEY), applied.encode());
+            engine.write(batch)
+        });
+        if let Err(error) = written {
+            return Err((items, error));
+        }
+        self.set_applied(applied);
+        for ((_, responder), replies) in items.into_iter().zip(replies) {
+            if let Some(responder) = responder {
+                responder.send(replies);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_entry(&self, overlay: &mut Overlay<'_>, entry: &Entry, applied: &mut Applied) -> Replies {
+        applied.log_id = Some(entry.log_id);
+        match &entry.payload {
+            EntryBody::Blank => Replies::default(),
+            EntryBody::Membership(membership) => {
+                applied.membership = StoredMembershipOf::new(Some(entry.log_id), membership.clone());
+                Replies::default()
+            }
+            EntryBody::Normal(payload) => {
+                let payload = EntryPayload::decode(payload.0.clone()).expect("entries are written by our own batcher");
+                let mut context = CommandContext {
+                    term: Term(entry.log_id.leader_id.term),
+                    index: LogIndex(entry.log_id.index),
+                    position: 0,
+                };
+                let apply = |command: &Bytes| {
+                    let reply = self.machine.apply(overlay, context, command);
+                    context.position += 1;
+                    reply
+                };
+                Replies(payload.commands.iter().map(apply).collect())
+            }
+        }
+    }
+}
+
+type Item = (Entry, Option<ApplyResponder<Types>>);
+
+fn entry_bytes(entry: &Entry) -> usize {
+    if let EntryBody::Normal(payload) = &entry.payload { payload.0.len() } else { 0 }
+}
+
+/// What openraft drives: a handle to the [`Replica`].
+pub(crate) struct StateMachine {
+    replica: Arc<Replica>,
+}
+
+impl StateMachine {
+    pub(crate) fn new(replica: Arc<Replica>) -> StateMachine {
+        StateMachine { replica }
+    }
+
+    async fn apply_items(&self, mut items: Vec<Item>) -> io::Result<()> {
+        loop {
+            let replica = self.replica.clone();
+            let outcome = self.replica.env.blocking(move || replica.apply_entries(items)).await;
+            match outcome {
+                None => {
+                    self.replica.env.halt(format!("applying entries of {} panicked", self.replica.group));
+                    return Err(io::Error::other("applying panicked"));
+                }
+                Some(Ok(())) => return Ok(()),
+                Some(Err((back, StorageError::Full { detail }))) => {
+                    tracing::warn!(group = %self.replica.group, detail, "disk full: applying waits for room");
+                    items = back;
+                    self.replica.env.sleep(DISK_FULL_RETRY).await;
+                }
+                Some(Err((_, error))) => return Err(self.replica.storage_failed(&error)),
+            }
+        }
+    }
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = SnapshotSource;
+    type SnapshotBuilder = FlushingBuilder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let applied = self.replica.applied();
+        Ok((applied.log_id, applied.membership))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + Send,
+    {
+        let already = self.replica.applied().log_id;
+        let mut entries = entries.fuse();
+        loop {
+            let mut items = Vec::new();
+            let mut bytes = 0;
+            while items.len() < APPLY_ENTRIES_MAX && bytes < APPLY_BYTES_MAX {
+                let Some(item) = entries.next().await else { break };
+                let item = item?;
+                // Never twice, whatever openraft believes about a tablet that was just replaced.
+                if Some(item.0.log_id) > already {
+                    bytes += entry_bytes(&item.0);
+                    items.push(item);
+                }
+            }
+            if items.is_empty() {
+                return Ok(());
+            }
+            self.apply_items(items).await?;
+        }
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<FlushingBuilder> {
+        Some(self.get_snapshot_builder().await)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> FlushingBuilder {
+        FlushingBuilder { replica: self.replica.clone(), applied: self.replica.applied() }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotSource) -> io::Result<()> {
+        let SnapshotSource::Received(received) = snapshot else {
+            return Err(io::Error::other("only a received snapshot can be installed"));
+        };
+        let applied = Applied::decode(received.get(APPLIED_KEY).map_err(io::Error::other)?).map_err(io::Error::other)?;
+        assert_eq!(applied.log_id, meta.last_log_id, "{}: the receiver checked this", self.replica.group);
+        let replica = self.replica.clone();
+        let installed = self
+            .replica
+            .env
+            .blocking(move || {
+                replica.tablets.install(replica.id, received.clone())?;
+                *replica.tablet.write() = received;
+                replica.set_applied(applied);
+                Ok::<_, StorageError>(())
+            })
+            .await;
+        match installed {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(self.replica.storage_failed(&error)),
+            None => Err(io::Error::other("installing a snapshot panicked")),
+        }
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        if !self.replica.running.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        // This runs in the worker that applies, so the checkpoint holds exactly what is applied now.
+        let applied = self.replica.applied();
+        let tablet = self.replica.tablet();
+        match self.replica.env.blocking(move || tablet.checkpoint()).await {
+            Some(Ok(checkpoint)) => {
+                Ok(Some(Snapshot { meta: meta_of(&applied), snapshot: SnapshotSource::Checkpoint(checkpoint) }))
+            }
+            Some(Err(error)) => Err(self.replica.storage_failed(&error)),
+            None => Err(io::Error::other("making a checkpoint panicked")),
+        }
+    }
+}
+
+fn meta_of(applied: &Applied) -> SnapshotMeta {
+    SnapshotMeta { last_log_id: applied.log_id, last_membership: applied.membership.clone() }
+}
+
+/// "Building a snapshot" is making the tablet durable: from then on the log up to there is not needed for recovery.
+/// A copy is made only when a follower needs one.
+pub(crate) struct FlushingBuilder {
+    replica: Arc<Replica>,
+    applied: Applied,
+}
+
+impl RaftSnapshotBuilder<Types> for FlushingBuilder {
+    type SnapshotData = SnapshotSource;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        loop {
+            let tablet = self.replica.tablet();
+            match self.replica.env.blocking(move || tablet.flush()).await {
+                Some(Ok(())) => {
+                    return Ok(Snapshot { meta: meta_of(&self.applied), snapshot: SnapshotSource::Flushed });
+                }
+                Some(Err(StorageError::Full { .. })) => self.replica.env.sleep(DISK_FULL_RETRY).await,
+                Some(Err(error)) => return Err(self.replica.storage_failed(&error)),
+                None => return Err(io::Error::other("flushing a tablet panicked")),
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! A cluster of replicas of one group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use strata_codec::{Decoder, Encoder};
+use strata_env::sim::SimWorld;
+use strata_machine::{CommandContext, Machine, ViewMut};
+use strata_net::{Caller, Inbox, Lane, Message, NetError, Switchboard, Transport};
+use strata_raft::{Group, GroupSpec, GroupStatus, Host, HostParts, ProposeError, Retention, Timing};
+use strata_storage::memory::{Durable, MemoryTablets};
+use strata_types::{ClusterId, GroupId, NodeId, ReplicaId};
+use strata_wal::{Wal, WalOptions};
+
+pub(crate) const GROUP: GroupId = GroupId(1);
+
+/// Sets keys and says how often it applied anything.
+pub(crate) struct Register;
+
+impl Machine for Register {
+    fn apply(&self, view: &mut dyn ViewMut, context: CommandContext, command: &Bytes) -> Bytes {
+        let mut input = Decoder::new(command.clone());
+        let key = input.bytes("key").expect("a test's command");
+        let value = input.bytes("value").expect("a test's command");
+        let before = view.get(&key).unwrap_or_default();
+        view.put(key, value);
+        let mut reply = Encoder::default();
+        reply.bytes(&before).u64(context.index.0).u32(context.position);
+        reply.finish()
+    }
+}
+
+pub(crate) fn put(key: &str, value: &str) -> Bytes {
+    let mut command = Encoder::default();
+    command.bytes(key.as_bytes()).bytes(value.as_bytes());
+    command.finish()
+}
+
+/// Delivers at once to whoever is up and not cut off.
+#[derive(Default)]
+pub(crate) struct Network {
+    inboxes: Mutex<BTreeMap<NodeId, Weak<Switchboard>>>,
+    cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
+}
+
+impl Network {
+    pub(crate) fn isolate(&self, node: NodeId, isolated: bool) {
+        for other in (1..=9).map(NodeId).filter(|other| *other != node) {
+            for link in [(node, other), (other, node)] {
+                let mut cut = self.cut.lock();
+                if isolated { cut.insert(link) } else { cut.remove(&link) };
+            }
+        }
+    }
+}
+
+struct End {
+    network: Arc<Network>,
+}
+
+#[async_trait]
+impl Transport for End {
+    fn send(&self, lane: Lane, message: Message) -> Result<(), NetError> {
+        if self.network.cut.lock().contains(&(message.from, message.to)) {
+            return Ok(());
+        }
+        let inbox = self.network.inboxes.lock().get(&message.to).and_then(Weak::upgrade);
+        let Some(inbox) = inbox else {
+            return Err(NetError::Unreachable { target: message.to.to_string(), detail: "down".into() });
+        };
+        tokio::spawn(async move { inbox.deliver(lane, message) });
+        Ok(())
+    }
+
+    fn identify(&self, _cluster: ClusterId, _node: NodeId) {}
+
+    fn set_address(&self, _node: NodeId, _address: &str) {}
+
+    async fn introduce(&self, address: &str, _body: Bytes, _deadline: Duration) -> Result<Bytes, NetError> {
+        Err(NetError::Unreachable { target: address.into(), detail: "not part of these tests".into() })
+    }
+}
+
+struct Running {
+    host: Arc<Host>,
+    group: Arc<Group>,
+    /// Keeps the inbox that the network points to.
+    _switchboard: Arc<Switchboard>,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) world: SimWorld,
+    pub(crate) network: Arc<Network>,
+    tablets: BTreeMap<u64, Arc<Durable>>,
+    running: BTreeMap<u64, Running>,
+    /// The replica that lives on a node; changes when a node comes back without its disk.
+    pub(crate) replicas: BTreeMap<u64, ReplicaId>,
+    pub(crate) retention: Retention,
+}
+
+impl Cluster {
+    /// Three nodes with one replica each, and a leader.
+    pub(crate) async fn new(seed: u64, retention: Retention) -> Cluster {
+        let mut cluster = Cluster {
+            world: SimWorld::new(seed),
+            network: Arc::default(),
+            tablets: (1..=3).map(|node| (node, Durable::new())).collect(),
+            running: BTreeMap::new(),
+            replicas: (1..=3).map(|node| (node, ReplicaId(10 * node))).collect(),
+            retention,
+        };
+        for node in 1..=3 {
+            cluster.start(node).await;
+        }
+        cluster.leader().await;
+        cluster
+    }
+
+    pub(crate) async fn start(&mut self, node: u64) {
+        let machine = self.world.node(node);
+        machine.restart();
+        let env = machine.env();
+        let transport = Arc::new(End { network: self.network.clone() });
+        let caller = Caller::new(env.clone(), transport.clone());
+        caller.identify(NodeId(node));
+        let switchboard = Switchboard::new(caller.clone(), transport);
+        self.network.inboxes.lock().insert(NodeId(node), Arc::downgrade(&switchboard));
+        let options = WalOptions { segment_bytes: 256 * 1024, ..WalOptions::default() };
+        let wal = Wal::open(env.clone(), machine.disk(), Path::new("log"), options, &|_| ()).await.expect("log opens");
+        let host = Host::new(HostParts {
+            env,
+            node: NodeId(node),
+            wal,
+            tablets: Arc::new(MemoryTablets::over(self.tablets[&node].clone())),
+            caller,
+            timing: Timing::default(),
+            retention: self.retention,
+        });
+        host.register(&switchboard);
+        let members = (1..=3).map(|node| (ReplicaId(10 * node), NodeId(node))).collect();
+        let spec = GroupSpec {
+            group: GROUP,
+            replica: self.replicas[&node],
+            members,
+            machine: Arc::new(Register),
+            initialize: node == 1,
+        };
+        let group = host.open(spec).await.expect("group opens");
+        self.running.insert(node, Running { host, group, _switchboard: switchboard });
+    }
+
+    /// Power loss.
+    pub(crate) async fn crash(&mut self, node: u64) {
+        let running = self.running.remove(&node).expect("it runs");
+        self.world.node(node).crash();
+        self.tablets[&node].crash();
+        running.host.abandon().await;
+    }
+
+    pub(crate) fn group(&self, node: u64) -> &Arc<Group> {
+        &self.running[&node].group
+    }
+
+    pub(crate) async fn maintain(&self) {
+        for running in self.running.values() {
+            running.host.maintain().await;
+        }
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<GroupStatus> {
+        self.running.values().map(|running| running.group.status()).collect()
+    }
+
+    /// Waits for a leader that can write, and returns its node.
+    pub(crate) async fn leader(&self) -> u64 {
+        for _ in 0..2_000 {
+            for (&node, running) in &self.running {
+                if running.group.status().is_leader && running.group.read_barrier().await.is_ok() {
+                    return node;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no leader: {:?}", self.statuses());
+    }
+
+    /// Writes on the leader, wherever it is.
+    pub(crate) async fn write(&self, key: &str, value: &str) -> Bytes {
+        loop {
+            let leader = self.leader().await;
+            match self.group(leader).propose(vec![put(key, value)]).await.remove(0) {
+                Ok(reply) => return reply,
+                Err(ProposeError::NotLeader { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Waits until all running replicas applied the same entries and hold the same bytes.
+    pub(crate) async fn converge(&self) {
+        for _ in 0..3_000 {
+            let statuses = self.statuses();
+            let first = &statuses[0];
+            if statuses.iter().all(|s| s.applied == first.applied && s.last == first.last && s.applied == s.last) {
+                assert!(statuses.iter().all(|status| status.chain == first.chain), "{statuses:?}");
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("replicas did not converge: {:?}", self.statuses());
+    }
+
+    pub(crate) fn value(&self, node: u64, key: &str) -> Option<Bytes> {
+        self.group(node).tablet().get(key.as_bytes()).expect("memory")
+    }
+}

@@ -1,0 +1,148 @@
+//! How databases are set up, and what they share.
+
+use std::path::Path;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Env, LogLevel, Options, WriteBufferManager,
+};
+use strata_storage::StorageResult;
+
+use crate::error;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// Memtables take at most this part of the memory budget; blocks take the rest, and theirs when they are idle.
+const MEMTABLE_DIVISOR: usize = 2;
+
+/// A memtable is flushed at this size.
+const MEMTABLE_BYTES: usize = 32 * MIB;
+
+/// Memtables grow in steps of this: small, because most of a node's tablets are idle.
+const ARENA_BLOCK_BYTES: usize = 128 * KIB;
+
+/// 16 KiB compress better and need fewer index entries than RocksDB's default of 4.
+const BLOCK_BYTES: usize = 16 * KIB;
+
+/// About 1 % false positives.
+const FILTER_BITS: f64 = 10.0;
+
+/// Settings of all tablets of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RocksOptions {
+    /// Cached blocks and memtables of all tablets together.
+    pub memory_bytes: usize,
+    /// Threads for compactions, shared by all tablets.
+    pub compaction_threads: usize,
+    /// Threads for flushes, shared by all tablets.
+    pub flush_threads: usize,
+    /// Ceiling of what flushes and compactions write; RocksDB tunes itself below it.
+    pub background_write_bytes_per_second: u64,
+    /// Files that one tablet keeps open.
+    pub open_files_max: u32,
+}
+
+impl Default for RocksOptions {
+    fn default() -> RocksOptions {
+        RocksOptions {
+            memory_bytes: 256 * MIB,
+            compaction_threads: 2,
+            flush_threads: 1,
+            background_write_bytes_per_second: 512 << 20,
+            open_files_max: 128,
+        }
+    }
+}
+
+/// What all databases of a node share, and their settings.
+pub(crate) struct Shared {
+    /// Copies of it share the cache, the write buffer manager, the rate limiter and the threads.
+    template: Options,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: &RocksOptions) -> StorageResult<Shared> {
+        let mut env = Env::new().map_err(|e| error::of_rocksdb(&e, Path::new("")))?;
+        env.set_low_priority_background_threads(count(settings.compaction_threads));
+        env.set_high_priority_background_threads(count(settings.flush_threads));
+
+        let cache = Cache::new_hyper_clock_cache(settings.memory_bytes, 0);
+        let memtable_bytes = settings.memory_bytes / MEMTABLE_DIVISOR;
+        let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(memtable_bytes, false, cache.clone());
+
+        let mut template = Options::default();
+        template.set_env(&env);
+        template.set_write_buffer_manager(&memtables);
+        let rate = i64::try_from(settings.background_write_bytes_per_second).unwrap_or(i64::MAX);
+        template.set_auto_tuned_ratelimiter(rate, RATE_REFILL_MICROS, RATE_FAIRNESS);
+        template.set_max_background_jobs(count(settings.compaction_threads + settings.flush_threads));
+        template.set_max_open_files(i32::try_from(settings.open_files_max).unwrap_or(i32::MAX));
+        set_memtables(&mut template);
+        set_tables(&mut template, &cache);
+        set_housekeeping(&mut template);
+        Ok(Shared { template })
+    }
+
+    /// Opens a database, or makes a new one.
+    pub(crate) fn open(&self, path: &Path, create: bool) -> StorageResult<DB> {
+        let mut options = self.template.clone();
+        options.create_if_missing(create);
+        options.set_error_if_exists(create);
+        DB::open_cf_with_opts(&options, path, [(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, options.clone())])
+            .map_err(|error| error::of_open(&error, path))
+    }
+}
+
+/// How often the rate limiter hands out tokens, and how seldom low priorities overtake: RocksDB's defaults.
+const RATE_REFILL_MICROS: i64 = 100_000;
+const RATE_FAIRNESS: i32 = 10;
+
+fn set_memtables(options: &mut Options) {
+    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_arena_block_size(ARENA_BLOCK_BYTES);
+    options.set_max_write_buffer_number(4);
+    // A tablet has one writer; without concurrent inserts they are cheaper and the arena has no shards.
+    options.set_allow_concurrent_memtable_write(false);
+}
+
+fn set_tables(options: &mut Options, cache: &Cache) {
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_target_file_size_base(64 << 20);
+    options.set_max_bytes_for_level_base(256 << 20);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    options.set_bytes_per_sync(1 << 20);
+
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_block_size(BLOCK_BYTES);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Bloom in level 0, which is short-lived; ribbon below it, which is smaller.
+    table.set_hybrid_ribbon_filter(FILTER_BITS, 1);
+    table.set_whole_key_filtering(true);
+    table.set_optimize_filters_for_memory(true);
+    table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+    options.set_block_based_table_factory(&table);
+}
+
+/// Keeps an idle database cheap, and opening one fast.
+fn set_housekeeping(options: &mut Options) {
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(1);
+    options.set_max_log_file_size(MIB);
+    options.set_max_manifest_file_size(16 * MIB);
+    options.set_manifest_preallocation_size(64 * KIB);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.set_skip_stats_update_on_db_open(true);
+    options.set_max_file_opening_threads(1);
+    options.set_table_cache_num_shard_bits(2);
+    // Deleting files of an old version happens in the background, not in a reader's or writer's call.
+    options.set_avoid_unnecessary_blocking_io(true);
+}
+
+fn count(threads: usize) -> i32 {
+    i32::try_from(threads.max(1)).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,10 @@
+//! RocksDB tablets run the conformance suite.
+
+use strata_storage::conformance::run_all;
+
+use crate::node::RocksNode;
+
+#[test]
+fn rocksdb_engine_conforms() {
+    run_all(&mut || Box::new(RocksNode::new()));
+}

@@ -1,0 +1,37 @@
+//! What can go wrong in an engine, by what the caller must do.
+
+/// Result of an engine call.
+pub type StorageResult<T> = Result<T, StorageError>;
+
+/// An engine call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// Stored bytes are damaged. This replica must not serve; others can.
+    #[error("damaged file: file=`{file}` detail=`{detail}`")]
+    Corrupt {
+        /// The file, as precisely as the engine knows.
+        file: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// There is no room. Nothing was lost; the call may be repeated when there is.
+    #[error("disk full: detail=`{detail}`")]
+    Full {
+        /// What the engine said.
+        detail: String,
+    },
+    /// Any other failure of the disk. The node must stop: what is durable is not known.
+    #[error("storage failed: detail=`{detail}`")]
+    Io {
+        /// What the engine said.
+        detail: String,
+    },
+    /// The call broke a rule: a bad file name, a hole in a received file, received files that are not a tablet.
+    /// Nothing changed; what the caller got the arguments from (a peer, as a rule) is at fault.
+    #[error("invalid storage call: detail=`{detail}`")]
+    Invalid {
+        /// Which rule.
+        detail: String,
+    },
+}

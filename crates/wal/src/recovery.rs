@@ -1,0 +1,211 @@
+//! Reads the log back.
+//!
+//! Valid frames must follow each other without a gap, over all segments. Where they stop, the log ends, unless a frame
+//! found anywhere says that more was durable: then something that was acknowledged is gone, and the log refuses.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::WalError;
+use crate::frame::{self, Frame, HeaderError, SegmentHeader};
+use crate::index::Index;
+use crate::record;
+use crate::segment::{Directory, Segment};
+
+/// How far reading the log back has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryProgress {
+    /// Bytes read.
+    pub bytes_done: u64,
+    /// Bytes to read.
+    pub bytes_total: u64,
+}
+
+/// What was found.
+pub(crate) struct Recovered {
+    pub(crate) index: Index,
+    /// Number of the last frame; zero if there was none.
+    pub(crate) last_batch: u64,
+    /// Unused segments of full size, whose numbers follow those in use.
+    pub(crate) spares: Vec<Segment>,
+    /// Number of the next segment to be made.
+    pub(crate) next_number: u64,
+}
+
+/// Reads the log back and makes sure that what was read stays.
+pub(crate) async fn recover(
+    directory: &Directory,
+    segment_bytes: u64,
+    progress: &(dyn Fn(RecoveryProgress) + Sync),
+) -> Result<Recovered, WalError> {
+    let io_error = |error: io::Error| WalError::io("open the directory", &directory.path, &error);
+    directory.prepare().await.map_err(io_error)?;
+    let segments = open_all(directory).await?;
+    let mut state = RecoveryProgress { bytes_total: segments.iter().map(|segment| segment.length).sum(), bytes_done: 0 };
+    progress(state);
+    let mut reader = Reader::default();
+    for segment in segments {
+        let length = segment.length;
+        reader.read(segment).await?;
+        state.bytes_done += length;
+        progress(state);
+    }
+    let (recovered, useless) = reader.finish(segment_bytes).await?;
+    for path in useless.iter().rev() {
+        directory.disk.remove_file(path).await.map_err(|error| WalError::io("remove", path, &error))?;
+    }
+    // Names that an earlier run created but did not sync must be durable before frames go into their files.
+    directory.sync().await.map_err(io_error)?;
+    Ok(recovered)
+}
+
+async fn open_all(directory: &Directory) -> Result<Vec<Segment>, WalError> {
+    let numbers = directory.numbers().await;
+    let numbers = numbers.map_err(|error| WalError::io("list", &directory.path, &error))?;
+    let mut segments = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let segment = directory.open(number).await;
+        let path = directory.segment_path(number);
+        segments.push(segment.map_err(|error| WalError::io("open", &path, &error))?);
+    }
+    Ok(segments)
+}
+
+/// State of reading segment after segment.
+#[derive(Default)]
+struct Reader {
+    index: Index,
+    last_batch: u64,
+    /// The last segment with frames, and where they end.
+    tail: Option<(Arc<Segment>, usize)>,
+    /// Segments without a frame, behind the tail.
+    empty: Vec<Segment>,
+    /// The highest frame that any frame calls durable.
+    claimed: u64,
+}
+
+impl Reader {
+    async fn read(&mut self, segment: Segment) -> Result<(), WalError> {
+        let failed = |error: io::Error| WalError::io("read", &segment.path, &error);
+        let length = usize::try_from(segment.length).map_err(|error| failed(io::Error::other(error)))?;
+        let content = segment.file.read_at(0, length).await.map_err(failed)?;
+        let scan = scan(&content, segment.number).map_err(|format| WalError::Failed {
+            detail: format!("{} has format {format}, written by a newer version", segment.path.display()),
+        })?;
+        self.claimed = self.claimed.max(scan.claimed);
+        let Some(first) = scan.frames.first() else {
+            self.empty.push(segment);
+            return Ok(());
+        };
+        self.check_continues(&segment, first)?;
+        let segment = Arc::new(segment);
+        self.index.add_segment(segment.clone());
+        self.index.note_written(segment.number, scan.end as u64);
+        for frame in &scan.frames {
+            let changes = record::decode(&frame.body, segment.number, frame.body_offset).map_err(|error| {
+                WalError::corrupt(&segment.path, format!("frame at offset {}: {error}", frame.body_offset))
+            })?;
+            changes.into_iter().for_each(|change| self.index.apply(change));
+            self.last_batch = frame.header.batch;
+        }
+        self.tail = Some((segment, scan.end));
+        Ok(())
+    }
+
+    fn check_continues(&self, segment: &Segment, first: &Frame) -> Result<(), WalError> {
+        if let Some(empty) = self.empty.first() {
+            return Err(WalError::corrupt(&empty.path, "no valid frame at offset 64, but later segments have some"));
+        }
+        let Some((tail, end)) = &self.tail else { return Ok(()) };
+        if segment.number != tail.number + 1 {
+            return Err(WalError::corrupt(&tail.path, "the segment that follows this one is missing"));
+        }
+        if first.header.batch != self.last_batch + 1 {
+            let detail = format!(
+                "no valid frame at offset {end}, but the next segment begins with frame {} after frame {}",
+                first.header.batch, self.last_batch
+            );
+            return Err(WalError::corrupt(&tail.path, detail));
+        }
+        Ok(())
+    }
+
+    /// Checks the whole, and sorts what is left over: spares, and paths of files that are of no use.
+    async fn finish(self, segment_bytes: u64) -> Result<(Recovered, Vec<PathBuf>), WalError> {
+        let Reader { index, last_batch, tail, empty, claimed } = self;
+        if claimed > last_batch {
+            let (path, end) = match (&tail, empty.first()) {
+                (Some((segment, end)), _) => (&segment.path, *end),
+                (None, Some(segment)) => (&segment.path, frame::SEGMENT_HEADER_BYTES),
+                (None, None) => unreachable!("a claim was found in some file"),
+            };
+            let detail = format!("no valid frame at offset {end}, but frame {claimed} was durable");
+            return Err(WalError::corrupt(path, detail));
+        }
+        if let (Some((replica, index)), Some((segment, _))) = (index.hole(), &tail) {
+            let detail = format!("entry {index} of replica {replica} is missing");
+            return Err(WalError::corrupt(&segment.path, detail));
+        }
+        // What was read may so far be in the operating system's cache only, if just the process died.
+        if let Some((segment, end)) = &tail {
+            segment.file.sync_data().await.map_err(|error| WalError::io("sync", &segment.path, &error))?;
+            tracing::info!(frames = last_batch, file = %segment.path.display(), end, "read the log back");
+        }
+        let mut next_number = tail.as_ref().map(|(segment, _)| segment.number + 1);
+        let (mut spares, mut useless) = (Vec::new(), Vec::new());
+        for segment in empty {
+            let fits = next_number.is_none_or(|next| next == segment.number) && useless.is_empty();
+            if fits && segment.length == segment_bytes {
+                next_number = Some(segment.number + 1);
+                spares.push(segment);
+            } else {
+                useless.push(segment.path);
+            }
+        }
+        let next_number = next_number.unwrap_or(1);
+        Ok((Recovered { index, last_batch, spares, next_number }, useless))
+    }
+}
+
+/// What one file holds.
+struct Scan {
+    /// The valid frames from the beginning on.
+    frames: Vec<Frame>,
+    /// Where they end.
+    end: usize,
+    /// The highest frame that a frame header in the file calls durable, also behind the end.
+    claimed: u64,
+}
+
+/// Looks through a file; fails with its format if that is a newer one.
+fn scan(content: &Bytes, number: u64) -> Result<Scan, u16> {
+    let mut scan = Scan { frames: Vec::new(), end: frame::SEGMENT_HEADER_BYTES, claimed: 0 };
+    match SegmentHeader::decode(content, number) {
+        Ok(header) => {
+            let mut batch = header.first_batch;
+            while let Some(frame) = frame::decode_frame(content, scan.end, number) {
+                // Frames of an earlier run may lie behind those of a later one that wrote over the first of them.
+                if frame.header.epoch != header.epoch || frame.header.batch != batch {
+                    break;
+                }
+                batch += 1;
+                scan.end = frame.end;
+                scan.claimed = scan.claimed.max(frame.header.durable_upto);
+                scan.frames.push(frame);
+            }
+        }
+        Err(HeaderError::Newer(format)) => return Err(format),
+        Err(HeaderError::Invalid) => {}
+    }
+    let mut position = scan.end;
+    while position + frame::FRAME_HEADER_BYTES <= content.len() {
+        if let Some(header) = frame::decode_header(content, position, number) {
+            scan.claimed = scan.claimed.max(header.durable_upto);
+        }
+        position += frame::FRAME_ALIGNMENT;
+    }
+    Ok(scan)
+}
