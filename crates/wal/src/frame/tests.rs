@@ -52,16 +52,16 @@ fn the_bytes_are_pinned() {
         "0102030405060708",
         "0000000000000007",
         "0000000000000028",
-        "HEADER_CRC",
+        "54883860",
         "0000000000000000000000000000000000000000",
         // Frame header: magic, length, epoch, batch, durable up to, body crc, header crc.
         "53545746",
-        "000000be",
+        "000000bb",
         "0102030405060708",
         "0000000000000028",
         "0000000000000027",
-        "BODY_CRC",
-        "FRAME_CRC",
+        "794b4efd",
+        "13771029",
         // Checkpoint: vote "v0", no committed position, purged 9 "p".
         "080000000000000003010000000276300001000000000000000900000001",
         "70",
@@ -78,7 +78,7 @@ fn the_bytes_are_pinned() {
         "040000000000000003000000000000000d00000002000000",
         "05656e74727900000000",
         // Padding.
-        "0000",
+        "0000000000",
     );
     assert_eq!(hex(&buffer), expected);
 }
@@ -105,7 +105,7 @@ fn a_frame_validates_only_undamaged_and_in_its_segment() {
     let content = buffer.freeze();
     assert_eq!(SegmentHeader::decode(&content, 8), Err(HeaderError::Invalid));
     assert_eq!(decode_frame(&content, SEGMENT_HEADER_BYTES, 8), None);
-    let padding = 2;
+    let padding = 5;
     for position in 0..content.len() - padding {
         let mut damaged = content.to_vec();
         damaged[position] ^= 1;

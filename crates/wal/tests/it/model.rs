@@ -95,8 +95,8 @@ impl Model {
         self.now.entry(id).or_default()
     }
 
-    /// Takes over what was recovered, if it is allowed.
-    fn recover(&mut self, found: Logs) -> Result<(), String> {
+    /// Takes over what was recovered, if it is allowed. Tells whether something was lost.
+    fn recover(&mut self, found: Logs) -> Result<bool, String> {
         let durable = self.durable.load(Ordering::Relaxed);
         let mut state = self.base.clone();
         let mut matched = false;
@@ -114,8 +114,9 @@ impl Model {
                 self.steps
             ));
         }
+        let lost = without_blank(&state) != found;
         *self = Model { base: found.clone(), now: found, ..Model::default() };
-        Ok(())
+        Ok(lost)
     }
 }
 
@@ -139,7 +140,20 @@ async fn contents(wal: &Arc<Wal>) -> Result<Logs, String> {
     Ok(without_blank(&logs))
 }
 
+/// What the runs went through: a model that never meets a crash proves nothing.
+#[derive(Debug, Default)]
+struct Coverage {
+    recoveries: usize,
+    /// Recoveries that lost some of what was called.
+    losses: usize,
+    /// Most segment files that one run had made by its end.
+    segments_max: u64,
+    /// Runs whose oldest segments had gone by their end.
+    collected: usize,
+}
+
 struct Run {
+    coverage: Coverage,
     node: SimNode,
     rng: SimRng,
     options: WalOptions,
@@ -160,7 +174,7 @@ impl Run {
         if rng.coin() {
             node.set_latency(Duration::ZERO..=Duration::from_millis(rng.below(5)));
         }
-        Run { node, rng, options, model: Model::default(), counter: 0 }
+        Run { coverage: Coverage::default(), node, rng, options, model: Model::default(), counter: 0 }
     }
 
     fn label(&mut self, kind: &str) -> Bytes {
@@ -180,7 +194,9 @@ impl Run {
                     if !self.node.is_up() {
                         continue;
                     }
-                    self.model.recover(found?)?;
+                    let lost = self.model.recover(found?)?;
+                    self.coverage.recoveries += 1;
+                    self.coverage.losses += usize::from(lost);
                     return Ok(wal);
                 }
                 Err(error) if self.node.is_up() => return Err(error.to_string()),
@@ -352,22 +368,42 @@ impl Run {
             }
         }
         self.node.crash_at_operation(None);
-        self.reopen().await.map(|_| ())
+        self.reopen().await?;
+        let number = |(path, _): &(std::path::PathBuf, u64)| {
+            u64::from_str_radix(path.file_stem().unwrap().to_str().unwrap(), 16).unwrap()
+        };
+        let files = self.node.files();
+        self.coverage.segments_max = files.last().map_or(0, number);
+        self.coverage.collected = usize::from(files.first().map_or(0, number) > 1);
+        Ok(())
     }
 }
 
-fn run(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
+fn run(seed: u64, mutant: Option<Mutant>) -> Result<Coverage, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async { Run::new(seed, mutant).all().await })
+    runtime.block_on(async {
+        let mut run = Run::new(seed, mutant);
+        run.all().await?;
+        Ok(run.coverage)
+    })
 }
 
 #[test]
 fn a_crash_keeps_a_prefix_with_all_that_was_durable() {
+    let mut all = Coverage::default();
     for seed in 0..3_000 {
-        if let Err(problem) = run(seed, None) {
-            panic!("seed {seed}: {problem}");
+        match run(seed, None) {
+            Ok(coverage) => {
+                all.recoveries += coverage.recoveries;
+                all.losses += coverage.losses;
+                all.segments_max = all.segments_max.max(coverage.segments_max);
+                all.collected += coverage.collected;
+            }
+            Err(problem) => panic!("seed {seed}: {problem}"),
         }
     }
+    let enough = all.recoveries > 10_000 && all.losses > 500 && all.segments_max > 15 && all.collected > 500;
+    assert!(enough, "the runs did not meet enough: {all:?}");
 }
 
 #[test]

@@ -38,7 +38,9 @@ pub(crate) fn entries(from: u64, to: u64, length: usize) -> Vec<(LogIndex, Bytes
 }
 
 pub(crate) fn entry(index: u64, length: usize) -> Bytes {
-    text(format!("{index:0length$}"))
+    let mut bytes = format!("{index:04}").into_bytes();
+    bytes.resize(length, b'.');
+    Bytes::from(bytes)
 }
 
 /// Appends and waits until that is durable.

@@ -1,0 +1,95 @@
+//! What nodes say to each other before, and beside, the messages of their cluster.
+
+use strata_types::{ClusterId, NodeId};
+
+use crate::{Charter, InstanceId};
+
+/// Oldest protocol between nodes that this program speaks.
+pub(crate) const PROTOCOL_MIN: u16 = 1;
+/// Newest one.
+pub(crate) const PROTOCOL_MAX: u16 = 1;
+
+/// An introduction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Introduction {
+    /// Who is there?
+    Probe,
+    /// A node without a cluster wants a seat.
+    Candidate(Candidate),
+    /// A member tells that it is here now.
+    Greeting(Greeting),
+}
+
+/// A node that has no cluster yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) instance: InstanceId,
+    pub(crate) peer_address: String,
+    pub(crate) client_address: String,
+    pub(crate) zone: String,
+    /// Its settings must be those of the founder.
+    pub(crate) expect: u32,
+    pub(crate) shards: Option<u32>,
+    /// Cores of its machine.
+    pub(crate) cores: u32,
+}
+
+/// A member of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Greeting {
+    pub(crate) cluster: ClusterId,
+    pub(crate) node: NodeId,
+    pub(crate) instance: InstanceId,
+    /// The process: drawn at random when it starts.
+    pub(crate) incarnation: u64,
+    pub(crate) peer_address: String,
+}
+
+/// The answer to any introduction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) who: Who,
+    pub(crate) verdict: Verdict,
+}
+
+/// Who answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) instance: InstanceId,
+    pub(crate) incarnation: u64,
+    pub(crate) peer_address: String,
+    /// `None` while it has no cluster.
+    pub(crate) member: Option<(ClusterId, NodeId)>,
+}
+
+/// What becomes of the one who introduced itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing: a probe, a greeting that is welcome, or a candidate at a node that founds nothing.
+    Noted,
+    /// It will have a seat when everybody is there.
+    Wait { known: u32, expected: u32 },
+    /// The founder does not reach it at the address that it gives.
+    Unreachable { detail: String },
+    /// It has a seat.
+    Seated(Charter),
+    /// It cannot take part.
+    Refused(Refusal),
+}
+
+/// Why a node cannot take part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The cluster has all its nodes, and this data directory is none of them.
+    Complete { nodes: u32 },
+    /// This node is of another cluster.
+    OtherCluster { cluster: ClusterId },
+    /// A living process has that node id.
+    IdentityTaken { node: NodeId, address: String },
+    /// Another node answers at the address that it gives.
+    AddressTaken { address: String },
+    /// It was started with other settings.
+    SettingsDiffer { detail: String },
+    /// No protocol is spoken by both.
+    Protocol { min: u16, max: u16 },
+}

@@ -1,0 +1,220 @@
+//! Introductions as bytes.
+//!
+//! ```text
+//!   question: version u8 | protocol min u16, max u16 | tag u8 | body
+//!   answer:   version u8 | instance, incarnation, address, member? | tag u8 | body
+//! ```
+//! The version and the protocol range stay where they are for ever, so that programs of any two versions can tell each
+//! other that they do not understand each other.
+
+use bytes::Bytes;
+use strata_codec::{DecodeError, Decoder, Encoder};
+use strata_types::{ClusterId, NodeId};
+
+use crate::introduction::{
+    Answer, Candidate, Greeting, Introduction, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, Verdict, Who,
+};
+use crate::{Charter, InstanceId};
+
+const VERSION: u8 = 1;
+
+/// A question as it arrived.
+pub(crate) enum Arrived {
+    /// One of ours.
+    Introduction(Introduction),
+    /// From a program whose protocols we do not speak; its body is not looked at.
+    Foreign,
+}
+
+pub(crate) fn encode_introduction(introduction: &Introduction) -> Bytes {
+    let mut output = Encoder::with_capacity(128);
+    output.u8(VERSION).u16(PROTOCOL_MIN).u16(PROTOCOL_MAX);
+    match introduction {
+        Introduction::Probe => {
+            output.u8(0);
+        }
+        Introduction::Candidate(candidate) => {
+            output.u8(1).u128(candidate.instance.0);
+            output.bytes(candidate.peer_address.as_bytes()).bytes(candidate.client_address.as_bytes());
+            output.bytes(candidate.zone.as_bytes());
+            output.u32(candidate.expect).u32(candidate.shards.unwrap_or(0)).u32(candidate.cores);
+        }
+        Introduction::Greeting(greeting) => {
+            output.u8(2).u128(greeting.cluster.0).u64(greeting.node.0).u128(greeting.instance.0);
+            output.u64(greeting.incarnation).bytes(greeting.peer_address.as_bytes());
+        }
+    }
+    output.finish()
+}
+
+pub(crate) fn decode_introduction(body: Bytes) -> Result<Arrived, DecodeError> {
+    let mut input = Decoder::new(body);
+    let version = input.u8("introduction version")?;
+    let (min, max) = (input.u16("protocol min")?, input.u16("protocol max")?);
+    if version != VERSION || min > PROTOCOL_MAX || max < PROTOCOL_MIN {
+        return Ok(Arrived::Foreign);
+    }
+    let introduction = match input.u8("introduction")? {
+        0 => Introduction::Probe,
+        1 => Introduction::Candidate(Candidate {
+            instance: InstanceId(input.u128("instance")?),
+            peer_address: input.string("peer address")?,
+            client_address: input.string("client address")?,
+            zone: input.string("zone")?,
+            expect: input.u32("expect")?,
+            shards: Some(input.u32("shards")?).filter(|&shards| shards > 0),
+            cores: input.u32("cores")?,
+        }),
+        2 => Introduction::Greeting(Greeting {
+            cluster: ClusterId(input.u128("cluster")?),
+            node: NodeId(input.u64("node")?),
+            instance: InstanceId(input.u128("instance")?),
+            incarnation: input.u64("incarnation")?,
+            peer_address: input.string("peer address")?,
+        }),
+        tag => return Err(DecodeError::BadValue { field: "introduction", value: tag.into() }),
+    };
+    input.finish()?;
+    Ok(Arrived::Introduction(introduction))
+}
+
+pub(crate) fn encode_answer(answer: &Answer) -> Bytes {
+    let mut output = Encoder::with_capacity(256);
+    let Who { instance, incarnation, peer_address, member } = &answer.who;
+    output.u8(VERSION).u128(instance.0).u64(*incarnation).bytes(peer_address.as_bytes());
+    match member {
+        None => output.u8(0),
+        Some((cluster, node)) => output.u8(1).u128(cluster.0).u64(node.0),
+    };
+    match &answer.verdict {
+        Verdict::Noted => {
+            output.u8(0);
+        }
+        Verdict::Wait { known, expected } => {
+            output.u8(1).u32(*known).u32(*expected);
+        }
+        Verdict::Unreachable { detail } => {
+            output.u8(2).bytes(detail.as_bytes());
+        }
+        Verdict::Seated(charter) => {
+            output.u8(3);
+            charter.encode(&mut output);
+        }
+        Verdict::Refused(refusal) => {
+            output.u8(4);
+            encode_refusal(&mut output, refusal);
+        }
+    }
+    output.finish()
+}
+
+fn encode_refusal(output: &mut Encoder, refusal: &Refusal) {
+    match refusal {
+        Refusal::Complete { nodes } => output.u8(0).u32(*nodes),
+        Refusal::OtherCluster { cluster } => output.u8(1).u128(cluster.0),
+        Refusal::IdentityTaken { node, address } => output.u8(2).u64(node.0).bytes(address.as_bytes()),
+        Refusal::AddressTaken { address } => output.u8(3).bytes(address.as_bytes()),
+        Refusal::SettingsDiffer { detail } => output.u8(4).bytes(detail.as_bytes()),
+        Refusal::Protocol { min, max } => output.u8(5).u16(*min).u16(*max),
+    };
+}
+
+pub(crate) fn decode_answer(body: Bytes) -> Result<Answer, DecodeError> {
+    let mut input = Decoder::new(body);
+    match input.u8("answer version")? {
+        VERSION => {}
+        version => return Err(DecodeError::BadValue { field: "answer version", value: version.into() }),
+    }
+    let who = Who {
+        instance: InstanceId(input.u128("instance")?),
+        incarnation: input.u64("incarnation")?,
+        peer_address: input.string("peer address")?,
+        member: match input.u8("member")? {
+            0 => None,
+            1 => Some((ClusterId(input.u128("cluster")?), NodeId(input.u64("node")?))),
+            value => return Err(DecodeError::BadValue { field: "member", value: value.into() }),
+        },
+    };
+    let verdict = match input.u8("verdict")? {
+        0 => Verdict::Noted,
+        1 => Verdict::Wait { known: input.u32("known")?, expected: input.u32("expected")? },
+        2 => Verdict::Unreachable { detail: input.string("detail")? },
+        3 => Verdict::Seated(Charter::decode(&mut input)?),
+        4 => Verdict::Refused(decode_refusal(&mut input)?),
+        tag => return Err(DecodeError::BadValue { field: "verdict", value: tag.into() }),
+    };
+    input.finish()?;
+    Ok(Answer { who, verdict })
+}
+
+fn decode_refusal(input: &mut Decoder) -> Result<Refusal, DecodeError> {
+    Ok(match input.u8("refusal")? {
+        0 => Refusal::Complete { nodes: input.u32("nodes")? },
+        1 => Refusal::OtherCluster { cluster: ClusterId(input.u128("cluster")?) },
+        2 => Refusal::IdentityTaken { node: NodeId(input.u64("node")?), address: input.string("address")? },
+        3 => Refusal::AddressTaken { address: input.string("address")? },
+        4 => Refusal::SettingsDiffer { detail: input.string("detail")? },
+        5 => Refusal::Protocol { min: input.u16("protocol min")?, max: input.u16("protocol max")? },
+        tag => return Err(DecodeError::BadValue { field: "refusal", value: tag.into() }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn introductions_round_trip() {
+        let candidate = Candidate { instance: InstanceId(7), peer_address: "a:1".into(), expect: 3, ..Candidate::default() };
+        let greeting = Greeting {
+            cluster: ClusterId(9),
+            node: NodeId(2),
+            instance: InstanceId(7),
+            incarnation: 11,
+            peer_address: "a:1".into(),
+        };
+        let more = Candidate { shards: Some(16), ..candidate.clone() };
+        let all = [
+            Introduction::Probe,
+            Introduction::Candidate(candidate),
+            Introduction::Candidate(more),
+            Introduction::Greeting(greeting),
+        ];
+        for introduction in all {
+            let bytes = encode_introduction(&introduction);
+            match decode_introduction(bytes.clone()).expect("our own bytes") {
+                Arrived::Introduction(decoded) => assert_eq!(decoded, introduction),
+                Arrived::Foreign => panic!("{introduction:?} looks foreign"),
+            }
+            assert!(decode_introduction(bytes.slice(..bytes.len() - 1)).is_err());
+        }
+        let newer = Bytes::from_static(&[1, 0, 2, 0, 9, 77, 1, 2, 3]);
+        assert!(matches!(decode_introduction(newer), Ok(Arrived::Foreign)), "its body may mean anything");
+    }
+
+    #[test]
+    fn answers_round_trip() {
+        let member = Some((ClusterId(9), NodeId(1)));
+        let who = |member| Who { instance: InstanceId(5), incarnation: 6, peer_address: "b:1".into(), member };
+        let refusals = [
+            Refusal::Complete { nodes: 3 },
+            Refusal::OtherCluster { cluster: ClusterId(1) },
+            Refusal::IdentityTaken { node: NodeId(1), address: "b:1".into() },
+            Refusal::AddressTaken { address: "b:1".into() },
+            Refusal::SettingsDiffer { detail: "x".into() },
+            Refusal::Protocol { min: 1, max: 2 },
+        ];
+        let verdicts = [
+            Verdict::Noted,
+            Verdict::Wait { known: 1, expected: 3 },
+            Verdict::Unreachable { detail: "refused".into() },
+            Verdict::Seated(Charter { shard_count: 8, ..Charter::default() }),
+        ];
+        for verdict in verdicts.into_iter().chain(refusals.map(Verdict::Refused)) {
+            for member in [None, member] {
+                let answer = Answer { who: who(member), verdict: verdict.clone() };
+                assert_eq!(decode_answer(encode_answer(&answer)), Ok(answer));
+            }
+        }
+    }
+}

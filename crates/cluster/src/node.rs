@@ -1,0 +1,277 @@
+//! One running node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use strata_env::{Env, Mono, TaskHandle};
+use strata_net::{Caller, Lane, MessageKind};
+use strata_raft::Host;
+use strata_types::{ClusterId, GroupId, NodeId, ReplicaId, ShardMap};
+use strata_wal::Wal;
+use tokio::sync::watch;
+
+use crate::identity_file::Membership;
+use crate::map_keeper::MapKeeper;
+use crate::overview::{ClusterOverview, assemble};
+use crate::question::{Question, Reply};
+use crate::question_wire::{decode_reply, encode_question};
+use crate::report::{GroupReport, NodeReport};
+use crate::{NodeSettings, Phase, service};
+
+/// How long a node may take to say how it is.
+const REPORT_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Which node of which cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node.
+    pub node: NodeId,
+}
+
+/// What a node is made of once it has its identity and its log.
+pub(crate) struct NodeCore {
+    pub(crate) env: Env,
+    pub(crate) settings: NodeSettings,
+    pub(crate) started: Mono,
+    pub(crate) membership: Arc<Membership>,
+    pub(crate) keeper: Arc<MapKeeper>,
+    pub(crate) host: Arc<Host>,
+    pub(crate) wal: Arc<Wal>,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// Tells of each phase once, and remembers the last one.
+pub(crate) struct Progress {
+    sink: Arc<dyn Fn(Phase) + Send + Sync>,
+    phase: watch::Sender<Phase>,
+}
+
+impl Progress {
+    pub(crate) fn new(sink: Arc<dyn Fn(Phase) + Send + Sync>) -> Progress {
+        Progress { sink, phase: watch::Sender::new(Phase::OpeningLog { percent: 0 }) }
+    }
+
+    pub(crate) fn report(&self, phase: Phase) {
+        let is_news = self.phase.send_if_modified(|last| {
+            let is_news = *last != phase;
+            last.clone_from(&phase);
+            is_news
+        });
+        if is_news {
+            (self.sink)(phase);
+        }
+    }
+}
+
+/// One running node: everything but sockets. See the crate.
+pub struct Node {
+    core: NodeCore,
+    /// Replicas that were found damaged when they were opened, and why.
+    refusing: Mutex<BTreeMap<GroupId, (ReplicaId, String)>>,
+    ready: AtomicBool,
+    stopping: AtomicBool,
+    tasks: Mutex<Vec<TaskHandle>>,
+}
+
+impl Node {
+    pub(crate) fn new(core: NodeCore) -> Arc<Node> {
+        Arc::new(Node {
+            core,
+            refusing: Mutex::default(),
+            ready: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// Which node of which cluster.
+    pub fn identity(&self) -> Identity {
+        Identity { cluster: self.core.membership.charter.cluster, node: self.core.membership.node }
+    }
+
+    /// The newest shard map; epoch 0 and no shards before the cluster is founded.
+    pub fn map(&self) -> Arc<ShardMap> {
+        self.core.keeper.map()
+    }
+
+    /// Changes with each newer map.
+    pub fn watch_map(&self) -> watch::Receiver<Arc<ShardMap>> {
+        self.core.keeper.watch()
+    }
+
+    /// The groups of this node.
+    pub fn host(&self) -> &Arc<Host> {
+        &self.core.host
+    }
+
+    /// Calls to other nodes.
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.core.caller
+    }
+
+    /// Time, randomness, tasks.
+    pub fn env(&self) -> &Env {
+        &self.core.env
+    }
+
+    /// The log.
+    pub fn wal(&self) -> &Arc<Wal> {
+        &self.core.wal
+    }
+
+    /// What it was started with.
+    pub fn settings(&self) -> &NodeSettings {
+        &self.core.settings
+    }
+
+    /// Where it is on its way up or down.
+    pub fn phase(&self) -> Phase {
+        self.core.progress.phase.borrow().clone()
+    }
+
+    /// Whether this node can serve, or one sentence that says what is missing.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.stopping.load(Ordering::Acquire) || !self.is_ready() {
+            return Err(self.phase().to_string());
+        }
+        let groups = self.host().groups();
+        let with_leader = groups.iter().filter(|group| group.watch().borrow().leader.is_some()).count();
+        if with_leader == 0 && !groups.is_empty() {
+            let count = groups.len();
+            return Err(format!(
+                "none of the {count} groups of this node has a leader: it is cut off from the others, or they are down"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Completes when the node has become ready for the first time.
+    pub async fn wait_ready(&self) {
+        let mut phase = self.core.progress.phase.subscribe();
+        // An error means that the sender, which this node holds, is gone.
+        let _ = phase.wait_for(|phase| *phase == Phase::Ready).await;
+    }
+
+    /// How every node, shard and replica is just now; nodes that do not answer within a second are marked.
+    pub async fn overview(&self) -> ClusterOverview {
+        let map = self.map();
+        let asked = map.nodes.iter().map(|node| async { Some((node.id, self.ask_report(node.id).await?)) });
+        let reports = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
+        assemble(self.identity().node, &map, &reports)
+    }
+
+    /// Gives leaders away, makes everything durable and stops. Tells of its phases as the start did.
+    pub async fn shutdown(&self) {
+        if self.stopping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.abort_tasks();
+        let groups = self.host().groups();
+        let remaining = groups.iter().filter(|group| group.watch().borrow().is_leader).count();
+        self.report_phase(Phase::MovingLeaders { remaining });
+        let remaining = self.host().hand_over().await;
+        self.report_phase(Phase::MovingLeaders { remaining });
+        self.report_phase(Phase::Closing);
+        self.host().shutdown().await;
+        if let Err(error) = self.core.wal.shutdown().await {
+            tracing::warn!(%error, "the log was not closed cleanly");
+        }
+        self.report_phase(Phase::Stopped);
+    }
+
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.core.membership
+    }
+
+    pub(crate) fn keeper(&self) -> &MapKeeper {
+        &self.core.keeper
+    }
+
+    pub(crate) fn report_phase(&self, phase: Phase) {
+        self.core.progress.report(phase);
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ready(&self) {
+        if !self.stopping.load(Ordering::Acquire) {
+            self.ready.store(true, Ordering::Release);
+            self.report_phase(Phase::Ready);
+        }
+    }
+
+    /// Runs a task until the node stops.
+    pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = self.env().spawn(name, task);
+        self.tasks.lock().push(handle);
+    }
+
+    pub(crate) fn abort_tasks(&self) {
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+    }
+
+    /// A replica is damaged and stays closed.
+    pub(crate) fn refuse(&self, group: GroupId, replica: ReplicaId, problem: String) {
+        tracing::error!(%group, %replica, problem, "replica refuses to serve");
+        metrics::counter!("strata_cluster_replicas_refused_total").increment(1);
+        self.refusing.lock().insert(group, (replica, problem));
+    }
+
+    pub(crate) fn refuses(&self, group: GroupId) -> bool {
+        self.refusing.lock().contains_key(&group)
+    }
+
+    /// How this node is.
+    pub(crate) fn report(&self) -> NodeReport {
+        let mut groups: Vec<_> = self.host().groups().iter().map(|group| GroupReport::from(group.status())).collect();
+        let refusing = self.refusing.lock();
+        groups.extend(refusing.iter().map(|(&group, (replica, problem))| GroupReport {
+            group,
+            replica: *replica,
+            problem: Some(problem.clone()),
+            ..GroupReport::default()
+        }));
+        let mut problems = Vec::new();
+        if !self.core.wal.room() {
+            problems.push("the disk is full: writes are refused until there is room".to_owned());
+        }
+        NodeReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime: self.env().now().since(self.core.started),
+            is_stopping: self.stopping.load(Ordering::Acquire),
+            groups,
+            problems,
+        }
+    }
+
+    /// How another node is, or this one; `None` when it does not say.
+    pub(crate) async fn ask_report(&self, node: NodeId) -> Option<NodeReport> {
+        match self.ask(node, &Question::Report, REPORT_DEADLINE).await {
+            Ok(Reply::Report(report)) => Some(*report),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Asks a node, or this one, about the cluster.
+    pub(crate) async fn ask(&self, to: NodeId, question: &Question, deadline: Duration) -> Result<Reply, String> {
+        let own = self.identity().node;
+        if to == own {
+            let answer = service::answer(self, own, question.clone());
+            return self.env().timeout(deadline, answer).await.map_err(|elapsed| elapsed.to_string());
+        }
+        let body = encode_question(question);
+        let call = self.core.caller.call(to, Lane::Control, GroupId::META, MessageKind::Cluster, body, deadline);
+        let answer = call.await.map_err(|error| error.to_string())?;
+        decode_reply(answer).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,222 @@
+//! The whole cluster, as far as one node could find out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use strata_types::{
+    ClusterId, Epoch, GroupId, LogIndex, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, ShardMap, ShardPlacement,
+    Term,
+};
+
+use crate::report::NodeReport;
+
+/// The whole cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterOverview {
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// The node that answers.
+    pub node: NodeId,
+    /// Version of its program.
+    pub version: String,
+    /// Of its shard map.
+    pub epoch: Epoch,
+    /// Leader of the meta group, if there is one.
+    pub meta_leader: Option<NodeId>,
+    /// All nodes, by id.
+    pub nodes: Vec<NodeOverview>,
+    /// All shards, by slot.
+    pub shards: Vec<ShardOverview>,
+    /// One sentence for each thing that is not as it should be and belongs to no single node.
+    pub problems: Vec<String>,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeOverview {
+    /// Who it is and how to reach it.
+    pub node: NodeDescriptor,
+    /// Whether it answered just now.
+    pub is_up: bool,
+    /// Version of its program; empty when it did not answer.
+    pub version: String,
+    /// Replicas that live on it.
+    pub replicas: u32,
+    /// Shards that it leads.
+    pub leaders: u32,
+    /// Time since it started; zero when it did not answer.
+    pub uptime: Duration,
+    /// One sentence for each thing that is not as it should be.
+    pub problems: Vec<String>,
+}
+
+/// One shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardOverview {
+    /// Its slots and replicas.
+    pub placement: ShardPlacement,
+    /// The node that leads it, if there is one.
+    pub leader: Option<NodeId>,
+    /// Raft term.
+    pub term: Term,
+    /// Its replicas that answered just now.
+    pub replicas: Vec<ReplicaOverview>,
+}
+
+/// One replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaOverview {
+    /// Its id.
+    pub replica: ReplicaId,
+    /// Where it lives.
+    pub node: NodeId,
+    /// Last log entry it holds.
+    pub last: LogIndex,
+    /// Last entry that it knows to be on a majority.
+    pub committed: LogIndex,
+    /// Last entry that it applied.
+    pub applied: LogIndex,
+    /// Bytes of its log.
+    pub log_bytes: u64,
+    /// Whether it serves requests.
+    pub is_serving: bool,
+    /// What is wrong with it, if anything.
+    pub problem: Option<String>,
+}
+
+/// Puts together what the nodes that answered have said.
+pub(crate) fn assemble(node: NodeId, map: &ShardMap, reports: &BTreeMap<NodeId, NodeReport>) -> ClusterOverview {
+    let shards: Vec<_> = map.shards.iter().map(|placement| shard_overview(placement, reports)).collect();
+    let nodes = map.nodes.iter().map(|node| node_overview(node, map, &shards, reports.get(&node.id))).collect();
+    let mut problems = Vec::new();
+    for placement in &map.meta {
+        let replica = reports.get(&placement.node).and_then(|report| report.group(GroupId::META));
+        if let Some(problem) = replica.and_then(|replica| replica.problem.as_ref()) {
+            problems.push(format!("meta replica {} on {}: {problem}", placement.replica, placement.node));
+        }
+    }
+    ClusterOverview {
+        cluster: map.cluster,
+        node,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        epoch: map.epoch,
+        meta_leader: leader(GroupId::META, &map.meta, reports).0,
+        nodes,
+        shards,
+        problems,
+    }
+}
+
+fn node_overview(
+    node: &NodeDescriptor,
+    map: &ShardMap,
+    shards: &[ShardOverview],
+    report: Option<&NodeReport>,
+) -> NodeOverview {
+    let is_here = |placement: &&ShardPlacement| placement.replicas.iter().any(|replica| replica.node == node.id);
+    NodeOverview {
+        node: node.clone(),
+        is_up: report.is_some(),
+        version: report.map(|report| report.version.clone()).unwrap_or_default(),
+        replicas: map.shards.iter().filter(is_here).count() as u32,
+        leaders: shards.iter().filter(|shard| shard.leader == Some(node.id)).count() as u32,
+        uptime: report.map(|report| report.uptime).unwrap_or_default(),
+        problems: report.map(|report| report.problems.clone()).unwrap_or_default(),
+    }
+}
+
+fn shard_overview(placement: &ShardPlacement, reports: &BTreeMap<NodeId, NodeReport>) -> ShardOverview {
+    let group = GroupId::of_shard(placement.shard);
+    let (leader, term) = leader(group, &placement.replicas, reports);
+    let replica = |placed: &ReplicaPlacement| {
+        let report = reports.get(&placed.node)?.group(group)?;
+        Some(ReplicaOverview {
+            replica: placed.replica,
+            node: placed.node,
+            last: report.last,
+            committed: report.committed,
+            applied: report.applied,
+            log_bytes: report.log_bytes,
+            is_serving: report.serving,
+            problem: report.problem.clone(),
+        })
+    };
+    let replicas = placement.replicas.iter().filter_map(replica).collect();
+    ShardOverview { placement: placement.clone(), leader, term, replicas }
+}
+
+/// Who leads, in the view of whoever is in the highest term; of those, the leader's own word counts most.
+fn leader(
+    group: GroupId,
+    replicas: &[ReplicaPlacement],
+    reports: &BTreeMap<NodeId, NodeReport>,
+) -> (Option<NodeId>, Term) {
+    let views = replicas.iter().filter_map(|placed| reports.get(&placed.node)?.group(group));
+    let newest = views.max_by_key(|view| (view.term, view.is_leader, view.leader.is_some()));
+    newest.map_or((None, Term(0)), |view| (view.leader.map(|(_, node)| node), view.term))
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_types::{ShardId, SlotRange};
+
+    use super::*;
+    use crate::report::GroupReport;
+
+    fn map() -> ShardMap {
+        let node = |id| NodeDescriptor { id: NodeId(id), ..NodeDescriptor::default() };
+        let placed = |replica, node| ReplicaPlacement { replica: ReplicaId(replica), node: NodeId(node) };
+        ShardMap {
+            nodes: vec![node(1), node(2), node(3)],
+            shards: vec![ShardPlacement {
+                shard: ShardId(0),
+                slots: SlotRange { start: 0, end: 16_384 },
+                replicas: vec![placed(4, 1), placed(5, 2), placed(6, 3)],
+            }],
+            meta: vec![placed(1, 1), placed(2, 2), placed(3, 3)],
+            ..ShardMap::default()
+        }
+    }
+
+    fn report(node: u64, term: u64, leader: Option<u64>) -> NodeReport {
+        let group = GroupReport {
+            group: GroupId(1),
+            replica: ReplicaId(node + 3),
+            term: Term(term),
+            leader: leader.map(|leader| (ReplicaId(leader + 3), NodeId(leader))),
+            is_leader: leader == Some(node),
+            serving: true,
+            ..GroupReport::default()
+        };
+        NodeReport { version: "x".into(), groups: vec![group], ..NodeReport::default() }
+    }
+
+    #[test]
+    fn the_newest_term_says_who_leads() {
+        let mut reports = BTreeMap::new();
+        // A deposed leader that does not know it yet.
+        reports.insert(NodeId(1), report(1, 3, Some(1)));
+        reports.insert(NodeId(2), report(2, 4, Some(2)));
+        let overview = assemble(NodeId(2), &map(), &reports);
+        assert_eq!((overview.shards[0].leader, overview.shards[0].term), (Some(NodeId(2)), Term(4)));
+        assert_eq!(overview.nodes.iter().map(|node| (node.is_up, node.leaders)).collect::<Vec<_>>(), [
+            (true, 0),
+            (true, 1),
+            (false, 0)
+        ]);
+        assert_eq!(overview.shards[0].replicas.len(), 2, "those that answered");
+        assert_eq!(overview.meta_leader, None);
+    }
+
+    #[test]
+    fn a_refusing_replica_is_shown_with_its_file() {
+        let mut damaged = report(3, 0, None);
+        damaged.groups[0].problem = Some("damaged file: file=`000012.sst`".into());
+        damaged.groups[0].serving = false;
+        let reports = BTreeMap::from([(NodeId(1), report(1, 2, Some(1))), (NodeId(3), damaged)]);
+        let overview = assemble(NodeId(1), &map(), &reports);
+        let replica = &overview.shards[0].replicas[1];
+        assert_eq!((replica.node, replica.is_serving), (NodeId(3), false));
+        assert!(replica.problem.as_deref().is_some_and(|problem| problem.contains("000012.sst")));
+    }
+}

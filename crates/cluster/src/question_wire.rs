@@ -1,0 +1,252 @@
+//! Questions and replies as bytes: version u8 | tag u8 | body.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use strata_codec::{DecodeError, Decoder, Encoder};
+use strata_types::{
+    ClusterId, Epoch, GroupId, LogIndex, NodeDescriptor, NodeId, ReplicaId, ShardId, ShardMap, ShardPlacement,
+    SlotRange, Term,
+};
+
+use crate::charter::{decode_placements, encode_placements};
+use crate::question::{Question, Reply};
+use crate::report::{GroupReport, NodeReport};
+
+const VERSION: u8 = 1;
+/// Least bytes of a node: its id and three empty strings.
+const NODE_BYTES_MIN: usize = 20;
+/// Least bytes of a shard: id, slots, no replicas.
+const SHARD_BYTES_MIN: usize = 12;
+/// Least bytes of a report about a group.
+const GROUP_BYTES_MIN: usize = 60;
+
+pub(crate) fn encode_question(question: &Question) -> Bytes {
+    let mut output = Encoder::with_capacity(64);
+    output.u8(VERSION);
+    match question {
+        Question::FetchMap { newer_than } => output.u8(0).u64(newer_than.0),
+        Question::Register { peer_address, client_address } => {
+            output.u8(1).bytes(peer_address.as_bytes()).bytes(client_address.as_bytes())
+        }
+        Question::Report => output.u8(2),
+    };
+    output.finish()
+}
+
+pub(crate) fn decode_question(body: Bytes) -> Result<Question, DecodeError> {
+    let mut input = begin(body, "question version")?;
+    let question = match input.u8("question")? {
+        0 => Question::FetchMap { newer_than: Epoch(input.u64("newer than")?) },
+        1 => Question::Register {
+            peer_address: input.string("peer address")?,
+            client_address: input.string("client address")?,
+        },
+        2 => Question::Report,
+        tag => return Err(DecodeError::BadValue { field: "question", value: tag.into() }),
+    };
+    input.finish()?;
+    Ok(question)
+}
+
+pub(crate) fn encode_reply(reply: &Reply) -> Bytes {
+    let mut output = Encoder::with_capacity(256);
+    output.u8(VERSION);
+    match reply {
+        Reply::Map(None) => {
+            output.u8(0).u8(0);
+        }
+        Reply::Map(Some(map)) => {
+            output.u8(0).u8(1);
+            encode_map(&mut output, map);
+        }
+        Reply::Registered { epoch } => {
+            output.u8(1).u64(epoch.0);
+        }
+        Reply::NotLeader { leader } => {
+            output.u8(2).u64(leader.map_or(0, |node| node.0));
+        }
+        Reply::Failed { detail } => {
+            output.u8(3).bytes(detail.as_bytes());
+        }
+        Reply::Report(report) => {
+            output.u8(4);
+            encode_report(&mut output, report);
+        }
+    }
+    output.finish()
+}
+
+pub(crate) fn decode_reply(body: Bytes) -> Result<Reply, DecodeError> {
+    let mut input = begin(body, "reply version")?;
+    let reply = match input.u8("reply")? {
+        0 => match input.u8("map")? {
+            0 => Reply::Map(None),
+            1 => Reply::Map(Some(Box::new(decode_map(&mut input)?))),
+            value => return Err(DecodeError::BadValue { field: "map", value: value.into() }),
+        },
+        1 => Reply::Registered { epoch: Epoch(input.u64("epoch")?) },
+        // Node ids begin at 1.
+        2 => Reply::NotLeader { leader: Some(NodeId(input.u64("leader")?)).filter(|node| node.0 != 0) },
+        3 => Reply::Failed { detail: input.string("detail")? },
+        4 => Reply::Report(Box::new(decode_report(&mut input)?)),
+        tag => return Err(DecodeError::BadValue { field: "reply", value: tag.into() }),
+    };
+    input.finish()?;
+    Ok(reply)
+}
+
+fn begin(body: Bytes, field: &'static str) -> Result<Decoder, DecodeError> {
+    let mut input = Decoder::new(body);
+    match input.u8(field)? {
+        VERSION => Ok(input),
+        version => Err(DecodeError::BadValue { field, value: version.into() }),
+    }
+}
+
+fn encode_count(output: &mut Encoder, count: usize) {
+    output.u32(u32::try_from(count).expect("nodes, shards and groups are few"));
+}
+
+fn encode_map(output: &mut Encoder, map: &ShardMap) {
+    output.u128(map.cluster.0).u64(map.epoch.0);
+    encode_count(output, map.nodes.len());
+    for node in &map.nodes {
+        output.u64(node.id.0).bytes(node.peer_address.as_bytes());
+        output.bytes(node.client_address.as_bytes()).bytes(node.zone.as_bytes());
+    }
+    encode_count(output, map.shards.len());
+    for shard in &map.shards {
+        output.u32(shard.shard.0).u16(shard.slots.start).u16(shard.slots.end);
+        encode_placements(output, &shard.replicas);
+    }
+    encode_placements(output, &map.meta);
+}
+
+fn decode_map(input: &mut Decoder) -> Result<ShardMap, DecodeError> {
+    let cluster = ClusterId(input.u128("cluster")?);
+    let epoch = Epoch(input.u64("epoch")?);
+    let count = input.count(NODE_BYTES_MIN, "node count")?;
+    let node = |input: &mut Decoder| {
+        Ok(NodeDescriptor {
+            id: NodeId(input.u64("node")?),
+            peer_address: input.string("peer address")?,
+            client_address: input.string("client address")?,
+            zone: input.string("zone")?,
+        })
+    };
+    let nodes = (0..count).map(|_| node(input)).collect::<Result<_, _>>()?;
+    let count = input.count(SHARD_BYTES_MIN, "shard count")?;
+    let shard = |input: &mut Decoder| {
+        Ok(ShardPlacement {
+            shard: ShardId(input.u32("shard")?),
+            slots: SlotRange { start: input.u16("first slot")?, end: input.u16("slot after the last")? },
+            replicas: decode_placements(input)?,
+        })
+    };
+    let shards = (0..count).map(|_| shard(input)).collect::<Result<_, _>>()?;
+    Ok(ShardMap { cluster, epoch, nodes, shards, meta: decode_placements(input)? })
+}
+
+fn encode_report(output: &mut Encoder, report: &NodeReport) {
+    output.bytes(report.version.as_bytes()).u64(report.uptime.as_millis() as u64).u8(u8::from(report.is_stopping));
+    encode_count(output, report.groups.len());
+    for group in &report.groups {
+        let (leader, leader_node) = group.leader.unwrap_or_default();
+        output.u64(group.group.0).u64(group.replica.0).u64(group.term.0).u64(leader.0).u64(leader_node.0);
+        output.u8(u8::from(group.is_leader)).u8(u8::from(group.serving));
+        output.u64(group.last.0).u64(group.committed.0).u64(group.applied.0).u64(group.log_bytes);
+        output.optional_bytes(group.problem.as_deref().map(str::as_bytes));
+    }
+    encode_count(output, report.problems.len());
+    for problem in &report.problems {
+        output.bytes(problem.as_bytes());
+    }
+}
+
+fn decode_report(input: &mut Decoder) -> Result<NodeReport, DecodeError> {
+    let version = input.string("version")?;
+    let uptime = Duration::from_millis(input.u64("uptime")?);
+    let is_stopping = input.u8("stopping")? != 0;
+    let count = input.count(GROUP_BYTES_MIN, "group count")?;
+    let groups = (0..count).map(|_| decode_group(input)).collect::<Result<_, _>>()?;
+    let count = input.count(4, "problem count")?;
+    let problems = (0..count).map(|_| input.string("problem")).collect::<Result<_, _>>()?;
+    Ok(NodeReport { version, uptime, is_stopping, groups, problems })
+}
+
+fn decode_group(input: &mut Decoder) -> Result<GroupReport, DecodeError> {
+    Ok(GroupReport {
+        group: GroupId(input.u64("group")?),
+        replica: ReplicaId(input.u64("replica")?),
+        term: Term(input.u64("term")?),
+        leader: Some((ReplicaId(input.u64("leader")?), NodeId(input.u64("leader node")?)))
+            .filter(|(replica, _)| replica.0 != 0),
+        is_leader: input.u8("is leader")? != 0,
+        serving: input.u8("serving")? != 0,
+        last: LogIndex(input.u64("last")?),
+        committed: LogIndex(input.u64("committed")?),
+        applied: LogIndex(input.u64("applied")?),
+        log_bytes: input.u64("log bytes")?,
+        problem: input.optional_bytes("problem")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_types::ReplicaPlacement;
+
+    use super::*;
+
+    #[test]
+    fn questions_and_replies_round_trip() {
+        let register = Question::Register { peer_address: "a:1".into(), client_address: "a:2".into() };
+        for question in [Question::FetchMap { newer_than: Epoch(7) }, register, Question::Report] {
+            assert_eq!(decode_question(encode_question(&question)), Ok(question));
+        }
+        let placement = ReplicaPlacement { replica: ReplicaId(4), node: NodeId(1) };
+        let map = ShardMap {
+            cluster: ClusterId(3),
+            epoch: Epoch(9),
+            nodes: vec![NodeDescriptor { id: NodeId(1), peer_address: "a:1".into(), ..NodeDescriptor::default() }],
+            shards: vec![ShardPlacement {
+                shard: ShardId(0),
+                slots: SlotRange { start: 0, end: 16_384 },
+                replicas: vec![placement],
+            }],
+            meta: vec![placement],
+        };
+        let group = GroupReport {
+            group: GroupId(1),
+            replica: ReplicaId(4),
+            leader: Some((ReplicaId(4), NodeId(1))),
+            is_leader: true,
+            last: LogIndex(12),
+            problem: Some("damaged".into()),
+            ..GroupReport::default()
+        };
+        let report = NodeReport {
+            version: "0.1".into(),
+            uptime: Duration::from_millis(77),
+            groups: vec![group, GroupReport::default()],
+            problems: vec!["disk".into()],
+            ..NodeReport::default()
+        };
+        let replies = [
+            Reply::Map(None),
+            Reply::Map(Some(Box::new(map))),
+            Reply::Registered { epoch: Epoch(2) },
+            Reply::NotLeader { leader: None },
+            Reply::NotLeader { leader: Some(NodeId(3)) },
+            Reply::Failed { detail: "no".into() },
+            Reply::Report(Box::new(report)),
+        ];
+        for reply in replies {
+            let bytes = encode_reply(&reply);
+            for cut in 0..bytes.len() {
+                assert!(decode_reply(bytes.slice(..cut)).is_err(), "{reply:?} cut at {cut}");
+            }
+            assert_eq!(decode_reply(bytes), Ok(reply));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Answers introductions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use strata_env::Env;
+use strata_net::{Introductions, NetError, Transport};
+use strata_types::ClusterId;
+use tokio::sync::Notify;
+
+use crate::address_book::{AddressBook, Heard};
+use crate::founding::{Founding, seat_for};
+use crate::identity_file::Membership;
+use crate::introduction::{
+    Answer, Candidate, Greeting, Introduction, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, Verdict, Who,
+};
+use crate::introduction_wire::{Arrived, decode_answer, decode_introduction, encode_answer, encode_introduction};
+use crate::{Charter, InstanceId};
+
+/// How long whoever is asked back may take: the one who asks waits a second in all.
+const PROBE_DEADLINE: Duration = Duration::from_millis(500);
+
+/// What this node is to others.
+enum Role {
+    /// It looks for its cluster.
+    Fresh,
+    /// It gathers candidates.
+    Founder(Founding),
+    /// It has a seat.
+    Member(Membership),
+}
+
+/// Answers introductions from the first moment of a start to the end of the process.
+pub(crate) struct Reception {
+    env: Env,
+    transport: Arc<dyn Transport>,
+    book: Arc<AddressBook>,
+    pub(crate) instance: InstanceId,
+    pub(crate) incarnation: u64,
+    pub(crate) peer_address: String,
+    role: Mutex<Role>,
+    /// A candidate was admitted.
+    pub(crate) admitted: Notify,
+}
+
+impl Reception {
+    pub(crate) fn new(
+        env: Env,
+        transport: Arc<dyn Transport>,
+        book: Arc<AddressBook>,
+        instance: InstanceId,
+        peer_address: String,
+    ) -> Arc<Reception> {
+        let incarnation = env.rng.next_u64();
+        let (role, admitted) = (Mutex::new(Role::Fresh), Notify::new());
+        Arc::new(Reception { env, transport, book, instance, incarnation, peer_address, role, admitted })
+    }
+
+    /// Candidates are admitted from now on.
+    pub(crate) fn found(&self, founding: Founding) {
+        *self.role.lock() = Role::Founder(founding);
+    }
+
+    /// Candidates that are there; `None` when this node founds nothing.
+    pub(crate) fn present(&self) -> Option<u32> {
+        match &*self.role.lock() {
+            Role::Founder(founding) => Some(founding.present(self.env.now())),
+            Role::Fresh | Role::Member(_) => None,
+        }
+    }
+
+    /// The cluster, if this node is to found it and everybody is there. Nobody else hears of it before
+    /// [`Reception::seat`] (CLUSTER-1).
+    pub(crate) fn decide(&self) -> Option<Charter> {
+        let Role::Founder(founding) = &*self.role.lock() else { return None };
+        let cluster = u128::from(self.env.rng.next_u64()) << 64 | u128::from(self.env.rng.next_u64());
+        founding.decide(ClusterId(cluster), self.env.now())
+    }
+
+    /// This node has a seat, durably.
+    pub(crate) fn seat(&self, membership: Membership) {
+        *self.role.lock() = Role::Member(membership);
+    }
+
+    /// Introduces this node to an address.
+    pub(crate) async fn ask(
+        &self,
+        address: &str,
+        introduction: &Introduction,
+        deadline: Duration,
+    ) -> Result<Answer, String> {
+        let body = encode_introduction(introduction);
+        let answer = self.transport.introduce(address, body, deadline).await.map_err(|error| detail_of(&error))?;
+        decode_answer(answer).map_err(|error| format!("it does not speak our language: {error}"))
+    }
+
+    fn who(&self) -> Who {
+        let member = match &*self.role.lock() {
+            Role::Member(membership) => Some((membership.charter.cluster, membership.node)),
+            Role::Fresh | Role::Founder(_) => None,
+        };
+        let (instance, incarnation) = (self.instance, self.incarnation);
+        Who { instance, incarnation, peer_address: self.peer_address.clone(), member }
+    }
+
+    async fn candidate(&self, candidate: Candidate) -> Verdict {
+        if candidate.instance == self.instance {
+            return Verdict::Noted;
+        }
+        if let Some(verdict) = self.verdict_on(&candidate, Checked::No) {
+            return verdict;
+        }
+        // Nobody is founded with who cannot be reached, or gives the address of another.
+        match self.ask(&candidate.peer_address, &Introduction::Probe, PROBE_DEADLINE).await {
+            Err(detail) => Verdict::Unreachable { detail },
+            Ok(answer) if answer.who.instance != candidate.instance => {
+                Verdict::Refused(Refusal::AddressTaken { address: candidate.peer_address })
+            }
+            Ok(_) => self.verdict_on(&candidate, Checked::Yes).unwrap_or(Verdict::Noted),
+        }
+    }
+
+    /// `None` when the candidate's address must be checked first.
+    fn verdict_on(&self, candidate: &Candidate, checked: Checked) -> Option<Verdict> {
+        match &mut *self.role.lock() {
+            Role::Fresh => Some(Verdict::Noted),
+            Role::Member(membership) => Some(seat_for(&membership.charter, candidate)),
+            Role::Founder(founding) => {
+                if checked == Checked::No && !founding.knows(candidate) {
+                    return None;
+                }
+                let verdict = founding.admit(candidate.clone(), self.env.now());
+                self.admitted.notify_one();
+                Some(verdict)
+            }
+        }
+    }
+
+    async fn greeting(&self, greeting: Greeting) -> Verdict {
+        let taken = |address: String| Verdict::Refused(Refusal::IdentityTaken { node: greeting.node, address });
+        let seat = match &*self.role.lock() {
+            Role::Fresh | Role::Founder(_) => return Verdict::Noted,
+            Role::Member(membership) => {
+                let cluster = membership.charter.cluster;
+                if cluster != greeting.cluster {
+                    return Verdict::Refused(Refusal::OtherCluster { cluster });
+                }
+                if membership.node == greeting.node {
+                    let is_this = greeting.incarnation == self.incarnation;
+                    return if is_this { Verdict::Noted } else { taken(self.peer_address.clone()) };
+                }
+                membership.charter.seat(greeting.node).cloned()
+            }
+        };
+        let heard = self.book.heard(greeting.node);
+        if let Some(seat) = seat.filter(|seat| seat.instance != greeting.instance) {
+            return taken(heard.map_or(seat.peer_address, |heard| heard.address));
+        }
+        // One address has one process. At another one, the former process may still live: then this one is its copy.
+        if let Some(former) = heard
+            && former.incarnation != greeting.incarnation
+            && former.address != greeting.peer_address
+            && let Ok(answer) = self.ask(&former.address, &Introduction::Probe, PROBE_DEADLINE).await
+            && answer.who.incarnation == former.incarnation
+        {
+            return taken(former.address);
+        }
+        let Greeting { node, incarnation, peer_address, .. } = greeting;
+        self.book.hear(node, Heard { incarnation, address: peer_address });
+        Verdict::Noted
+    }
+}
+
+/// Whether the address of a candidate was checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Checked {
+    Yes,
+    No,
+}
+
+#[async_trait]
+impl Introductions for Reception {
+    async fn introduce(&self, body: Bytes) -> Result<Bytes, String> {
+        let verdict = match decode_introduction(body).map_err(|error| error.to_string())? {
+            Arrived::Foreign => Verdict::Refused(Refusal::Protocol { min: PROTOCOL_MIN, max: PROTOCOL_MAX }),
+            Arrived::Introduction(Introduction::Probe) => Verdict::Noted,
+            Arrived::Introduction(Introduction::Candidate(candidate)) => self.candidate(candidate).await,
+            Arrived::Introduction(Introduction::Greeting(greeting)) => self.greeting(greeting).await,
+        };
+        Ok(encode_answer(&Answer { who: self.who(), verdict }))
+    }
+}
+
+/// Why nobody answered, without the address, which the sentence around it has.
+fn detail_of(error: &NetError) -> String {
+    match error {
+        NetError::Unreachable { detail, .. } | NetError::NoAnswer { detail, .. } | NetError::Refused { detail, .. } => {
+            detail.clone()
+        }
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,61 @@
+//! How one node is.
+
+use std::time::Duration;
+
+use strata_raft::GroupStatus;
+use strata_types::{GroupId, LogIndex, NodeId, ReplicaId, Term};
+
+/// What a node says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NodeReport {
+    /// Version of its program.
+    pub(crate) version: String,
+    /// Time since its start.
+    pub(crate) uptime: Duration,
+    /// It is giving its leaders away.
+    pub(crate) is_stopping: bool,
+    /// Its replicas, also those that refuse to serve.
+    pub(crate) groups: Vec<GroupReport>,
+    /// One sentence each.
+    pub(crate) problems: Vec<String>,
+}
+
+/// One replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GroupReport {
+    pub(crate) group: GroupId,
+    pub(crate) replica: ReplicaId,
+    pub(crate) term: Term,
+    pub(crate) leader: Option<(ReplicaId, NodeId)>,
+    pub(crate) is_leader: bool,
+    pub(crate) serving: bool,
+    pub(crate) last: LogIndex,
+    pub(crate) committed: LogIndex,
+    pub(crate) applied: LogIndex,
+    pub(crate) log_bytes: u64,
+    pub(crate) problem: Option<String>,
+}
+
+impl NodeReport {
+    pub(crate) fn group(&self, id: GroupId) -> Option<&GroupReport> {
+        self.groups.iter().find(|group| group.group == id)
+    }
+}
+
+impl From<GroupStatus> for GroupReport {
+    fn from(status: GroupStatus) -> GroupReport {
+        GroupReport {
+            group: status.group,
+            replica: status.replica,
+            term: status.term,
+            leader: status.leader,
+            is_leader: status.is_leader,
+            serving: status.serving,
+            last: status.last,
+            committed: status.committed,
+            applied: status.applied,
+            log_bytes: status.log_bytes,
+            problem: status.problem,
+        }
+    }
+}

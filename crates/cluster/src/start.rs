@@ -1,0 +1,148 @@
+//! From a data directory to a running node.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strata_net::MessageKind;
+use strata_raft::{Host, HostParts};
+use strata_types::Epoch;
+use strata_wal::{RecoveryProgress, Wal, WalError};
+
+use crate::address_book::AddressBook;
+use crate::data_directory::{DataDirectory, LOG_DIRECTORY};
+use crate::greeting::Greeter;
+use crate::identity_file::Membership;
+use crate::joining::Joining;
+use crate::map_keeper::MapKeeper;
+use crate::node::{Node, NodeCore, Progress};
+use crate::reception::Reception;
+use crate::service::ClusterService;
+use crate::{NodeParts, Phase, StartError, balance, map_watch, meta_group, registration, replicas};
+
+/// How often it is looked whether all groups have leaders.
+const ELECTION_POLL: Duration = Duration::from_millis(20);
+/// How often tablets are flushed and logs are cut where it is due.
+const MAINTENANCE: Duration = Duration::from_secs(1);
+
+impl Node {
+    /// Starts a node. Returns when its replicas are open; [`Node::wait_ready`] completes when they have leaders.
+    ///
+    /// # Errors
+    /// What no patience can change. What is missing outside is waited for, and told as [`Phase::Waiting`].
+    pub async fn start(parts: NodeParts) -> Result<Arc<Node>, StartError> {
+        let started = parts.env.now();
+        parts.settings.check()?;
+        let progress = Arc::new(Progress::new(parts.progress.clone()));
+        let (membership, reception, book) = find_cluster(&parts, &progress).await?;
+        let NodeParts { env, disk, tablets, transport, switchboard, caller, settings, .. } = parts;
+        let cluster = membership.charter.cluster;
+        transport.identify(cluster, membership.node);
+        caller.identify(membership.node);
+        let keeper = Arc::new(MapKeeper::new(membership.charter.first_map(), book.clone()));
+        let greeter = Greeter {
+            env: env.clone(),
+            reception,
+            book,
+            keeper: keeper.clone(),
+            membership: membership.clone(),
+            join: settings.join.clone(),
+        };
+        greeter.greet().await?;
+
+        let log_progress = progress.clone();
+        let report = move |state: RecoveryProgress| log_progress.report(Phase::OpeningLog { percent: percent(state) });
+        let wal = Wal::open(env.clone(), disk, Path::new(LOG_DIRECTORY), settings.wal.clone(), &report);
+        let wal = wal.await.map_err(log_error)?;
+        let host = Host::new(HostParts {
+            env: env.clone(),
+            node: membership.node,
+            wal: wal.clone(),
+            tablets,
+            caller: caller.clone(),
+            timing: settings.timing,
+            retention: settings.retention,
+        });
+        host.register(&switchboard);
+        let node = Node::new(NodeCore { env, settings, started, membership, keeper, host, wal, caller, progress });
+        switchboard.set_handler(MessageKind::Cluster, Arc::new(ClusterService::new(&node)));
+        node.spawn("greeting", greeter.keep_greeting());
+        let opened = open_groups(&node).await;
+        if opened.is_err() {
+            node.abort_tasks();
+        }
+        opened.map(|()| node)
+    }
+}
+
+/// This node's place in its cluster, whether it has one or has to get one.
+async fn find_cluster(
+    parts: &NodeParts,
+    progress: &Arc<Progress>,
+) -> Result<(Arc<Membership>, Arc<Reception>, Arc<AddressBook>), StartError> {
+    let NodeParts { env, disk, transport, switchboard, settings, .. } = parts;
+    let directory = DataDirectory::new(env.clone(), disk.clone());
+    let identity = directory.open().await?;
+    let book = Arc::new(AddressBook::new(transport.clone()));
+    let own = settings.peer_address.clone();
+    let reception = Reception::new(env.clone(), transport.clone(), book.clone(), identity.instance, own);
+    if let Some(membership) = &identity.membership {
+        reception.seat(membership.clone());
+    }
+    switchboard.set_introductions(reception.clone());
+    let membership = match identity.membership {
+        Some(membership) => membership,
+        None => {
+            let report = |phase: Phase| progress.report(phase);
+            let joining = Joining { env, settings, directory: &directory, reception: &reception, report: &report };
+            joining.join().await?
+        }
+    };
+    Ok((Arc::new(membership), reception, book))
+}
+
+async fn open_groups(node: &Arc<Node>) -> Result<(), StartError> {
+    meta_group::open(node).await?;
+    node.spawn("map-watch", map_watch::run(node.clone()));
+    node.spawn("registration", registration::run(node.clone()));
+    node.spawn("maintenance", maintain(node.clone()));
+    node.report_phase(Phase::WaitingForMeta);
+    let map = node.keeper().newer_than(Epoch(0)).await;
+    replicas::open_all(node, &map).await?;
+    node.spawn("replicas", replicas::run(node.clone()));
+    node.spawn("balance", balance::run(node.clone()));
+    node.spawn("readiness", elect(node.clone()));
+    Ok(())
+}
+
+/// Reports how many groups have leaders until all have.
+async fn elect(node: Arc<Node>) {
+    loop {
+        let groups = node.host().groups();
+        let done = groups.iter().filter(|group| group.watch().borrow().leader.is_some()).count();
+        let total = groups.len();
+        if done == total {
+            return node.set_ready();
+        }
+        node.report_phase(Phase::Electing { done, total });
+        node.env().sleep(ELECTION_POLL).await;
+    }
+}
+
+async fn maintain(node: Arc<Node>) {
+    loop {
+        node.env().sleep(MAINTENANCE).await;
+        node.host().maintain().await;
+    }
+}
+
+fn percent(state: RecoveryProgress) -> u8 {
+    (state.bytes_done * 100).checked_div(state.bytes_total).map_or(100, |percent| percent.min(100) as u8)
+}
+
+fn log_error(error: WalError) -> StartError {
+    match error {
+        WalError::Corrupt { file, detail } => StartError::LogDamaged { file, detail },
+        error => StartError::Log { detail: error.to_string() },
+    }
+}

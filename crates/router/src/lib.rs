@@ -1,0 +1,55 @@
+//! From a key to the leader of its shard, and back with an honest answer.
+//!
+//! # Problem
+//! A caller has a key. Which shard owns it, which node leads that shard just now, and what to do when the answer is
+//! "not me", "your map is old" or nothing at all, is the same question in a gateway node and in the SDK. And one
+//! message a key would cost more than the work: callers of one shard should share messages.
+//!
+//! # Model
+//! ```text
+//!   call(request) -- limits, slot --> [ queue of the shard ]  -- take all, up to a bound --> ShardBatch
+//!        ^                                 ^                                                    |
+//!        |                                 |  at most `inflight` workers a shard          Link::execute(node)
+//!        |                                 |                                                    |
+//!        +---- reply or error <---- worker: the one retry loop <---- ShardReply or LinkError <--+
+//! ```
+//! [`Router`] implements [`Kv`] over a [`Link`], which carries a [`ShardBatch`] to a node. A node answers with its
+//! [`ShardExecutor`]. A [`Scan`] merges one stream of pages per shard in key order.
+//!
+//! # Path of one request
+//! 1. `call` checks the limits, computes the slot and finds the shard's queue in the cached map.
+//! 2. The request waits there while `inflight` batches of the shard are under way; then a worker takes everything
+//!    queued (up to [`RouterOptions::batch_requests`] and [`RouterOptions::batch_bytes`]) as one batch.
+//! 3. The worker sends it to the believed leader, or to the replicas in turn when none is known.
+//! 4. Each request is answered, or stays with the worker for the next attempt: see [`retry rules`](#invariants).
+//!
+//! # Invariants
+//! - ROUTE-1: a write that may have been applied is never sent again unless its session makes that harmless.
+//! - ROUTE-2: "not applied" is said only when no attempt can have been applied.
+//! - ROUTE-3: every call ends by its deadline (within one sweep, [`RouterOptions::sweep`], while a batch is stuck).
+//! - ROUTE-4: the epoch of the cached map only rises.
+//! - ROUTE-5: queues are bounded in bytes; a full one refuses.
+//!
+//! # Left out
+//! A scan over several shards is linearizable per shard, not a snapshot; snapshots come with timestamps.
+
+mod kv;
+mod leader;
+mod link;
+mod options;
+mod queue;
+mod route;
+mod router;
+mod scan;
+mod session;
+mod trim;
+mod verdict;
+mod worker;
+
+pub use kv::{Kv, PageRange, ShardBatch, ShardExecutor, ShardReply};
+pub use link::{Link, LinkError};
+pub use options::RouterOptions;
+pub use route::{check_limits, lies_in, slot_of};
+pub use router::Router;
+pub use scan::{Scan, ScanRange};
+pub use trim::{RESULT_OVERHEAD, fit_results, size_of_result};

@@ -1,0 +1,45 @@
+//! How batches reach nodes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use strata_types::{Epoch, NodeId, Result, ShardMap};
+
+use crate::{ShardBatch, ShardReply};
+
+/// Carries batches to nodes. Makes one attempt; whether to try again is the router's business alone.
+#[async_trait]
+pub trait Link: Send + Sync {
+    /// Sends a batch to a node and waits for its reply, at most `deadline`.
+    ///
+    /// Must say [`LinkError::NotSent`] only if no node can have seen the batch. Dropping the future gives up waiting;
+    /// the batch may still be carried out.
+    async fn execute(
+        &self,
+        node: NodeId,
+        batch: ShardBatch,
+        deadline: Duration,
+    ) -> std::result::Result<ShardReply, LinkError>;
+
+    /// Asks any node for the shard map. May answer with a map that is not newer than `newer_than`; the caller then
+    /// keeps what it has.
+    async fn fetch_map(&self, newer_than: Epoch) -> Result<Arc<ShardMap>>;
+}
+
+/// One attempt to reach a node failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Nothing was sent: nothing was applied.
+    #[error("not sent: detail=`{detail}`")]
+    NotSent {
+        /// Why.
+        detail: String,
+    },
+    /// It was sent, at least in part, and no answer came: nobody can tell what was applied.
+    #[error("no answer: detail=`{detail}`")]
+    Unknown {
+        /// Why.
+        detail: String,
+    },
+}

@@ -1,0 +1,267 @@
+//! Requests of one shard that wait for the next batch.
+
+use parking_lot::Mutex;
+use strata_env::Mono;
+use strata_types::{ClientId, Error, ErrorCode, Operation, Outcome, Reply, Request, Result, ShardId, SlotRange};
+use tokio::sync::oneshot;
+
+use crate::leader::LeaderGuess;
+use crate::session::SessionWindow;
+use crate::verdict::is_repeatable;
+use crate::{RouterOptions, ShardBatch};
+
+/// A scan page counts this much towards its batch: a few of them fill one, because their answers are large.
+const SCAN_WEIGHT: usize = 256 * 1024;
+/// Every request counts at least this much: what it takes in memory and in a message beside its keys and values.
+const REQUEST_WEIGHT: usize = 64;
+
+/// Who waits for an answer.
+pub(crate) struct Waiter {
+    /// Taken when it is answered.
+    pub(crate) reply: Option<oneshot::Sender<Result<Reply>>>,
+    /// When it must have one.
+    pub(crate) deadline: Mono,
+    /// Whether an earlier attempt may have applied it.
+    pub(crate) uncertain: bool,
+    /// Whether this router's session numbered it.
+    pub(crate) numbered: bool,
+}
+
+impl Waiter {
+    pub(crate) fn new(reply: oneshot::Sender<Result<Reply>>, deadline: Mono) -> Waiter {
+        Waiter { reply: Some(reply), deadline, uncertain: false, numbered: false }
+    }
+
+    /// Whether an answer is still owed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
+    }
+
+    /// Gives the answer, once.
+    pub(crate) fn answer(&mut self, result: Result<Reply>) {
+        if let Some(reply) = self.reply.take() {
+            // A caller that gave up is nobody's error.
+            let _ = reply.send(result);
+        }
+    }
+}
+
+/// Requests with who waits for each, index by index.
+#[derive(Default)]
+pub(crate) struct Load {
+    pub(crate) requests: Vec<Request>,
+    pub(crate) waiters: Vec<Waiter>,
+}
+
+struct State {
+    load: Load,
+    bytes: usize,
+    /// Batches under way that count against [`RouterOptions::inflight`].
+    workers: usize,
+    session: SessionWindow,
+    /// No request of `load` has an earlier deadline.
+    earliest: Mono,
+}
+
+/// The queue of one shard.
+pub(crate) struct ShardQueue {
+    pub(crate) shard: ShardId,
+    pub(crate) slots: SlotRange,
+    pub(crate) leader: LeaderGuess,
+    state: Mutex<State>,
+}
+
+/// Whether the caller must start a worker: it was counted already.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    StartWorker,
+    Nothing,
+}
+
+impl ShardQueue {
+    pub(crate) fn new(shard: ShardId, slots: SlotRange, client: ClientId) -> ShardQueue {
+        let state = State {
+            load: Load::default(),
+            bytes: 0,
+            workers: 0,
+            session: SessionWindow::new(client),
+            earliest: Mono::default(),
+        };
+        ShardQueue { shard, slots, leader: LeaderGuess::new(), state: Mutex::new(state) }
+    }
+
+    /// Adds a request, or gives the waiter back with the reason when the queue is full.
+    pub(crate) fn push(
+        &self,
+        options: &RouterOptions,
+        request: Request,
+        waiter: Waiter,
+    ) -> std::result::Result<Wake, (Waiter, Error)> {
+        let weight = weight(&request);
+        let mut state = self.state.lock();
+        if state.bytes > 0 && state.bytes + weight > options.queue_bytes {
+            let waiting = state.bytes;
+            drop(state);
+            let message = format!(
+                "{waiting} bytes of requests wait for shard {} already, the limit is {}",
+                self.shard, options.queue_bytes
+            );
+            return Err((waiter, Error::not_applied(ErrorCode::Overloaded, message)));
+        }
+        if state.load.waiters.is_empty() || waiter.deadline < state.earliest {
+            state.earliest = waiter.deadline;
+        }
+        state.bytes += weight;
+        state.load.requests.push(request);
+        state.load.waiters.push(waiter);
+        Ok(state.wake(options))
+    }
+
+    /// Puts requests back that were sent and may be sent again: in front, because a full session window would never
+    /// let anything pass that waits before them. Never refuses: they were admitted before.
+    pub(crate) fn put_back(&self, options: &RouterOptions, mut load: Load) -> Wake {
+        let mut state = self.state.lock();
+        state.bytes += load.requests.iter().map(weight).sum::<usize>();
+        load.requests.append(&mut state.load.requests);
+        load.waiters.append(&mut state.load.waiters);
+        state.load = load;
+        state.earliest = state.load.waiters.iter().map(|waiter| waiter.deadline).min().unwrap_or_default();
+        state.wake(options)
+    }
+
+    /// The next batch. `None`: there is none, and the calling worker does not count any more.
+    pub(crate) fn take(&self, options: &RouterOptions) -> Option<Load> {
+        let mut state = self.state.lock();
+        let load = state.take(options);
+        if load.is_none() {
+            state.workers -= 1;
+        }
+        load
+    }
+
+    /// A worker goes on waiting for a batch that is stuck, but makes room for the next one.
+    pub(crate) fn release(&self, options: &RouterOptions) -> Wake {
+        let mut state = self.state.lock();
+        state.workers -= 1;
+        state.wake(options)
+    }
+
+    /// A worker that had released its place is done.
+    pub(crate) fn wake(&self, options: &RouterOptions) -> Wake {
+        self.state.lock().wake(options)
+    }
+
+    /// Takes out the requests whose deadline passed.
+    pub(crate) fn expired(&self, now: Mono) -> Load {
+        let mut state = self.state.lock();
+        if state.load.waiters.is_empty() || state.earliest > now {
+            return Load::default();
+        }
+        let all = std::mem::take(&mut state.load);
+        let (late, kept): (Vec<_>, Vec<_>) =
+            all.requests.into_iter().zip(all.waiters).partition(|(_, waiter)| waiter.deadline <= now);
+        let late = Load::from_pairs(late);
+        state.load = Load::from_pairs(kept);
+        state.bytes -= late.requests.iter().map(weight).sum::<usize>();
+        state.earliest = state.load.waiters.iter().map(|waiter| waiter.deadline).min().unwrap_or_default();
+        late
+    }
+
+    /// Ends the numbers of answered writes.
+    pub(crate) fn close<'r>(&self, answered: impl Iterator<Item = &'r Request>) {
+        let mut state = self.state.lock();
+        answered.filter_map(|request| request.header.session).for_each(|session| state.session.close(session));
+    }
+
+    /// The shard forgot a session.
+    pub(crate) fn renew_session(&self, forgotten: ClientId, fresh: ClientId) {
+        self.state.lock().session.renew(forgotten, fresh);
+    }
+
+    /// A batch for the shard as this queue knows it.
+    pub(crate) fn batch(&self, epoch: strata_types::Epoch, requests: Vec<Request>) -> ShardBatch {
+        ShardBatch { epoch, shard: self.shard, requests: std::sync::Arc::new(requests) }
+    }
+}
+
+impl Load {
+    fn from_pairs(pairs: Vec<(Request, Waiter)>) -> Load {
+        let (requests, waiters) = pairs.into_iter().unzip();
+        Load { requests, waiters }
+    }
+}
+
+impl State {
+    fn wake(&mut self, options: &RouterOptions) -> Wake {
+        if self.load.requests.is_empty() || self.workers >= options.inflight {
+            return Wake::Nothing;
+        }
+        self.workers += 1;
+        Wake::StartWorker
+    }
+
+    fn take(&mut self, options: &RouterOptions) -> Option<Load> {
+        let mut bytes = 0;
+        let mut count = 0;
+        for request in self.load.requests.iter().take(options.batch_requests) {
+            let weight = weight(request);
+            if count > 0 && bytes + weight > options.batch_bytes {
+                break;
+            }
+            bytes += weight;
+            count += 1;
+        }
+        if options.sessions {
+            (count, bytes) = self.number(count, bytes);
+        }
+        if count == 0 {
+            return None;
+        }
+        self.bytes -= bytes;
+        if count == self.load.requests.len() {
+            let fresh = Load { requests: Vec::with_capacity(count), waiters: Vec::with_capacity(count) };
+            return Some(std::mem::replace(&mut self.load, fresh));
+        }
+        Some(Load {
+            requests: self.load.requests.drain(..count).collect(),
+            waiters: self.load.waiters.drain(..count).collect(),
+        })
+    }
+
+    /// Gives session numbers to the first `count` requests, or to as many as the window has room for.
+    fn number(&mut self, count: usize, bytes: usize) -> (usize, usize) {
+        for index in 0..count {
+            let request = &mut self.load.requests[index];
+            if request.operation.is_read() || request.header.session.is_some() {
+                continue;
+            }
+            let Some(session) = self.session.open() else {
+                return (index, self.load.requests[..index].iter().map(weight).sum());
+            };
+            request.header.session = Some(session);
+            self.load.waiters[index].numbered = true;
+        }
+        (count, bytes)
+    }
+}
+
+/// What a request counts for in queues and batches.
+pub(crate) fn weight(request: &Request) -> usize {
+    let extra = if matches!(request.operation, Operation::Scan { .. }) { SCAN_WEIGHT } else { REQUEST_WEIGHT };
+    request.operation.size() + extra
+}
+
+/// The outcome of a request that gets no more attempts.
+pub(crate) fn outcome(request: &Request, waiter: &Waiter, is_under_way: bool) -> Outcome {
+    if !request.operation.is_read() && (waiter.uncertain || is_under_way) {
+        Outcome::Unknown
+    } else {
+        Outcome::NotApplied
+    }
+}
+
+/// Whether a waiting request may be sent elsewhere while this attempt is under way.
+pub(crate) fn can_move(request: &Request, waiter: &Waiter) -> bool {
+    waiter.is_open() && is_repeatable(request)
+}

@@ -1,0 +1,251 @@
+//! The router: cached map, one queue a shard.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use metrics::Counter;
+use parking_lot::Mutex;
+use strata_env::Env;
+use strata_types::{
+    ClientId, Epoch, Error, ErrorCode, Operation, Reply, Request, Result, ShardId, ShardMap, ShardPlacement,
+    limits::REQUEST_DEADLINE_MAX,
+};
+use tokio::sync::oneshot;
+
+use crate::queue::{ShardQueue, Waiter, Wake};
+use crate::route::{check_limits, shard_index};
+use crate::{Kv, Link, PageRange, RouterOptions, worker};
+
+/// The map in use, and the queue of each of its shards at the same position.
+pub(crate) struct Routes {
+    pub(crate) map: Arc<ShardMap>,
+    queues: Vec<Arc<ShardQueue>>,
+}
+
+impl Routes {
+    /// The placement of a queue's shard. `None` when the map has no such shard any more, or one of other slots.
+    pub(crate) fn placement(&self, queue: &Arc<ShardQueue>) -> Option<&ShardPlacement> {
+        let index = self.queues.iter().position(|current| Arc::ptr_eq(current, queue))?;
+        self.map.shards.get(index)
+    }
+}
+
+/// What the router and its workers share.
+pub(crate) struct Core {
+    pub(crate) env: Env,
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) options: RouterOptions,
+    pub(crate) routes: ArcSwap<Routes>,
+    /// Held while a map is installed.
+    installing: Mutex<()>,
+    is_refreshing: AtomicBool,
+    pub(crate) batches: Counter,
+    pub(crate) requests: Counter,
+    pub(crate) retries: Counter,
+}
+
+/// Sends each request to the leader of its shard. See the crate.
+pub struct Router {
+    core: Arc<Core>,
+}
+
+impl Router {
+    /// A router that starts with `map`, which may be empty: the first call then fetches one.
+    pub fn new(env: Env, link: Arc<dyn Link>, map: Arc<ShardMap>, options: RouterOptions) -> Arc<Router> {
+        let core = Core {
+            env,
+            link,
+            options,
+            routes: ArcSwap::from_pointee(Routes { map: Arc::default(), queues: Vec::new() }),
+            installing: Mutex::new(()),
+            is_refreshing: AtomicBool::new(false),
+            batches: metrics::counter!("strata_router_batches_total"),
+            requests: metrics::counter!("strata_router_requests_total"),
+            retries: metrics::counter!("strata_router_retries_total"),
+        };
+        core.install(map);
+        Arc::new(Router { core: Arc::new(core) })
+    }
+
+    /// Uses a map from now on if it is newer than the one in use.
+    pub fn install(&self, map: Arc<ShardMap>) {
+        self.core.install(map);
+    }
+
+    /// Fetches a newer map in the background, unless that is under way.
+    pub fn refresh(&self) {
+        self.core.refresh();
+    }
+
+    /// The same as [`Kv::call`], without its boxed future.
+    pub async fn send(&self, request: Request, deadline: Duration) -> Result<Reply> {
+        check_limits(&request.operation)?;
+        let deadline = deadline.min(REQUEST_DEADLINE_MAX);
+        let core = &self.core;
+        let queue = match core.queue_of(&request.operation)? {
+            Some(queue) => queue,
+            None => {
+                core.fetch_first_map(deadline).await?;
+                core.queue_of(&request.operation)?.ok_or_else(no_map)?
+            }
+        };
+        self.wait(queue, request, deadline).await
+    }
+
+    async fn wait(&self, queue: Arc<ShardQueue>, request: Request, deadline: Duration) -> Result<Reply> {
+        let is_read = request.operation.is_read();
+        let (sender, receiver) = oneshot::channel();
+        let waiter = Waiter::new(sender, self.core.env.now() + deadline);
+        self.core.enqueue(&queue, request, waiter);
+        receiver.await.unwrap_or_else(|_| {
+            let message = "the router stopped before the answer came";
+            Err(match is_read {
+                true => Error::not_applied(ErrorCode::NotReady, message),
+                false => Error::unknown(ErrorCode::NotReady, message),
+            })
+        })
+    }
+}
+
+#[async_trait]
+impl Kv for Router {
+    async fn call(&self, request: Request, deadline: Duration) -> Result<Reply> {
+        self.send(request, deadline).await
+    }
+
+    async fn scan_shard(&self, shard: ShardId, range: PageRange, deadline: Duration) -> Result<Reply> {
+        let operation = Operation::Scan { start: range.start, end: range.end, limit: range.limit };
+        check_limits(&operation)?;
+        let queue = self.core.queue_by_id(shard).ok_or_else(|| shard_is_gone(shard))?;
+        let request = Request { header: range.header, operation };
+        self.wait(queue, request, deadline.min(REQUEST_DEADLINE_MAX)).await
+    }
+
+    fn map(&self) -> Arc<ShardMap> {
+        self.core.routes.load().map.clone()
+    }
+}
+
+impl Core {
+    fn queue_of(&self, operation: &Operation) -> Result<Option<Arc<ShardQueue>>> {
+        let routes = self.routes.load();
+        Ok(shard_index(&routes.map, operation)?.map(|index| routes.queues[index].clone()))
+    }
+
+    fn queue_by_id(&self, shard: ShardId) -> Option<Arc<ShardQueue>> {
+        self.routes.load().queues.iter().find(|queue| queue.shard == shard).cloned()
+    }
+
+    pub(crate) fn enqueue(self: &Arc<Self>, queue: &Arc<ShardQueue>, request: Request, waiter: Waiter) {
+        match queue.push(&self.options, request, waiter) {
+            Ok(wake) => self.start(queue, wake),
+            Err((mut waiter, error)) => waiter.answer(Err(error)),
+        }
+    }
+
+    /// Starts a worker if a queue asks for one.
+    pub(crate) fn start(self: &Arc<Self>, queue: &Arc<ShardQueue>, wake: Wake) {
+        if wake == Wake::StartWorker {
+            self.env.spawn("router-worker", worker::run(self.clone(), queue.clone()));
+        }
+    }
+
+    /// Sends a request where the newest map says, because its old queue is no more.
+    pub(crate) fn reroute(self: &Arc<Self>, request: Request, mut waiter: Waiter) {
+        if waiter.uncertain {
+            // Its session lives on the old shard; nobody else can tell whether it was applied.
+            let message = "the shard of this write changed while its outcome was open";
+            return waiter.answer(Err(Error::unknown(ErrorCode::StaleRoute, message)));
+        }
+        let mut request = request;
+        if waiter.numbered {
+            request.header.session = None;
+            waiter.numbered = false;
+        }
+        if matches!(request.operation, Operation::Scan { .. }) {
+            let message = "the shards changed under the scan; go on with the new ones";
+            return waiter.answer(Err(Error::not_applied(ErrorCode::StaleRoute, message)));
+        }
+        match self.queue_of(&request.operation).and_then(|queue| queue.ok_or_else(no_map)) {
+            Ok(queue) => self.enqueue(&queue, request, waiter),
+            Err(error) => waiter.answer(Err(error)),
+        }
+    }
+
+    /// Installs a map if its epoch is higher. Queues of unchanged shards, and what is known about their leaders, stay.
+    pub(crate) fn install(&self, map: Arc<ShardMap>) -> bool {
+        let _alone = self.installing.lock();
+        let old = self.routes.load_full();
+        if map.epoch <= old.map.epoch {
+            return false;
+        }
+        if let Err(error) = map.validate() {
+            tracing::warn!(epoch = %map.epoch, %error, "ignored a shard map that is not one");
+            return false;
+        }
+        let queues = map
+            .shards
+            .iter()
+            .map(|placement| {
+                let kept = old
+                    .queues
+                    .iter()
+                    .find(|queue| queue.shard == placement.shard && queue.slots == placement.slots)
+                    .cloned();
+                kept.unwrap_or_else(|| {
+                    Arc::new(ShardQueue::new(placement.shard, placement.slots, self.fresh_client()))
+                })
+            })
+            .collect();
+        self.routes.store(Arc::new(Routes { map, queues }));
+        true
+    }
+
+    /// An id for a session that nobody else has.
+    pub(crate) fn fresh_client(&self) -> ClientId {
+        ClientId(self.env.rng.next_u64())
+    }
+
+    /// Fetches a newer map in the background, unless that is under way.
+    pub(crate) fn refresh(self: &Arc<Self>) {
+        if self.is_refreshing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let core = self.clone();
+        self.env.spawn("router-refresh", async move {
+            let epoch = core.routes.load().map.epoch;
+            match core.env.timeout(REQUEST_DEADLINE_MAX, core.link.fetch_map(epoch)).await {
+                Ok(Ok(map)) => {
+                    core.install(map);
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "could not fetch the shard map"),
+                Err(_) => tracing::debug!("nobody sent the shard map in time"),
+            }
+            core.is_refreshing.store(false, Ordering::Release);
+        });
+    }
+
+    async fn fetch_first_map(&self, deadline: Duration) -> Result<()> {
+        match self.env.timeout(deadline, self.link.fetch_map(Epoch(0))).await {
+            Ok(map) => {
+                self.install(map?);
+                Ok(())
+            }
+            Err(_) => {
+                let message = format!("no node sent the shard map within {deadline:?}");
+                Err(Error::not_applied(ErrorCode::DeadlineExceeded, message))
+            }
+        }
+    }
+}
+
+fn no_map() -> Error {
+    Error::not_applied(ErrorCode::NotReady, "the cluster has no shard map yet; is it still being founded?")
+}
+
+fn shard_is_gone(shard: ShardId) -> Error {
+    Error::not_applied(ErrorCode::StaleRoute, format!("the newest shard map has no shard {shard}"))
+}

@@ -1,0 +1,270 @@
+//! A scan of the whole key space: one stream of pages per shard, merged in key order.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::stream::{self, Stream, StreamExt};
+use strata_types::{
+    Epoch, Error, ErrorCode, Item, Reply, RequestHeader, Result, ShardId, SlotRange, limits::SCAN_PAGE_ITEMS_MAX,
+};
+
+use crate::{Kv, PageRange};
+
+/// Bytes that all shards' pages of one scan should hold together: bounds the memory of a scan of many shards.
+const BUFFER_BYTES_TARGET: usize = 8 * 1024 * 1024;
+/// Shards asked at once: more would let one scan fill every queue.
+const FETCHES_MAX: usize = 32;
+/// Size of an item that is assumed before the first page arrived.
+const ITEM_BYTES_GUESS: usize = 256;
+/// Starts over because the shards changed; more often than that in one scan means that something is wrong.
+const LAYOUT_CHANGES_MAX: u32 = 64;
+
+/// What to scan.
+#[derive(Clone, Debug, Default)]
+pub struct ScanRange {
+    /// Name space, freshness.
+    pub header: RequestHeader,
+    /// First key.
+    pub start: Bytes,
+    /// One past the last key; `None` for no bound.
+    pub end: Option<Bytes>,
+    /// Most items of the whole scan; `None` for all.
+    pub limit: Option<u64>,
+}
+
+/// A running scan: items in key order over all shards, linearizable per shard, with bounded memory.
+pub struct Scan {
+    kv: Arc<dyn Kv>,
+    header: RequestHeader,
+    end: Option<Bytes>,
+    /// Items still wanted.
+    left: u64,
+    /// Every key below it was returned.
+    position: Bytes,
+    /// Of each page.
+    deadline: Duration,
+    epoch: Epoch,
+    cursors: Vec<Cursor>,
+    /// The first key of each cursor that has items.
+    heads: BinaryHeap<Reverse<(Bytes, usize)>>,
+    item_bytes: usize,
+    layout_changes: u32,
+}
+
+/// One shard's part of a scan.
+struct Cursor {
+    shard: ShardId,
+    slots: SlotRange,
+    items: VecDeque<Item>,
+    /// Where its next page starts; `None` after the last one.
+    next: Option<Bytes>,
+}
+
+impl Scan {
+    /// A scan that has asked nobody yet. `deadline` is that of each page.
+    pub fn new(kv: Arc<dyn Kv>, range: ScanRange, deadline: Duration) -> Scan {
+        let mut scan = Scan {
+            kv,
+            header: range.header,
+            end: range.end,
+            left: range.limit.unwrap_or(u64::MAX),
+            position: range.start,
+            deadline,
+            epoch: Epoch(0),
+            cursors: Vec::new(),
+            heads: BinaryHeap::new(),
+            item_bytes: ITEM_BYTES_GUESS,
+            layout_changes: 0,
+        };
+        scan.start_over();
+        scan
+    }
+
+    /// The next items, in key order; `None` after the last one. An error leaves the scan where it was: it may be
+    /// asked again.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<Item>>> {
+        if self.left == 0 || self.end.as_ref().is_some_and(|end| *end <= self.position) {
+            return Ok(None);
+        }
+        loop {
+            self.follow_layout()?;
+            self.fill().await?;
+            if self.follow_layout()? {
+                continue;
+            }
+            let page = self.merge();
+            if !page.is_empty() {
+                return Ok(Some(page));
+            }
+            if self.cursors.iter().all(|cursor| cursor.next.is_none()) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// All items, or the first error.
+    pub async fn collect(mut self) -> Result<Vec<Item>> {
+        let mut items = Vec::new();
+        while let Some(mut page) = self.next_page().await? {
+            items.append(&mut page);
+        }
+        Ok(items)
+    }
+
+    /// The pages as a stream, which ends after the first error.
+    pub fn into_pages(self) -> impl Stream<Item = Result<Vec<Item>>> + Send {
+        stream::try_unfold(self, |mut scan| async move { Ok(scan.next_page().await?.map(|page| (page, scan))) })
+    }
+
+    /// Whether the scan ended because it returned as many items as were asked for, not because there were no more.
+    pub fn is_limit_reached(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Where another scan would go on: one past the last item returned.
+    pub fn position(&self) -> &Bytes {
+        &self.position
+    }
+
+    /// Cursors of all shards of the newest map, from the present position on.
+    fn start_over(&mut self) {
+        let map = self.kv.map();
+        self.epoch = map.epoch;
+        self.heads.clear();
+        self.cursors = map
+            .shards
+            .iter()
+            .map(|placement| Cursor {
+                shard: placement.shard,
+                slots: placement.slots,
+                items: VecDeque::new(),
+                next: Some(self.position.clone()),
+            })
+            .collect();
+    }
+
+    /// Starts over when shards own other slots than when their pages were asked for: a page then is no statement
+    /// about all keys of its range. `true` if it did.
+    fn follow_layout(&mut self) -> Result<bool> {
+        let map = self.kv.map();
+        if map.epoch == self.epoch && !self.cursors.is_empty() {
+            return Ok(false);
+        }
+        self.epoch = map.epoch;
+        let layout = map.shards.iter().map(|placement| (placement.shard, placement.slots));
+        if !self.cursors.is_empty() && layout.eq(self.cursors.iter().map(|cursor| (cursor.shard, cursor.slots))) {
+            return Ok(false);
+        }
+        self.count_layout_change()?;
+        self.start_over();
+        if self.cursors.is_empty() {
+            return Err(Error::not_applied(ErrorCode::NotReady, "the cluster has no shard map yet"));
+        }
+        Ok(true)
+    }
+
+    fn count_layout_change(&mut self) -> Result<()> {
+        self.layout_changes += 1;
+        if self.layout_changes > LAYOUT_CHANGES_MAX {
+            let message = format!("the shards changed {LAYOUT_CHANGES_MAX} times during one scan");
+            return Err(Error::not_applied(ErrorCode::StaleRoute, message));
+        }
+        Ok(())
+    }
+
+    /// Fetches a page for every shard that has none left.
+    async fn fill(&mut self) -> Result<()> {
+        let limit = self.page_limit();
+        let fetches: Vec<_> = self
+            .cursors
+            .iter()
+            .enumerate()
+            .filter(|(_, cursor)| cursor.items.is_empty())
+            .filter_map(|(index, cursor)| cursor.next.clone().map(|start| (index, cursor.shard, start)))
+            .map(|(index, shard, start)| {
+                let range = PageRange { header: self.header.clone(), start, end: self.end.clone(), limit };
+                let (kv, deadline) = (self.kv.clone(), self.deadline);
+                async move { (index, kv.scan_shard(shard, range, deadline).await) }
+            })
+            .collect();
+        let mut pages = stream::iter(fetches).buffer_unordered(FETCHES_MAX);
+        let mut fetched = Vec::new();
+        while let Some((index, page)) = pages.next().await {
+            match page {
+                Ok(Reply::Scan { items, resume }) => fetched.push((index, items, resume)),
+                Ok(other) => {
+                    let message = format!("a node answered a scan with something else: {other:?}");
+                    return Err(Error::not_applied(ErrorCode::Internal, message));
+                }
+                Err(error) if error.code == ErrorCode::StaleRoute => {
+                    drop(pages);
+                    self.count_layout_change()?;
+                    self.start_over();
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        drop(pages);
+        for (index, items, resume) in fetched {
+            self.take_page(index, items, resume);
+        }
+        Ok(())
+    }
+
+    fn take_page(&mut self, index: usize, items: Vec<Item>, resume: Option<Bytes>) {
+        if let Some(first) = items.first() {
+            let bytes: usize = items.iter().map(|item| item.key.len() + item.value.len()).sum();
+            self.item_bytes = (self.item_bytes + bytes / items.len()) / 2 + 1;
+            self.heads.push(Reverse((first.key.clone(), index)));
+        }
+        self.cursors[index].items = items.into();
+        self.cursors[index].next = resume;
+    }
+
+    /// Items to ask each shard for: about its share of what is wanted, within the memory bound.
+    fn page_limit(&self) -> u32 {
+        let shards = self.cursors.iter().filter(|cursor| cursor.next.is_some()).count().max(1);
+        let wanted = self.left.min(u64::from(SCAN_PAGE_ITEMS_MAX));
+        // A fifth more than the share, because keys do not spread evenly.
+        let share = wanted * 6 / (5 * shards as u64) + 1;
+        let room = BUFFER_BYTES_TARGET / (shards * self.item_bytes);
+        (share.min(wanted) as u32).clamp(1, (room as u32).clamp(1, SCAN_PAGE_ITEMS_MAX))
+    }
+
+    /// Takes items in key order until one is needed of a shard whose next page is not here.
+    fn merge(&mut self) -> Vec<Item> {
+        let mut page = Vec::new();
+        // A shard with more pages but no items could hold the next key.
+        if self.cursors.iter().any(|cursor| cursor.items.is_empty() && cursor.next.is_some()) {
+            return page;
+        }
+        while self.left > 0 {
+            let Some(Reverse((_, index))) = self.heads.pop() else { break };
+            let cursor = &mut self.cursors[index];
+            let Some(item) = cursor.items.pop_front() else { break };
+            page.push(item);
+            self.left -= 1;
+            match cursor.items.front() {
+                Some(next) => self.heads.push(Reverse((next.key.clone(), index))),
+                None if cursor.next.is_some() => break,
+                None => {}
+            }
+        }
+        if let Some(last) = page.last() {
+            self.position = successor(&last.key);
+        }
+        page
+    }
+}
+
+/// The smallest key above `key`.
+fn successor(key: &[u8]) -> Bytes {
+    let mut next = BytesMut::with_capacity(key.len() + 1);
+    next.put_slice(key);
+    next.put_u8(0);
+    next.freeze()
+}

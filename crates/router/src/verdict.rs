@@ -1,0 +1,56 @@
+//! The retry rules, as pure functions of what was asked and what came back.
+
+use std::time::Duration;
+
+use strata_env::Env;
+use strata_types::{Error, ErrorCode, Outcome, Request, Retry};
+
+use crate::RouterOptions;
+
+/// How soon to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pace {
+    /// There is news: at once.
+    Now,
+    /// The shard is electing or a node is away: soon.
+    Soon,
+    /// The node asks for a rest.
+    Later,
+}
+
+/// Whether sending the request twice does no harm.
+pub(crate) fn is_repeatable(request: &Request) -> bool {
+    request.operation.is_read() || request.header.session.is_some()
+}
+
+/// Whether a request that got this error goes for another attempt. `None`: the error is the answer.
+pub(crate) fn judge(request: &Request, error: &Error) -> Option<Pace> {
+    if error.outcome == Outcome::Applied || (error.outcome == Outcome::Unknown && !is_repeatable(request)) {
+        return None;
+    }
+    if error.code == ErrorCode::DiskFull {
+        // Room comes back in minutes, if at all: the caller should hear of it now.
+        return None;
+    }
+    match error.retry() {
+        Retry::Reroute => Some(Pace::Soon),
+        Retry::Backoff if error.code == ErrorCode::Overloaded => Some(Pace::Later),
+        Retry::Backoff => Some(Pace::Soon),
+        // The other side's own deadline passed, ours did not.
+        Retry::No => (error.code == ErrorCode::DeadlineExceeded).then_some(Pace::Soon),
+    }
+}
+
+/// The pause before attempt number `attempt` (the first one is 0).
+pub(crate) fn pause(env: &Env, options: &RouterOptions, pace: Pace, attempt: u32) -> Duration {
+    let doubled = |max: Duration| {
+        let factor = 1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+        env.jittered(options.backoff_min.saturating_mul(factor).min(max))
+    };
+    match pace {
+        // Two nodes that point at each other must not become a busy loop.
+        Pace::Now if attempt <= 2 => Duration::ZERO,
+        Pace::Now | Pace::Soon => doubled(options.election_backoff_max),
+        Pace::Later => doubled(options.backoff_max),
+    }
+}

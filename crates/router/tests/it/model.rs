@@ -1,0 +1,286 @@
+//! A cluster in a map: shards with leaders that move, nodes that are away, and faults by script.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use strata_env::Env;
+use strata_env::sim::SimWorld;
+use strata_router::{Link, LinkError, Router, RouterOptions, ShardBatch, ShardReply, lies_in};
+use strata_types::{
+    Epoch, Error, ErrorCode, Item, LogIndex, NodeDescriptor, NodeId, Operation, ReplicaId, ReplicaPlacement, Reply,
+    Request, RequestHeader, Result, Revision, ShardId, ShardMap, ShardPlacement, Slot, SlotRange, Timestamp,
+};
+
+/// What happens to the next batch.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// It never leaves.
+    NotSent,
+    /// It is lost on the way; the sender cannot tell.
+    LoseRequest,
+    /// It is carried out; the reply is lost.
+    LoseReply,
+    /// It is carried out; the reply never comes and the connection stays.
+    Hang,
+    /// Every request of it fails so.
+    Refuse(Error),
+    /// It takes this much longer.
+    Slow(Duration),
+    /// One result too few.
+    Short,
+}
+
+/// One batch that arrived at the link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) at: Duration,
+    pub(crate) node: NodeId,
+    pub(crate) shard: ShardId,
+    pub(crate) epoch: Epoch,
+    pub(crate) count: usize,
+}
+
+#[derive(Default)]
+struct State {
+    map: Arc<ShardMap>,
+    leaders: BTreeMap<ShardId, NodeId>,
+    /// What the followers say about the leader.
+    hints: bool,
+    items: BTreeMap<Bytes, Item>,
+    log: u64,
+    /// Every write that was applied, in order.
+    applied: Vec<Operation>,
+    results: BTreeMap<(u64, u64), Reply>,
+    forgotten: Vec<u64>,
+    faults: VecDeque<Fault>,
+    sent: Vec<Sent>,
+    requests: Vec<Request>,
+    maps_fetched: u32,
+}
+
+/// The cluster.
+pub(crate) struct Model {
+    env: Env,
+    state: Mutex<State>,
+}
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// A map of three nodes; shard `i` prefers node `i mod 3 + 1`.
+pub(crate) fn map(epoch: u64, shards: u32) -> Arc<ShardMap> {
+    let node = |id| NodeDescriptor { id: NodeId(id), ..NodeDescriptor::default() };
+    let replica = |shard: u32, n: u32| ReplicaPlacement {
+        replica: ReplicaId(u64::from(shard * 3 + n) + 1),
+        node: NodeId(u64::from((shard + n) % 3) + 1),
+    };
+    let placement = |shard| ShardPlacement {
+        shard: ShardId(shard),
+        slots: SlotRange::share(shard, shards),
+        replicas: (0..3).map(|n| replica(shard, n)).collect(),
+    };
+    Arc::new(ShardMap {
+        epoch: Epoch(epoch),
+        nodes: vec![node(1), node(2), node(3)],
+        shards: (0..shards).map(placement).collect(),
+        ..ShardMap::default()
+    })
+}
+
+impl Model {
+    /// A cluster and a router that has its map. Every batch takes a millisecond.
+    pub(crate) fn start(shards: u32, options: RouterOptions) -> (Arc<Model>, Arc<Router>) {
+        let env = SimWorld::new(7).node(1).env();
+        let map = map(1, shards);
+        let leaders = map.shards.iter().map(|shard| (shard.shard, shard.replicas[0].node)).collect();
+        let state = State { map: map.clone(), leaders, hints: true, ..State::default() };
+        let model = Arc::new(Model { env: env.clone(), state: Mutex::new(state) });
+        let router = Router::new(env, model.clone(), map, options);
+        (model, router)
+    }
+
+    pub(crate) fn script(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().faults.extend(faults);
+    }
+
+    pub(crate) fn set_leader(&self, shard: u32, node: Option<u64>) {
+        let mut state = self.state.lock();
+        match node {
+            Some(node) => state.leaders.insert(ShardId(shard), NodeId(node)),
+            None => state.leaders.remove(&ShardId(shard)),
+        };
+    }
+
+    pub(crate) fn set_hints(&self, hints: bool) {
+        self.state.lock().hints = hints;
+    }
+
+    pub(crate) fn set_map(&self, map: Arc<ShardMap>) {
+        let mut state = self.state.lock();
+        state.leaders = map.shards.iter().map(|shard| (shard.shard, shard.replicas[0].node)).collect();
+        state.map = map;
+    }
+
+    pub(crate) fn forget_sessions(&self) {
+        let mut state = self.state.lock();
+        let known: Vec<u64> = state.results.keys().map(|(client, _)| *client).collect();
+        state.forgotten.extend(known);
+    }
+
+    pub(crate) fn sent(&self) -> Vec<Sent> {
+        self.state.lock().sent.clone()
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.state.lock().requests.clone()
+    }
+
+    pub(crate) fn applied(&self) -> usize {
+        self.state.lock().applied.len()
+    }
+
+    pub(crate) fn maps_fetched(&self) -> u32 {
+        self.state.lock().maps_fetched
+    }
+
+    pub(crate) fn insert(&self, key: &[u8], value: &[u8]) {
+        let mut state = self.state.lock();
+        state.put(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+    }
+
+    fn carry_out(&self, node: NodeId, batch: &ShardBatch) -> ShardReply {
+        let mut state = self.state.lock();
+        if batch.epoch < state.map.epoch {
+            return ShardReply::StaleRoute(state.map.clone());
+        }
+        let leader = state.leaders.get(&batch.shard).copied();
+        if leader != Some(node) {
+            return ShardReply::NotLeader { leader: leader.filter(|_| state.hints) };
+        }
+        let slots = state.map.shard(batch.shard).expect("a shard of the map").slots;
+        ShardReply::Done(batch.requests.iter().map(|request| state.apply(request, slots)).collect())
+    }
+}
+
+impl State {
+    fn apply(&mut self, request: &Request, slots: SlotRange) -> Result<Reply> {
+        assert!(lies_in(&request.operation, slots), "routed to the wrong shard: {request:?}");
+        if request.operation.is_read() {
+            return Ok(self.read(&request.operation, slots));
+        }
+        let id = request.header.session.map(|session| (session.client.0, session.sequence));
+        if let Some((client, _)) = id
+            && self.forgotten.contains(&client)
+        {
+            return Err(Error::unknown(ErrorCode::SessionExpired, "the session was forgotten"));
+        }
+        if let Some(reply) = id.and_then(|id| self.results.get(&id)) {
+            return Ok(reply.clone());
+        }
+        let reply = self.write(&request.operation);
+        self.applied.push(request.operation.clone());
+        if let Some(id) = id {
+            self.results.insert(id, reply.clone());
+        }
+        Ok(reply)
+    }
+
+    fn read(&self, operation: &Operation, slots: SlotRange) -> Reply {
+        match operation {
+            Operation::Get { key } => Reply::Get { item: self.items.get(key).cloned() },
+            Operation::Scan { start, end, limit } => {
+                let mut here = self
+                    .items
+                    .range(start.clone()..)
+                    .take_while(|(key, _)| end.as_ref().is_none_or(|end| *key < end))
+                    .filter(|(key, _)| slots.contains(Slot::of_key(key)))
+                    .map(|(_, item)| item.clone());
+                let items: Vec<Item> = here.by_ref().take(*limit as usize).collect();
+                Reply::Scan { items, resume: here.next().map(|item| item.key) }
+            }
+            other => panic!("not a read: {other:?}"),
+        }
+    }
+
+    fn write(&mut self, operation: &Operation) -> Reply {
+        match operation {
+            Operation::Put { key, value } => Reply::Put { revision: self.put(key.clone(), value.clone()) },
+            Operation::Delete { key } => {
+                let existed = self.items.remove(key).is_some();
+                self.log += 1;
+                Reply::Delete { existed, revision: Revision { index: LogIndex(self.log), position: 0 } }
+            }
+            other => panic!("the model has no {other:?}"),
+        }
+    }
+
+    fn put(&mut self, key: Bytes, value: Bytes) -> Revision {
+        self.log += 1;
+        let revision = Revision { index: LogIndex(self.log), position: 0 };
+        self.items.insert(key.clone(), Item { key, value, revision, timestamp: Timestamp(0) });
+        revision
+    }
+}
+
+#[async_trait]
+impl Link for Model {
+    async fn execute(
+        &self,
+        node: NodeId,
+        batch: ShardBatch,
+        deadline: Duration,
+    ) -> std::result::Result<ShardReply, LinkError> {
+        let fault = {
+            let mut state = self.state.lock();
+            let (shard, epoch, count) = (batch.shard, batch.epoch, batch.requests.len());
+            state.sent.push(Sent { at: self.env.now().0, node, shard, epoch, count });
+            state.requests.extend(batch.requests.iter().cloned());
+            state.faults.pop_front()
+        };
+        self.env.sleep(Duration::from_millis(1)).await;
+        let lost = |detail: &str| Err(LinkError::Unknown { detail: detail.to_owned() });
+        match fault {
+            None => Ok(self.carry_out(node, &batch)),
+            Some(Fault::NotSent) => Err(LinkError::NotSent { detail: "connection refused".to_owned() }),
+            Some(Fault::LoseRequest) => lost("connection reset"),
+            Some(Fault::LoseReply) => {
+                self.carry_out(node, &batch);
+                lost("connection reset")
+            }
+            Some(Fault::Hang) => {
+                self.carry_out(node, &batch);
+                match self.env.timeout(deadline, pending::<()>()).await {
+                    Ok(()) => unreachable!("nothing is pending for ever and then ready"),
+                    Err(_) => lost("no answer in time"),
+                }
+            }
+            Some(Fault::Refuse(error)) => Ok(ShardReply::Done(vec![Err(error); batch.requests.len()])),
+            Some(Fault::Slow(time)) => {
+                self.env.sleep(time).await;
+                Ok(self.carry_out(node, &batch))
+            }
+            Some(Fault::Short) => Ok(ShardReply::Done(Vec::new())),
+        }
+    }
+
+    async fn fetch_map(&self, _newer_than: Epoch) -> Result<Arc<ShardMap>> {
+        self.env.sleep(Duration::from_millis(1)).await;
+        let mut state = self.state.lock();
+        state.maps_fetched += 1;
+        Ok(state.map.clone())
+    }
+}
+
+pub(crate) fn put(key: &str) -> Request {
+    let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::from_static(b"v"));
+    Request { header: RequestHeader::default(), operation: Operation::Put { key, value } }
+}
+
+pub(crate) fn get(key: &str) -> Request {
+    let key = Bytes::copy_from_slice(key.as_bytes());
+    Request { header: RequestHeader::default(), operation: Operation::Get { key } }
+}
