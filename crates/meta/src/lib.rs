@@ -33,6 +33,7 @@
 //! - META-5: a command that cannot be carried out changes nothing and answers with a [`MetaRefusal`].
 
 mod command;
+mod leaders;
 mod machine;
 mod placement;
 mod reply;

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use strata_types::limits::REPLICAS_PER_SHARD;
 use strata_types::{NodeDescriptor, NodeId, ShardId};
 
+use crate::leaders;
 use crate::ring::{Ring, rank};
 use crate::shares::{Share, Tolerance, shares, zone_limit};
 
@@ -84,10 +85,9 @@ pub fn place(
     board.keep(present.values());
     board.fill();
     board.even_out_loads(Tolerance::Tenth);
-    board.even_out_leaders();
-    if board.leader_gap() > 1 {
+    if leaders::even_out(&mut board.placed, board.nodes.len()) > 1 {
         board.even_out_loads(Tolerance::Rounding);
-        board.even_out_leaders();
+        leaders::even_out(&mut board.placed, board.nodes.len());
     }
     Ok(board.finish())
 }
@@ -260,61 +260,6 @@ impl<'a> Board<'a> {
             self.add(step.shard, step.to);
         }
         true
-    }
-
-    /// Changes leaders until no chain of changes can make the numbers of led shards more even.
-    fn even_out_leaders(&mut self) {
-        while let Some(chain) = self.leader_chain() {
-            for step in chain {
-                let members = &mut self.placed[step.shard];
-                let position = members.iter().position(|node| *node == step.to).expect("a leader is a replica");
-                members.swap(0, position);
-            }
-        }
-    }
-
-    fn leader_chain(&self) -> Option<Vec<Move>> {
-        let led = self.led();
-        let mut busiest: Vec<usize> = (0..self.nodes.len()).filter(|node| led[*node] > 1).collect();
-        busiest.sort_by_key(|node| (std::cmp::Reverse(led[*node]), *node));
-        busiest.into_iter().find_map(|from| self.leader_chain_from(from, &led))
-    }
-
-    /// The shortest chain of changes of leaders from this node to one that leads at least two shards less.
-    fn leader_chain_from(&self, from: usize, led: &[usize]) -> Option<Vec<Move>> {
-        let mut reached: Vec<Option<Move>> = vec![None; self.nodes.len()];
-        let mut frontier = vec![from];
-        while !frontier.is_empty() {
-            let mut next = Vec::new();
-            for leader in frontier {
-                for (shard, members) in self.placed.iter().enumerate().filter(|(_, members)| members[0] == leader) {
-                    for &to in &members[1..] {
-                        if to != from && reached[to].is_none() {
-                            reached[to] = Some(Move { shard, from: leader, to });
-                            next.push(to);
-                        }
-                    }
-                }
-            }
-            let accepted = next.iter().copied().filter(|node| led[*node] + 2 <= led[from]);
-            if let Some(end) = accepted.min_by_key(|node| (led[*node], *node)) {
-                return Some(std::iter::successors(reached[end], |step| reached[step.from]).collect());
-            }
-            frontier = next;
-        }
-        None
-    }
-
-    fn leader_gap(&self) -> usize {
-        let led = self.led();
-        let most = led.iter().max().copied().unwrap_or(0);
-        most - led.iter().min().copied().unwrap_or(0)
-    }
-
-    fn led(&self) -> Vec<usize> {
-        let mut led = vec![0; self.nodes.len()];
-        self.placed.iter().for_each(|members| led[members[0]] += 1);
-        led
     }
 
     fn add(&mut self, shard: usize, node: usize) {

@@ -30,10 +30,10 @@ fn explains(operations: &[&HistoryOperation], used: &mut Vec<bool>, register: &O
             after = register.clone();
             apply(&mut after, &operations[index].call, detailed)
         });
-        if let Outcome::Ok { answer, .. } = &operations[index].outcome {
-            if !answers.contains(answer) {
-                return false;
-            }
+        if let Outcome::Ok { answer, .. } = &operations[index].outcome
+            && !answers.contains(answer)
+        {
+            return false;
         }
         used[index] = true;
         let explained = explains(operations, used, &after);

@@ -30,7 +30,7 @@ fn loads(placement: &Placement, nodes: &[PlacementNode]) -> Vec<usize> {
 fn leader_gap(placement: &Placement, nodes: &[PlacementNode]) -> usize {
     let led = |id| placement.values().filter(|members| members[0] == id).count();
     let led: Vec<usize> = nodes.iter().map(|node| led(node.id)).collect();
-    led.iter().max().unwrap() - led.iter().min().unwrap()
+    led.iter().max().unwrap_or(&0) - led.iter().min().unwrap_or(&0)
 }
 
 fn moved(before: &Placement, after: &Placement) -> Vec<NodeId> {

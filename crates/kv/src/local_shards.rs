@@ -1,0 +1,154 @@
+//! Carries out batches on this node's replicas.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use strata_cluster::Node;
+use strata_codec::decode_reply;
+use strata_raft::{Group, ProposeError, ReadError};
+use strata_router::{ShardBatch, ShardExecutor, ShardReply};
+use strata_types::{Error, ErrorCode, GroupId, Reply, Request, Result, ShardPlacement};
+
+use crate::plan::{Plan, Results};
+use crate::refusals::{Elsewhere, propose_error, read_error};
+use crate::{reads, route};
+
+/// This node's own shards.
+pub struct LocalShards {
+    node: Arc<Node>,
+}
+
+impl LocalShards {
+    /// The shards of a node.
+    pub fn new(node: Arc<Node>) -> LocalShards {
+        LocalShards { node }
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+}
+
+#[async_trait]
+impl ShardExecutor for LocalShards {
+    async fn execute(&self, batch: ShardBatch) -> ShardReply {
+        let map = self.node.map();
+        let own = self.node.identity().node;
+        let Some(placement) = route::placement(&map, own, batch.shard, batch.epoch, &batch.requests) else {
+            return ShardReply::StaleRoute(map);
+        };
+        // A replica that is damaged or not open yet does not lead; the others of the shard may.
+        let Some(group) = self.node.host().group(GroupId::of_shard(batch.shard)) else {
+            return ShardReply::NotLeader { leader: None };
+        };
+        let plan = Plan::new(placement, &batch.requests);
+        self.carry_out(&group, placement, plan, &batch.requests).await
+    }
+}
+
+impl LocalShards {
+    async fn carry_out(
+        &self,
+        group: &Group,
+        placement: &ShardPlacement,
+        mut plan: Plan,
+        requests: &Arc<Vec<Request>>,
+    ) -> ShardReply {
+        let commands = std::mem::take(&mut plan.commands);
+        let (written, confirmed) =
+            futures_util::future::join(propose(group, commands), confirm(group, !plan.linearizable.is_empty())).await;
+        if let Some(leader) = whole_batch_elsewhere(&written, &confirmed) {
+            return ShardReply::NotLeader { leader };
+        }
+        let mut results = Results::new(requests.len());
+        for (position, error) in plan.refused {
+            results.set(position, Err(error));
+        }
+        for (position, reply) in plan.writes.into_iter().zip(written) {
+            results.set(position, reply.map_err(propose_error).and_then(decode));
+        }
+        let mut readable = plan.local;
+        match confirmed {
+            Some(Err(error)) => {
+                let error = read_error(error);
+                for position in plan.linearizable {
+                    results.set(position, Err(error.clone()));
+                }
+            }
+            // Nothing to confirm, or confirmed: only now the tablet is looked at (KV-3).
+            None | Some(Ok(())) => readable.extend(plan.linearizable),
+        }
+        if !readable.is_empty() {
+            let read = reads::read(self.node.env(), group.tablet(), placement, requests, &readable);
+            for (position, result) in read.await {
+                results.set(position, result);
+            }
+        }
+        ShardReply::Done(results.finish())
+    }
+}
+
+type Written = Vec<std::result::Result<Bytes, ProposeError>>;
+type Confirmed = Option<std::result::Result<(), ReadError>>;
+
+async fn propose(group: &Group, commands: Vec<Bytes>) -> Written {
+    if commands.is_empty() {
+        return Vec::new();
+    }
+    metrics::counter!("strata_kv_writes_total").increment(commands.len() as u64);
+    group.propose(commands).await
+}
+
+async fn confirm(group: &Group, is_wanted: bool) -> Confirmed {
+    if is_wanted { Some(group.read_barrier().await) } else { None }
+}
+
+/// Who should be asked instead, if there is anything that needs a leader and all of that was refused because this
+/// replica is not one (KV-1). What needs none is done again there.
+fn whole_batch_elsewhere(written: &Written, confirmed: &Confirmed) -> Option<Option<strata_types::NodeId>> {
+    let writes = written.iter().map(|reply| reply.as_ref().err().map_or(Elsewhere::No, Elsewhere::from));
+    let reads = confirmed.iter().map(|reply| reply.as_ref().err().map_or(Elsewhere::No, Elsewhere::from));
+    let mut leader = None;
+    for part in writes.chain(reads) {
+        match part {
+            Elsewhere::No => return None,
+            Elsewhere::Yes { leader: hint } => leader = Some(leader.flatten().or(hint)),
+        }
+    }
+    leader
+}
+
+/// The reply of a command. One that does not decode was applied all the same.
+fn decode(reply: Bytes) -> Result<Reply> {
+    decode_reply(reply).unwrap_or_else(|error| {
+        let message = format!("the write was applied, but its reply is damaged: {error}");
+        Err(Error { code: ErrorCode::Internal, outcome: strata_types::Outcome::Applied, message })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_types::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_goes_elsewhere_only_if_nothing_of_it_was_done() {
+        let not_leader = |leader: Option<u64>| ProposeError::NotLeader { leader: leader.map(NodeId) };
+        let done = || Ok(Bytes::new());
+        assert_eq!(whole_batch_elsewhere(&vec![], &None), None, "nothing needs a leader");
+        let refused = vec![Err(not_leader(None)), Err(not_leader(Some(2)))];
+        assert_eq!(whole_batch_elsewhere(&refused, &None), Some(Some(NodeId(2))));
+        assert_eq!(whole_batch_elsewhere(&vec![done(), Err(not_leader(Some(2)))], &None), None);
+        assert_eq!(whole_batch_elsewhere(&refused, &Some(Ok(()))), None);
+        let reads = Some(Err(ReadError::NotLeader { leader: Some(NodeId(3)) }));
+        assert_eq!(whole_batch_elsewhere(&vec![], &reads), Some(Some(NodeId(3))));
+        assert_eq!(whole_batch_elsewhere(&vec![done()], &reads), None);
+        let stopped = Some(Err(ReadError::Stopped { reason: "stopping".into() }));
+        assert_eq!(whole_batch_elsewhere(&vec![], &stopped), Some(None));
+        let unknown = vec![Err(ProposeError::Unknown { detail: "lost".into() })];
+        assert_eq!(whole_batch_elsewhere(&unknown, &reads), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! Reads of one batch on one tablet.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strata_codec::data_key;
+use strata_env::Env;
+use strata_shard::decode_item;
+use strata_storage::{Engine, StorageError};
+use strata_types::{Error, ErrorCode, Operation, Reply, Request, Result, ShardPlacement, Slot, SlotRange};
+
+use crate::refusals::storage_error;
+use crate::snapshot_view::SnapshotView;
+
+/// So many keys are looked up where the batch runs; for more, and for scans, it pays to go to a thread that may block.
+const INLINE_GETS_MAX: usize = 8;
+
+/// Carries out the reads at `positions`, on the tablet as it is now.
+pub(crate) async fn read(
+    env: &Env,
+    tablet: Arc<dyn Engine>,
+    placement: &ShardPlacement,
+    requests: &Arc<Vec<Request>>,
+    positions: &[usize],
+) -> Vec<(usize, Result<Reply>)> {
+    metrics::counter!("strata_kv_reads_total").increment(positions.len() as u64);
+    let has_scan = positions.iter().any(|&position| matches!(requests[position].operation, Operation::Scan { .. }));
+    let slots = placement.slots;
+    if positions.len() <= INLINE_GETS_MAX && !has_scan {
+        return on_tablet(env, tablet.as_ref(), slots, requests, positions);
+    }
+    let (owned, requests, for_halt) = (positions.to_vec(), requests.clone(), env.clone());
+    let done = env.blocking(move || on_tablet(&for_halt, tablet.as_ref(), slots, &requests, &owned)).await;
+    done.unwrap_or_else(|| {
+        let broken = || Error::not_applied(ErrorCode::Internal, "reading the replica's tablet broke off");
+        positions.iter().map(|&position| (position, Err(broken()))).collect()
+    })
+}
+
+fn on_tablet(
+    env: &Env,
+    tablet: &dyn Engine,
+    slots: SlotRange,
+    requests: &[Request],
+    positions: &[usize],
+) -> Vec<(usize, Result<Reply>)> {
+    let (mut gets, mut results) = (Vec::new(), Vec::with_capacity(positions.len()));
+    for &position in positions {
+        let request = &requests[position];
+        match &request.operation {
+            Operation::Get { key } => gets.push((position, key)),
+            Operation::Scan { .. } => results.push((position, scan(tablet, slots, request))),
+            _ => unreachable!("the plan put a write among the reads"),
+        }
+    }
+    let keys: Vec<Bytes> = gets
+        .iter()
+        .map(|(position, key)| {
+            let header = &requests[*position].header;
+            data_key(header.database, header.key_space, key)
+        })
+        .collect();
+    match tablet.multi_get(&keys) {
+        Ok(values) => results.extend(gets.into_iter().zip(values).map(|((position, key), stored)| {
+            (position, Ok(Reply::Get { item: stored.map(|stored| decode_item(key.clone(), stored)) }))
+        })),
+        Err(error) => {
+            results.extend(gets.into_iter().map(|(position, _)| (position, Err(error.clone()))));
+        }
+    }
+    results.into_iter().map(|(position, result)| (position, result.map_err(|error| failed(env, &error)))).collect()
+}
+
+/// One page of the shard. Keys that it does not own, left behind by a split, are not shown.
+fn scan(tablet: &dyn Engine, slots: SlotRange, request: &Request) -> std::result::Result<Reply, StorageError> {
+    let Operation::Scan { start, end, limit } = &request.operation else {
+        unreachable!("only scans are given to this function");
+    };
+    let snapshot = tablet.snapshot();
+    let view = SnapshotView::new(snapshot.as_ref());
+    let keep = |key: &[u8]| slots.contains(Slot::of_key(key));
+    let page = strata_shard::scan(&view, &request.header, start, end.as_deref(), *limit, &keep);
+    view.finish(page)
+}
+
+/// A disk that fails stops the node: what is durable on it is not known.
+fn failed(env: &Env, error: &StorageError) -> Error {
+    if let StorageError::Io { detail } = error {
+        env.halt(format!("reading a tablet failed: {detail}"));
+    }
+    storage_error(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_codec::StoredValue;
+    use strata_env::sim::SimWorld;
+    use strata_storage::memory::MemoryTablets;
+    use strata_storage::{Tablets, WriteBatch};
+    use strata_types::{ReplicaId, RequestHeader, Revision, ShardId, Timestamp};
+
+    use super::*;
+
+    fn tablet(keys: u32) -> Arc<dyn Engine> {
+        let tablet = MemoryTablets::new().open(ReplicaId(1)).expect("an empty tablet");
+        let mut batch = WriteBatch::new();
+        let header = RequestHeader::default();
+        for number in 0..keys {
+            let key = data_key(header.database, header.key_space, format!("k{number:03}").as_bytes());
+            let value = StoredValue {
+                flags: 0,
+                timestamp: Timestamp(0),
+                revision: Revision::default(),
+                expiry_millis: 0,
+                payload: Bytes::from(format!("v{number}")),
+            };
+            batch.put(key, value.encode());
+        }
+        tablet.write(batch).expect("room");
+        tablet
+    }
+
+    fn request(operation: Operation) -> Request {
+        Request { header: RequestHeader::default(), operation }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn results_are_those_of_their_positions_inline_or_not() {
+        let env = SimWorld::new(1).node(1).env();
+        let slots = SlotRange { start: 0, end: 16_384 };
+        let placement = ShardPlacement { shard: ShardId(0), slots, replicas: Vec::new() };
+        for count in [1, INLINE_GETS_MAX, INLINE_GETS_MAX + 1, 50] {
+            let requests: Vec<_> = (0..count)
+                .map(|number| match number % 5 {
+                    4 => request(Operation::Scan { start: "k001".into(), end: Some("k003".into()), limit: 9 }),
+                    _ => request(Operation::Get { key: format!("k{number:03}").into() }),
+                })
+                .collect();
+            let positions: Vec<usize> = (0..count).rev().collect();
+            let mut results = read(&env, tablet(20), &placement, &Arc::new(requests), &positions).await;
+            results.sort_by_key(|(position, _)| *position);
+            assert_eq!(results.len(), count);
+            for (position, result) in results {
+                match result.expect("a healthy tablet") {
+                    Reply::Get { item } => {
+                        let value = item.map(|item| item.value);
+                        assert_eq!(value, (position < 20).then(|| Bytes::from(format!("v{position}"))));
+                    }
+                    Reply::Scan { items, resume } => {
+                        let keys: Vec<_> = items.into_iter().map(|item| item.key).collect();
+                        assert_eq!((keys, resume), (vec![Bytes::from("k001"), Bytes::from("k002")], None));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scan_shows_only_what_the_shard_owns() {
+        let env = SimWorld::new(1).node(1).env();
+        let slots = SlotRange { start: 0, end: 8_192 };
+        let placement = ShardPlacement { shard: ShardId(0), slots, replicas: Vec::new() };
+        let scan = request(Operation::Scan { start: Bytes::new(), end: None, limit: 100 });
+        let results = read(&env, tablet(40), &placement, &Arc::new(vec![scan]), &[0]).await;
+        let Ok(Reply::Scan { items, .. }) = &results[0].1 else { panic!("{results:?}") };
+        let owned = (0..40).filter(|n| slots.contains(Slot::of_key(format!("k{n:03}").as_bytes()))).count();
+        assert_eq!(items.len(), owned);
+        assert!(owned > 0 && owned < 40);
+    }
+}

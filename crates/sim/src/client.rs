@@ -1,0 +1,158 @@
+//! Clients of the simulated cluster: they do what users do, and write down what they were told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use strata_check::{Answer, Call, History, OperationId};
+use strata_router::{Kv as _, Router};
+use strata_types::{ClientId, Error, Expected, Operation, Outcome, Reply, Request, RequestHeader};
+use tokio::time::Instant;
+
+use crate::dice::Dice;
+use crate::trace::{Trace, trace};
+
+/// How long a client waits for one operation.
+const DEADLINE: Duration = Duration::from_secs(3);
+/// Keys in use at the same time; few, so that operations meet.
+const KEYS_AT_ONCE: u64 = 12;
+/// After this time a fresh set of keys is used: the checker's cost grows with the history of one key.
+const KEY_LIFE: Duration = Duration::from_secs(40);
+
+/// What all clients share.
+pub(crate) struct Record {
+    start: Instant,
+    history: Mutex<History>,
+    acknowledged: Mutex<u64>,
+    trace: Arc<Trace>,
+}
+
+impl Record {
+    pub(crate) fn new(trace: Arc<Trace>) -> Arc<Record> {
+        let start = Instant::now();
+        Arc::new(Record { start, history: Mutex::default(), acknowledged: Mutex::default(), trace })
+    }
+
+    fn now(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
+
+    /// Operations that were answered with success.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        *self.acknowledged.lock()
+    }
+
+    pub(crate) fn history(&self) -> History {
+        self.history.lock().clone()
+    }
+
+    fn invoke(&self, client: ClientId, key: &str, call: Call) -> OperationId {
+        let at = self.now();
+        self.history.lock().invoke(client, key.to_owned(), call, at)
+    }
+
+    fn finish(&self, id: OperationId, result: &Result<Answer, Error>) {
+        let at = self.now();
+        let mut history = self.history.lock();
+        match result {
+            Ok(answer) => {
+                *self.acknowledged.lock() += 1;
+                history.ok(id, answer.clone(), at);
+            }
+            Err(error) if error.outcome == Outcome::NotApplied => history.fail(id, at),
+            Err(_) => history.unknown(id),
+        }
+    }
+}
+
+/// One client: one operation after the other.
+pub(crate) struct Client {
+    pub(crate) id: ClientId,
+    pub(crate) router: Arc<Router>,
+    pub(crate) record: Arc<Record>,
+    pub(crate) dice: Dice,
+    /// Longest pause between two operations.
+    pub(crate) think_max: Duration,
+    writes: u64,
+}
+
+impl Client {
+    pub(crate) fn new(id: ClientId, router: Arc<Router>, record: Arc<Record>, dice: Dice, think_max: Duration) -> Client {
+        Client { id, router, record, dice, think_max, writes: 0 }
+    }
+
+    /// Works until told to stop.
+    pub(crate) async fn work(mut self, mut stop: tokio::sync::watch::Receiver<bool>) {
+        while !*stop.borrow_and_update() {
+            let call = self.next_call();
+            let generation = self.record.start.elapsed().as_secs() / KEY_LIFE.as_secs();
+            let key = format!("k{}-{generation}", self.dice.between(0, KEYS_AT_ONCE - 1));
+            self.perform(&key, call).await;
+            let pause = Duration::from_micros(self.dice.between(1_000, self.think_max.as_micros() as u64));
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn fresh_value(&mut self) -> Bytes {
+        self.writes += 1;
+        format!("c{}w{}", self.id.0, self.writes).into()
+    }
+
+    fn next_call(&mut self) -> Call {
+        match self.dice.between(0, 9) {
+            0..=3 => Call::Get,
+            4..=6 => Call::Put { value: self.fresh_value() },
+            7 => Call::Delete,
+            _ => Call::CompareAndSet { expected: None, value: Some(self.fresh_value()) },
+        }
+    }
+
+    /// One operation, written down on both ends.
+    pub(crate) async fn perform(&mut self, key: &str, mut call: Call) {
+        if let Call::CompareAndSet { expected, .. } = &mut call
+            && self.dice.chance(800)
+        {
+            // Mostly expect what is there, or it would hardly ever succeed.
+            let read = self.record.invoke(self.id, key, Call::Get);
+            let answer = self.ask(key, &Call::Get).await;
+            self.record.finish(read, &answer);
+            if let Ok(Answer::Value(value)) = answer {
+                *expected = value;
+            }
+        }
+        let id = self.record.invoke(self.id, key, call.clone());
+        let result = self.ask(key, &call).await;
+        self.record.finish(id, &result);
+        match &result {
+            Ok(answer) => trace!(self.record.trace, "{} {key} {call:?} -> {answer:?}", self.id),
+            Err(error) => trace!(self.record.trace, "{} {key} {call:?} -> {error}", self.id),
+        }
+    }
+
+    async fn ask(&self, key: &str, call: &Call) -> Result<Answer, Error> {
+        let request = Request { header: RequestHeader::default(), operation: operation(key, call) };
+        let reply = self.router.call(request, DEADLINE).await?;
+        Ok(match (reply, call) {
+            (Reply::Get { item }, _) => Answer::Value(item.map(|item| item.value)),
+            (Reply::Delete { existed, .. }, _) => Answer::Existed(existed),
+            (Reply::CompareAndSet { succeeded: false, current, .. }, _) => {
+                Answer::MismatchHolds(current.map(|item| item.value))
+            }
+            _ => Answer::Done,
+        })
+    }
+}
+
+fn operation(key: &str, call: &Call) -> Operation {
+    let key = Bytes::copy_from_slice(key.as_bytes());
+    match call.clone() {
+        Call::Get => Operation::Get { key },
+        Call::Put { value } => Operation::Put { key, value },
+        Call::Delete => Operation::Delete { key },
+        Call::CompareAndSet { expected, value } => {
+            let expected = expected.map_or(Expected::Absent, Expected::Value);
+            Operation::CompareAndSet { key, expected, value }
+        }
+    }
+}

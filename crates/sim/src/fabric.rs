@@ -1,0 +1,259 @@
+//! The network between simulated nodes: delays, loses, duplicates, reorders and cuts, all from the seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use strata_net::{Inbox, Lane, Message, NetError, Transport};
+use strata_types::{ClusterId, NodeId};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::dice::Dice;
+
+/// A place that messages come from and go to. Nodes have a number before they have an id.
+pub(crate) type Host = usize;
+
+/// How bad the network is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Weather {
+    /// Shortest and longest delay of a message, in microseconds.
+    pub(crate) delay_micros: (u64, u64),
+    /// Messages lost, of a thousand.
+    pub(crate) lost: u64,
+    /// Messages delivered twice, of a thousand.
+    pub(crate) doubled: u64,
+    /// Messages that may overtake others, of a thousand.
+    pub(crate) overtaking: u64,
+}
+
+impl Weather {
+    pub(crate) const CALM: Weather = Weather { delay_micros: (50, 400), lost: 0, doubled: 0, overtaking: 0 };
+}
+
+/// One message on its way.
+enum Parcel {
+    Message { lane: Lane, message: Message },
+    Introduction { body: Bytes, answer: tokio::sync::oneshot::Sender<Result<Bytes, NetError>> },
+}
+
+struct State {
+    dice: Dice,
+    weather: Weather,
+    /// Links that deliver nothing, one direction each.
+    cut: BTreeSet<(Host, Host)>,
+    inboxes: BTreeMap<Host, Weak<dyn Inbox>>,
+    hosts: BTreeMap<NodeId, Host>,
+    /// When the last message of a link and lane arrives: later ones do not overtake it.
+    latest: BTreeMap<(Host, Host, Lane), Instant>,
+    /// What is on its way, by arrival. The number keeps equal instants in the order of sending.
+    queue: BTreeMap<(Instant, u64), (Host, Parcel)>,
+    queued: u64,
+    sent: u64,
+    delivered: u64,
+}
+
+/// The network. One task delivers everything.
+pub(crate) struct Fabric {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl Fabric {
+    pub(crate) fn new(dice: Dice) -> Arc<Fabric> {
+        let fabric = Arc::new(Fabric {
+            state: Mutex::new(State {
+                dice,
+                weather: Weather::CALM,
+                cut: BTreeSet::new(),
+                inboxes: BTreeMap::new(),
+                hosts: BTreeMap::new(),
+                latest: BTreeMap::new(),
+                queue: BTreeMap::new(),
+                queued: 0,
+                sent: 0,
+                delivered: 0,
+            }),
+            changed: Notify::new(),
+        });
+        tokio::spawn(deliver_loop(Arc::downgrade(&fabric)));
+        fabric
+    }
+
+    pub(crate) fn set_weather(&self, weather: Weather) {
+        self.state.lock().weather = weather;
+    }
+
+    /// Cuts or mends one direction of a link.
+    pub(crate) fn set_cut(&self, from: Host, to: Host, cut: bool) {
+        let mut state = self.state.lock();
+        if cut {
+            state.cut.insert((from, to));
+        } else {
+            state.cut.remove(&(from, to));
+        }
+    }
+
+    /// Mends every link.
+    pub(crate) fn mend(&self) {
+        self.state.lock().cut.clear();
+    }
+
+    /// Who takes what arrives at a host from now on. A dropped inbox takes nothing.
+    pub(crate) fn attach(&self, host: Host, inbox: Weak<dyn Inbox>) {
+        self.state.lock().inboxes.insert(host, inbox);
+    }
+
+    /// Messages sent and delivered so far.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.sent, state.delivered)
+    }
+
+    fn send(&self, from: Host, to: Host, lane: Lane, parcel: Parcel) {
+        let mut state = self.state.lock();
+        state.sent += 1;
+        let weather = state.weather;
+        if state.cut.contains(&(from, to)) || state.dice.chance(weather.lost) {
+            return;
+        }
+        let copy = match &parcel {
+            Parcel::Message { lane, message } if state.dice.chance(weather.doubled) => {
+                Some(Parcel::Message { lane: *lane, message: message.clone() })
+            }
+            _ => None,
+        };
+        for parcel in std::iter::once(parcel).chain(copy) {
+            let (low, high) = weather.delay_micros;
+            let mut at = Instant::now() + Duration::from_micros(state.dice.between(low, high));
+            if !state.dice.chance(weather.overtaking) {
+                let latest = state.latest.entry((from, to, lane)).or_insert(at);
+                at = at.max(*latest);
+                *latest = at;
+            }
+            let number = state.queued;
+            state.queued += 1;
+            state.queue.insert((at, number), (to, parcel));
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Takes out what is due, in order.
+    fn due(&self) -> (Vec<(Weak<dyn Inbox>, Parcel)>, Option<Instant>) {
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        let mut due = Vec::new();
+        while let Some(entry) = state.queue.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let (to, parcel) = entry.remove();
+            if let Some(inbox) = state.inboxes.get(&to).cloned() {
+                state.delivered += 1;
+                due.push((inbox, parcel));
+            }
+        }
+        (due, state.queue.first_key_value().map(|((at, _), _)| *at))
+    }
+}
+
+async fn deliver_loop(fabric: Weak<Fabric>) {
+    loop {
+        let Some(strong) = fabric.upgrade() else { return };
+        let (due, next) = strong.due();
+        for (inbox, parcel) in due {
+            let Some(inbox) = inbox.upgrade() else { continue };
+            match parcel {
+                Parcel::Message { lane, message } => inbox.deliver(lane, message),
+                Parcel::Introduction { body, answer } => {
+                    tokio::spawn(async move {
+                        let _ = answer.send(inbox.introduce(body).await);
+                    });
+                }
+            }
+        }
+        let changed = strong.changed.notified();
+        match next {
+            Some(at) => tokio::select! {
+                biased;
+                () = changed => {}
+                () = tokio::time::sleep_until(at) => {}
+            },
+            None => changed.await,
+        }
+    }
+}
+
+/// One incarnation of one node's end of the network.
+pub(crate) struct SimTransport {
+    fabric: Arc<Fabric>,
+    host: Host,
+    /// Whether the node still runs. Tasks of a killed node that have not noticed yet speak to nobody.
+    up: AtomicBool,
+}
+
+impl SimTransport {
+    pub(crate) fn new(fabric: Arc<Fabric>, host: Host) -> Arc<SimTransport> {
+        Arc::new(SimTransport { fabric, host, up: AtomicBool::new(true) })
+    }
+}
+
+impl SimTransport {
+    /// The node behind this end is gone.
+    pub(crate) fn unplug(&self) {
+        self.up.store(false, Ordering::SeqCst);
+    }
+
+    fn check_up(&self, target: &str) -> Result<(), NetError> {
+        if self.up.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        Err(NetError::Unreachable { target: target.into(), detail: "this node is down".into() })
+    }
+}
+
+/// The address of a host: what nodes write where a real one would say `host:port`.
+pub(crate) fn address_of(host: Host) -> String {
+    format!("host-{host}:7401")
+}
+
+fn host_of(address: &str) -> Option<Host> {
+    address.strip_prefix("host-")?.split(':').next()?.parse().ok()
+}
+
+#[async_trait]
+impl Transport for SimTransport {
+    fn send(&self, lane: Lane, message: Message) -> Result<(), NetError> {
+        self.check_up("")?;
+        let to = self.fabric.state.lock().hosts.get(&message.to).copied();
+        let Some(to) = to else {
+            let detail = "no address is known".to_string();
+            return Err(NetError::Unreachable { target: message.to.to_string(), detail });
+        };
+        self.fabric.send(self.host, to, lane, Parcel::Message { lane, message });
+        Ok(())
+    }
+
+    fn identify(&self, _cluster: ClusterId, node: NodeId) {
+        self.fabric.state.lock().hosts.insert(node, self.host);
+    }
+
+    fn set_address(&self, _node: NodeId, _address: &str) {}
+
+    async fn introduce(&self, address: &str, body: Bytes, deadline: Duration) -> Result<Bytes, NetError> {
+        let unreachable = |detail: &str| NetError::Unreachable { target: address.into(), detail: detail.into() };
+        self.check_up(address)?;
+        let to = host_of(address).ok_or_else(|| unreachable("not an address of the simulation"))?;
+        let (answer, receiver) = tokio::sync::oneshot::channel();
+        self.fabric.send(self.host, to, Lane::Control, Parcel::Introduction { body, answer });
+        match tokio::time::timeout(deadline, receiver).await {
+            Ok(Ok(answer)) => answer,
+            _ => Err(unreachable("no answer")),
+        }
+    }
+}

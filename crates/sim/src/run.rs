@@ -1,0 +1,223 @@
+//! One run: start, work under faults, heal, judge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use strata_check::{Call, STEPS_DEFAULT, Verdict};
+use strata_env::sim::SimWorld;
+use strata_router::{Router, RouterOptions};
+use strata_types::{ClientId, ShardMap};
+
+use crate::client::{Client, Record};
+use crate::cluster::{Cluster, Shape};
+use crate::dice::Dice;
+use crate::fabric::{Fabric, SimTransport};
+use crate::link::ClientLink;
+use crate::nemesis::Nemesis;
+use crate::trace::{Trace, trace};
+
+/// Clients of a run. Few: the checker's cost is in operations that overlap.
+const CLIENTS: u64 = 4;
+/// Number of the first client's machine, far from the nodes'.
+const FIRST_CLIENT_HOST: usize = 100;
+/// How often invariants are checked.
+const STEP: Duration = Duration::from_millis(20);
+/// A healed cluster serves again and agrees with itself within this time.
+const HEALING_MAX: Duration = Duration::from_secs(30);
+
+/// What to simulate.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Decides everything.
+    pub seed: u64,
+    /// Simulated time under faults.
+    pub seconds: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Everything that was broken; empty is good.
+    pub violations: Vec<String>,
+    /// Simulated time, all phases.
+    pub simulated: Duration,
+    /// Faults installed.
+    pub faults: u64,
+    /// Operations answered with success.
+    pub acknowledged: u64,
+    /// Messages sent between machines.
+    pub messages: u64,
+    /// Replica states checked.
+    pub checks: u64,
+    /// What happened, line by line.
+    pub trace: String,
+}
+
+/// Runs a plan on a runtime of its own, with simulated time and a seeded scheduler.
+pub fn run(plan: Plan) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .rng_seed(tokio::runtime::RngSeed::from_bytes(&plan.seed.to_be_bytes()))
+        .build()
+        .expect("a runtime without I/O needs nothing that could fail");
+    runtime.block_on(simulate(plan))
+}
+
+async fn simulate(plan: Plan) -> Report {
+    let trace = Arc::new(Trace::new());
+    let world = SimWorld::new(plan.seed);
+    let shape = Shape::roll(&mut Dice::new(plan.seed, "shape"));
+    trace!(trace, "seed {} {shape:?}", plan.seed);
+    let fabric = Fabric::new(Dice::new(plan.seed, "fabric"));
+    let cluster = Cluster::new(&world, fabric.clone(), trace.clone(), shape);
+    for host in 0..cluster.size() {
+        cluster.start(host);
+    }
+    let watch = tokio::spawn(watch(cluster.clone()));
+    let record = Record::new(trace.clone());
+    let mut nemesis = Nemesis::new(cluster.clone(), Dice::new(plan.seed, "nemesis"));
+
+    if within(HEALING_MAX, || cluster.converged()).await {
+        let mut clients = start_clients(&plan, &world, &fabric, &cluster, &record);
+        under_faults(&plan, &mut nemesis, &mut clients, &record).await;
+        heal(&cluster, &record, &mut clients).await;
+    } else {
+        report(&cluster, "SIM-LIVE-1 a fresh cluster becomes ready".into());
+    }
+    watch.abort();
+    judge(&cluster, &record);
+    let invariants = cluster.invariants.lock();
+    Report {
+        seed: plan.seed,
+        violations: invariants.violations().to_vec(),
+        simulated: trace.elapsed(),
+        faults: nemesis.installed,
+        acknowledged: record.acknowledged(),
+        messages: fabric.counts().0,
+        checks: invariants.checks(),
+        trace: trace.text(),
+    }
+}
+
+fn report(cluster: &Cluster, violation: String) {
+    trace!(cluster.trace, "VIOLATION {violation}");
+    cluster.invariants.lock().report(violation);
+}
+
+/// Checks invariants and restarts nodes that stopped themselves, for ever.
+async fn watch(cluster: Arc<Cluster>) {
+    loop {
+        tokio::time::sleep(STEP).await;
+        cluster.check();
+        cluster.revive();
+    }
+}
+
+async fn within(time: Duration, done: impl Fn() -> bool) -> bool {
+    let until = tokio::time::Instant::now() + time;
+    while !done() {
+        if tokio::time::Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    true
+}
+
+struct Clients {
+    routers: Vec<(ClientId, Arc<Router>)>,
+    /// Keeps their ends of the network.
+    _links: Vec<Arc<ClientLink>>,
+    seed: u64,
+}
+
+fn start_clients(
+    plan: &Plan,
+    world: &SimWorld,
+    fabric: &Arc<Fabric>,
+    cluster: &Cluster,
+    record: &Arc<Record>,
+) -> Clients {
+    let map = cluster.nodes().first().map(|(_, _, node)| node.map()).unwrap_or_else(|| Arc::new(ShardMap::default()));
+    let _ = record;
+    let mut clients = Clients { routers: Vec::new(), _links: Vec::new(), seed: plan.seed };
+    for number in 1..=CLIENTS {
+        let host = FIRST_CLIENT_HOST + number as usize;
+        let env = world.node(host as u64).env();
+        let transport = SimTransport::new(fabric.clone(), host);
+        let link = ClientLink::new(env.clone(), fabric, transport, host, map.cluster);
+        // Half of the clients use sessions, so that their writes are retried and must still apply once.
+        let options = RouterOptions { sessions: number % 2 == 0, ..RouterOptions::default() };
+        clients.routers.push((ClientId(number), Router::new(env, link.clone(), map.clone(), options)));
+        clients._links.push(link);
+    }
+    clients
+}
+
+async fn under_faults(plan: &Plan, nemesis: &mut Nemesis, clients: &mut Clients, record: &Arc<Record>) {
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let working: Vec<_> = clients
+        .routers
+        .iter()
+        .map(|(id, router)| {
+            let mut dice = Dice::new(clients.seed, &format!("client {id}"));
+            let think_max = Duration::from_millis(dice.between(20, 400));
+            let client = Client::new(*id, router.clone(), record.clone(), dice, think_max);
+            tokio::spawn(client.work(stopped.clone()))
+        })
+        .collect();
+    let until = tokio::time::Instant::now() + Duration::from_secs(plan.seconds);
+    while tokio::time::Instant::now() < until {
+        nemesis.strike().await;
+    }
+    let _ = stop.send(true);
+    for client in working {
+        let _ = client.await;
+    }
+}
+
+/// All faults end: the cluster must serve again, agree with itself, and hold what it acknowledged.
+async fn heal(cluster: &Arc<Cluster>, record: &Arc<Record>, clients: &mut Clients) {
+    trace!(cluster.trace, "HEALING");
+    cluster.fabric.mend();
+    cluster.fabric.set_weather(crate::fabric::Weather::CALM);
+    for host in 0..cluster.size() {
+        let machine = cluster.machine(host);
+        machine.set_stuck(false);
+        machine.set_latency(Cluster::SYNC_LATENCY);
+        cluster.start(host);
+    }
+    if !within(HEALING_MAX, || cluster.converged()).await {
+        let statuses = cluster.statuses();
+        report(cluster, format!("SIM-LIVE-2 a healed cluster converges: {statuses:?}"));
+        return;
+    }
+    let mut keys: Vec<Bytes> = record.history().operations().iter().map(|operation| operation.key.clone()).collect();
+    keys.sort();
+    keys.dedup();
+    let (id, router) = &clients.routers[0];
+    let dice = Dice::new(clients.seed, "final");
+    let mut reader = Client::new(*id, router.clone(), record.clone(), dice, Duration::from_millis(1));
+    for key in keys {
+        let before = record.acknowledged();
+        reader.perform(&String::from_utf8_lossy(&key), Call::Get).await;
+        if record.acknowledged() == before {
+            report(cluster, format!("SIM-LIVE-3 a healed cluster serves: the final read of {key:?} failed"));
+        }
+    }
+    cluster.check();
+    let statuses = cluster.statuses();
+    cluster.invariants.lock().committed_survives(&statuses);
+}
+
+/// SIM-CLIENT-1: what clients were told is what one copy of the data could have told them.
+fn judge(cluster: &Cluster, record: &Record) {
+    match strata_check::check(&record.history(), STEPS_DEFAULT) {
+        Verdict::Linearizable => {}
+        verdict => report(cluster, format!("SIM-CLIENT-1 linearizable keys: {verdict:?}")),
+    }
+}
