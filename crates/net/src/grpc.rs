@@ -49,6 +49,8 @@ pub struct GrpcSettings {
     pub backoff_min: Duration,
     /// Longest pause between attempts to connect. Part of the time to notice that a node is back.
     pub backoff_max: Duration,
+    /// Pause after the other side refused this node: only an operator or a new shard map will change that.
+    pub refused_pause: Duration,
     /// Most bytes queued for one node in the control lane.
     pub control_queue_bytes_max: usize,
     /// Most bytes queued for one node in the data lane.
@@ -71,6 +73,7 @@ impl Default for GrpcSettings {
             keep_alive_timeout: Duration::from_secs(5),
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_millis(500),
+            refused_pause: Duration::from_secs(5),
             control_queue_bytes_max: 4 << 20,
             data_queue_bytes_max: 64 << 20,
             bulk_queue_bytes_max: 16 << 20,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use strata_types::NodeId;
 use tokio::sync::{broadcast, watch};
+use tonic::{Code, Status};
 
 use super::connect::{connect, explain_status};
 use super::handshake::{Identity, speaks};
@@ -26,9 +27,18 @@ pub(super) struct Link {
 
 /// How an attempt to connect, or a connection, ended.
 struct End {
-    /// How long frames flowed, if they did.
-    lived: Option<Duration>,
+    how: How,
     detail: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Nobody was there, or nobody answered.
+    NotConnected,
+    /// The other side does not want to talk to this node.
+    Refused,
+    /// Frames flowed for this long.
+    Broken(Duration),
 }
 
 impl Link {
@@ -44,25 +54,28 @@ impl Link {
             let unsent = self.queue.close(&end.detail);
             self.shared.lane_failed(self.node, self.lane, &unsent, &end.detail);
             let (node, lane, detail) = (self.node, self.lane.name(), &end.detail);
-            match end.lived {
-                Some(_) => tracing::info!(%node, lane, detail, "lost connection"),
-                None if failures == 0 => tracing::warn!(%node, lane, detail, "cannot connect"),
-                None => tracing::debug!(%node, lane, detail, failures, "still cannot connect"),
+            match end.how {
+                How::Broken(_) => tracing::info!(%node, lane, detail, "lost connection"),
+                _ if failures == 0 => tracing::warn!(%node, lane, detail, "cannot connect"),
+                _ => tracing::debug!(%node, lane, detail, failures, "still cannot connect"),
             }
-            if end.lived.is_some_and(|lived| lived >= STABLE_AFTER) {
-                failures = 0;
-                continue;
-            }
-            failures += 1;
-            self.pause(failures, &mut called).await;
+            failures = match end.how {
+                How::Broken(lived) if lived >= STABLE_AFTER => 0,
+                How::Broken(_) | How::NotConnected | How::Refused => failures + 1,
+            };
+            self.pause(end.how, failures, &mut called).await;
         }
     }
 
     /// Waits before the next attempt, but not when the node shows that it is there.
-    async fn pause(&mut self, failures: u32, called: &mut broadcast::Receiver<NodeId>) {
+    async fn pause(&mut self, how: How, failures: u32, called: &mut broadcast::Receiver<NodeId>) {
         let settings = &self.shared.settings;
-        let pause = settings.backoff_min.saturating_mul(1 << failures.saturating_sub(1).min(16));
-        let pause = self.shared.env.jittered(pause.min(settings.backoff_max));
+        let pause = match (how, failures) {
+            (How::Refused, _) => settings.refused_pause,
+            (_, 0) => return,
+            (_, failures) => settings.backoff_min.saturating_mul(1 << (failures - 1).min(16)).min(settings.backoff_max),
+        };
+        let pause = self.shared.env.jittered(pause);
         let node = self.node;
         let seen = async {
             // Lagging means that many nodes called: perhaps this one too.
@@ -78,15 +91,17 @@ impl Link {
     async fn connection(&mut self, generation: u64) -> End {
         let address = self.address.borrow_and_update().clone();
         let Some(identity) = self.shared.identity() else {
-            return End { lived: None, detail: "this node has no identity yet".into() };
+            return End { how: How::NotConnected, detail: "this node has no identity yet".into() };
         };
         let opening = Box::pin(self.open(identity, &address, generation));
         let opened = self.shared.env.timeout(self.shared.settings.handshake_timeout, opening).await;
-        let opened = opened.unwrap_or_else(|_| Err(format!("no handshake with {address} in time")));
+        let opened = opened.unwrap_or_else(|_| {
+            Err(End { how: How::NotConnected, detail: format!("no handshake with {address} in time") })
+        });
         metrics::connected(self.node, self.lane, opened.is_ok());
         let (client, mut inbound) = match opened {
             Ok(opened) => opened,
-            Err(detail) => return End { lived: None, detail },
+            Err(end) => return end,
         };
         tracing::debug!(node = %self.node, lane = self.lane.name(), address, "connected");
         let since = self.shared.env.now();
@@ -100,22 +115,36 @@ impl Link {
         };
         // The connection lives as long as its client.
         drop(client);
-        End { lived: Some(self.shared.env.now().since(since)), detail }
+        End { how: How::Broken(self.shared.env.now().since(since)), detail }
     }
 
-    async fn open(&self, identity: Identity, address: &str, generation: u64) -> Result<Opened, String> {
+    async fn open(&self, identity: Identity, address: &str, generation: u64) -> Result<Opened, End> {
         let settings = &self.shared.settings;
-        let mut client = connect(address, settings).await?;
+        let connecting = connect(address, settings).await;
+        let mut client = connecting.map_err(|detail| End { how: How::NotConnected, detail })?;
         let hello = identity.hello(self.node, self.lane);
         let frames = FrameStream::new(hello, self.queue.clone(), generation, settings.batch_bytes_target);
-        let response = client.deliver(frames).await.map_err(|status| explain_status(&status))?;
+        let response = client.deliver(frames).await.map_err(|status| End::of(&status))?;
         let mut inbound = response.into_inner();
         match inbound.message().await {
             Ok(Some(welcome)) if speaks(welcome.protocol) => Ok((client, inbound)),
-            Ok(Some(welcome)) => Err(format!("the other side wants to speak protocol {}", welcome.protocol)),
-            Ok(None) => Err("the other side hung up instead of a welcome".to_owned()),
-            Err(status) => Err(explain_status(&status)),
+            Ok(Some(welcome)) => {
+                let detail = format!("the other side wants to speak protocol {}", welcome.protocol);
+                Err(End { how: How::Refused, detail })
+            }
+            Ok(None) => {
+                Err(End { how: How::NotConnected, detail: "the other side hung up instead of a welcome".into() })
+            }
+            Err(status) => Err(End::of(&status)),
         }
+    }
+}
+
+impl End {
+    /// A handshake that failed. The server refuses with this code only what it will refuse again.
+    fn of(status: &Status) -> End {
+        let how = if status.code() == Code::FailedPrecondition { How::Refused } else { How::NotConnected };
+        End { how, detail: explain_status(status) }
     }
 }
 

@@ -18,8 +18,11 @@ use crate::{Lane, Message, MessageKind};
 /// old one must not be delivered after those of the new one: only the latest session delivers.
 #[derive(Default)]
 pub(super) struct Sessions {
-    latest: Mutex<BTreeMap<(NodeId, Lane), Arc<Mutex<u64>>>>,
+    latest: Mutex<BTreeMap<(NodeId, Lane), Latest>>,
 }
+
+/// Number of the latest session of one lane.
+type Latest = Arc<Mutex<u64>>;
 
 /// One accepted stream.
 pub(super) struct Session {
@@ -28,7 +31,7 @@ pub(super) struct Session {
     from: NodeId,
     lane: Lane,
     number: u64,
-    latest: Arc<Mutex<u64>>,
+    latest: Latest,
     metrics: ReceiveMetrics,
 }
 
@@ -62,6 +65,14 @@ impl Session {
         self.metrics.messages.increment(count as u64);
         self.metrics.bytes.increment(bytes as u64);
         true
+    }
+
+    /// The connection broke. Answers that were to come this way are lost, so nobody should wait for them; unless a
+    /// newer session brings them.
+    pub(super) fn broke(&self, detail: &str) {
+        if *self.latest.lock() == self.number {
+            self.shared.lane_failed(self.from, self.lane, &[], detail);
+        }
     }
 
     fn deliver_frame(&self, frame: Frame) {

@@ -11,7 +11,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::connect::{GRPC_MESSAGE_BYTES_MAX, HTTP2_FRAME_BYTES};
+use super::connect::{GRPC_MESSAGE_BYTES_MAX, HTTP2_FRAME_BYTES, explain_status};
 use super::receive::{Session, Sessions};
 use super::shared::Shared;
 use super::transport::GrpcTransport;
@@ -126,8 +126,14 @@ async fn receive(
                     break Status::aborted("a newer connection of the same node has taken over");
                 }
             }
-            Ok(None) => return,
-            Err(status) => break status,
+            Ok(None) => {
+                session.broke("the other side closed its connection");
+                return;
+            }
+            Err(status) => {
+                session.broke(&explain_status(&status));
+                break status;
+            }
         }
     };
     tracing::debug!(reason = reason.message(), "an incoming lane ended");
