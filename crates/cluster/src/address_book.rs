@@ -46,8 +46,9 @@ impl AddressBook {
         let heard = self.heard.lock();
         for node in &new.nodes {
             let before = old.node(node.id).map(|node| &node.peer_address);
-            let is_news = old.epoch.0 > 0 && before != Some(&node.peer_address);
-            if is_news || !heard.contains_key(&node.id) {
+            // The first map may be of before the restart of that node; a change of it is of after.
+            let is_first = old.epoch.0 == 0;
+            if before != Some(&node.peer_address) && !(is_first && heard.contains_key(&node.id)) {
                 self.transport.set_address(node.id, &node.peer_address);
             }
         }

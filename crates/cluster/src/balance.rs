@@ -54,9 +54,8 @@ impl Balancer {
                 *since = (one.term, now);
             }
         }
-        let is_due = |one: &&Misplaced| {
-            now.since(self.since[&one.group].1) >= STABLE && !self.resting.contains_key(&one.group)
-        };
+        let is_due =
+            |one: &&Misplaced| now.since(self.since[&one.group].1) >= STABLE && !self.resting.contains_key(&one.group);
         misplaced.iter().filter(is_due).copied().collect()
     }
 

@@ -110,7 +110,8 @@ async fn read(disk: &Arc<dyn Disk>, file: &str) -> Result<Option<Bytes>, StartEr
 }
 
 async fn write(disk: &Arc<dyn Disk>, file: &str, content: &[u8]) -> Result<(), StartError> {
-    let failed = |error: io::Error| StartError::Disk { file: file.to_owned(), verb: "written", detail: error.to_string() };
+    let failed =
+        |error: io::Error| StartError::Disk { file: file.to_owned(), verb: "written", detail: error.to_string() };
     disk.replace(Path::new(file), content).await.map_err(failed)
 }
 

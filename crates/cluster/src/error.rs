@@ -64,7 +64,9 @@ pub enum StartError {
         address: String,
     },
     /// The cluster has all its nodes, and this is none of them.
-    #[error("the cluster at {address} is complete: it was founded with {nodes} nodes, and this data directory is none of them")]
+    #[error(
+        "the cluster at {address} is complete: it was founded with {nodes} nodes, and this data directory is none of them"
+    )]
     Complete {
         /// Who said so.
         address: String,
@@ -134,18 +136,24 @@ impl StartError {
             StartError::Settings { .. } => "correct the setting and start again",
             StartError::JoinListTwice { .. } => "name each node once in --join, the same line on every node",
             StartError::NotInJoinList { .. } => {
-                "add it to --join on every node, or give the address that the list has with --peer-addr"
+                "add it to --join on every node, or give the address that the list has with --advertise-peer"
             }
             StartError::NewerFormat { .. } => "start it with the newer program, or use another directory with --data",
             StartError::DamagedFile { .. } => "restore the file from a copy, or start with an empty directory",
             StartError::Disk { .. } => "check the permissions of the directory and the room on its disk",
-            StartError::OtherCluster { .. } => "use the data directory of this cluster, or the --join line of the other",
+            StartError::OtherCluster { .. } => {
+                "use the data directory of this cluster, or the --join line of the other"
+            }
             StartError::Complete { .. } => {
                 "adding nodes, and replacing one that lost its data, is not possible yet; \
                  if it had another data directory, start it with that one"
             }
-            StartError::IdentityTaken { .. } => "stop that process; a copied data directory must not run beside its original",
-            StartError::AddressTaken { .. } => "give every node a peer address of its own, which the other nodes can reach",
+            StartError::IdentityTaken { .. } => {
+                "stop that process; a copied data directory must not run beside its original"
+            }
+            StartError::AddressTaken { .. } => {
+                "give every node a peer address of its own, which the other nodes can reach"
+            }
             StartError::SettingsDiffer { .. } => "start every node with the same --join, --expect and --shards",
             StartError::Protocol { .. } => "run the same version on all nodes, or versions next to each other",
             StartError::LogDamaged { .. } | StartError::Log { .. } => {

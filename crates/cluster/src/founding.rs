@@ -90,6 +90,11 @@ impl Founding {
     }
 
     fn difference(&self, candidate: &Candidate) -> Option<String> {
+        if let (Some(first), Some(own)) = (&candidate.first, &self.own.first)
+            && first != own
+        {
+            return Some(format!("--join lists that begin with {first} and with {own}"));
+        }
         if candidate.expect != self.own.expect {
             return Some(format!("--expect {} and --expect {}", candidate.expect, self.own.expect));
         }

@@ -44,9 +44,9 @@ impl Greeter {
             peer_address: self.reception.peer_address.clone(),
         });
         let addresses = self.addresses();
-        let asked = addresses.iter().map(|address| async {
-            (address.as_str(), self.reception.ask(address, &greeting, ASK_DEADLINE).await)
-        });
+        let asked = addresses
+            .iter()
+            .map(|address| async { (address.as_str(), self.reception.ask(address, &greeting, ASK_DEADLINE).await) });
         for (address, answer) in futures_util::future::join_all(asked).await {
             match answer {
                 Ok(answer) => self.take(address, &answer)?,

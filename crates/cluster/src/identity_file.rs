@@ -83,18 +83,31 @@ mod tests {
 
     /// Written by the first version. If this test fails, existing data directories cannot be read any more.
     const GOLDEN: &str = concat!(
-        "01",                                                                   // version
-        "00000000000000000000000000000007",                                     // instance
-        "01",                                                                   // is a member
-        "0000000000000002",                                                     // node
-        "000000000000000000000000000000c1",                                     // cluster
-        "00000004",                                                             // shard count
-        "00000002",                                                             // seat count
-        "0000000000000001", "00000000000000000000000000000005",                 // node, instance
-        "00000005", "6e313a3130", "00000002", "6331", "00000000",               // n1:10, c1, no zone
-        "0000000000000002", "00000000000000000000000000000007",                 // node, instance
-        "00000005", "6e323a3130", "00000002", "6332", "00000001", "7a",         // n2:10, c2, zone z
-        "00000001", "0000000000000001", "0000000000000001",                     // meta: replica 1 on node 1
+        "01",                               // version
+        "00000000000000000000000000000007", // instance
+        "01",                               // is a member
+        "0000000000000002",                 // node
+        "000000000000000000000000000000c1", // cluster
+        "00000004",                         // shard count
+        "00000002",                         // seat count
+        "0000000000000001",
+        "00000000000000000000000000000005", // node, instance
+        "00000005",
+        "6e313a3130",
+        "00000002",
+        "6331",
+        "00000000", // n1:10, c1, no zone
+        "0000000000000002",
+        "00000000000000000000000000000007", // node, instance
+        "00000005",
+        "6e323a3130",
+        "00000002",
+        "6332",
+        "00000001",
+        "7a", // n2:10, c2, zone z
+        "00000001",
+        "0000000000000001",
+        "0000000000000001", // meta: replica 1 on node 1
     );
 
     fn example() -> IdentityFile {
@@ -119,7 +132,10 @@ mod tests {
         let bytes = example().encode();
         let hex: String = bytes[..bytes.len() - CHECKSUM_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, GOLDEN);
-        assert_eq!(bytes[bytes.len() - CHECKSUM_BYTES..], checksum(&bytes[..bytes.len() - CHECKSUM_BYTES]).to_be_bytes());
+        assert_eq!(
+            bytes[bytes.len() - CHECKSUM_BYTES..],
+            checksum(&bytes[..bytes.len() - CHECKSUM_BYTES]).to_be_bytes()
+        );
         assert_eq!(IdentityFile::decode(bytes), Ok(example()));
         let fresh = IdentityFile { instance: InstanceId(9), membership: None };
         assert_eq!(IdentityFile::decode(fresh.encode()), Ok(fresh));

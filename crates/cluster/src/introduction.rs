@@ -27,7 +27,9 @@ pub(crate) struct Candidate {
     pub(crate) peer_address: String,
     pub(crate) client_address: String,
     pub(crate) zone: String,
-    /// Its settings must be those of the founder.
+    /// Its settings must be those of the founder. The first join address names the founder: two nodes that disagree
+    /// about it would found two clusters.
+    pub(crate) first: Option<String>,
     pub(crate) expect: u32,
     pub(crate) shards: Option<u32>,
     /// Cores of its machine.

@@ -37,6 +37,7 @@ pub(crate) fn encode_introduction(introduction: &Introduction) -> Bytes {
             output.u8(1).u128(candidate.instance.0);
             output.bytes(candidate.peer_address.as_bytes()).bytes(candidate.client_address.as_bytes());
             output.bytes(candidate.zone.as_bytes());
+            output.optional_bytes(candidate.first.as_deref().map(str::as_bytes));
             output.u32(candidate.expect).u32(candidate.shards.unwrap_or(0)).u32(candidate.cores);
         }
         Introduction::Greeting(greeting) => {
@@ -61,6 +62,7 @@ pub(crate) fn decode_introduction(body: Bytes) -> Result<Arrived, DecodeError> {
             peer_address: input.string("peer address")?,
             client_address: input.string("client address")?,
             zone: input.string("zone")?,
+            first: input.optional_bytes("first")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
             expect: input.u32("expect")?,
             shards: Some(input.u32("shards")?).filter(|&shards| shards > 0),
             cores: input.u32("cores")?,
@@ -165,7 +167,8 @@ mod tests {
 
     #[test]
     fn introductions_round_trip() {
-        let candidate = Candidate { instance: InstanceId(7), peer_address: "a:1".into(), expect: 3, ..Candidate::default() };
+        let candidate =
+            Candidate { instance: InstanceId(7), peer_address: "a:1".into(), expect: 3, ..Candidate::default() };
         let greeting = Greeting {
             cluster: ClusterId(9),
             node: NodeId(2),
@@ -173,7 +176,7 @@ mod tests {
             incarnation: 11,
             peer_address: "a:1".into(),
         };
-        let more = Candidate { shards: Some(16), ..candidate.clone() };
+        let more = Candidate { shards: Some(16), first: Some("b:1".into()), ..candidate.clone() };
         let all = [
             Introduction::Probe,
             Introduction::Candidate(candidate),

@@ -78,6 +78,7 @@ impl Joining<'_> {
             peer_address: self.settings.peer_address.clone(),
             client_address: self.settings.client_address.clone(),
             zone: self.settings.zone.clone(),
+            first: self.settings.join.first().cloned(),
             expect: self.settings.expect,
             shards: self.settings.shards,
             cores: self.settings.cores,
@@ -105,9 +106,8 @@ impl Joining<'_> {
     async fn round(&self) -> Round {
         let question = Introduction::Candidate(self.candidate());
         let others = self.settings.join.iter().filter(|address| **address != self.settings.peer_address);
-        let asked = others.map(|address| async {
-            (address.as_str(), self.reception.ask(address, &question, ASK_DEADLINE).await)
-        });
+        let asked = others
+            .map(|address| async { (address.as_str(), self.reception.ask(address, &question, ASK_DEADLINE).await) });
         let answers = futures_util::future::join_all(asked).await;
         match self.reception.present() {
             Some(known) => self.judge(&answers, Phase::Joining { known, expected: self.settings.expect }),

@@ -199,11 +199,10 @@ mod tests {
         reports.insert(NodeId(2), report(2, 4, Some(2)));
         let overview = assemble(NodeId(2), &map(), &reports);
         assert_eq!((overview.shards[0].leader, overview.shards[0].term), (Some(NodeId(2)), Term(4)));
-        assert_eq!(overview.nodes.iter().map(|node| (node.is_up, node.leaders)).collect::<Vec<_>>(), [
-            (true, 0),
-            (true, 1),
-            (false, 0)
-        ]);
+        assert_eq!(
+            overview.nodes.iter().map(|node| (node.is_up, node.leaders)).collect::<Vec<_>>(),
+            [(true, 0), (true, 1), (false, 0)]
+        );
         assert_eq!(overview.shards[0].replicas.len(), 2, "those that answered");
         assert_eq!(overview.meta_leader, None);
     }

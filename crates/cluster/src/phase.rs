@@ -61,7 +61,9 @@ impl fmt::Display for Phase {
             Phase::Waiting { reason } => f.write_str(reason),
             Phase::Founding => f.write_str("founding the cluster"),
             Phase::OpeningLog { percent } => write!(f, "recovering log {percent} %"),
-            Phase::WaitingForMeta => f.write_str("waiting for the shard map: the meta group needs a majority of its nodes"),
+            Phase::WaitingForMeta => {
+                f.write_str("waiting for the shard map: the first nodes of the cluster must be running")
+            }
             Phase::OpeningShards { done, total } => write!(f, "opening shards, {done} of {total}"),
             Phase::Electing { done, total } => write!(f, "electing leaders, {done} of {total}"),
             Phase::Ready => f.write_str("ready"),

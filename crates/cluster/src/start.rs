@@ -22,6 +22,8 @@ use crate::{NodeParts, Phase, StartError, balance, map_watch, meta_group, regist
 
 /// How often it is looked whether all groups have leaders.
 const ELECTION_POLL: Duration = Duration::from_millis(20);
+/// Elections that take longer than this miss something.
+const ELECTION_PATIENCE: Duration = Duration::from_secs(5);
 /// How often tablets are flushed and logs are cut where it is due.
 const MAINTENANCE: Duration = Duration::from_secs(1);
 
@@ -117,6 +119,7 @@ async fn open_groups(node: &Arc<Node>) -> Result<(), StartError> {
 
 /// Reports how many groups have leaders until all have.
 async fn elect(node: Arc<Node>) {
+    let begun = node.env().now();
     loop {
         let groups = node.host().groups();
         let done = groups.iter().filter(|group| group.watch().borrow().leader.is_some()).count();
@@ -124,7 +127,15 @@ async fn elect(node: Arc<Node>) {
         if done == total {
             return node.set_ready();
         }
-        node.report_phase(Phase::Electing { done, total });
+        if node.env().now().since(begun) < ELECTION_PATIENCE {
+            node.report_phase(Phase::Electing { done, total });
+        } else {
+            let without = total - done;
+            let reason = format!(
+                "{without} of {total} groups have no leader: a majority of the nodes of each must be running and reachable"
+            );
+            node.report_phase(Phase::Waiting { reason });
+        }
         node.env().sleep(ELECTION_POLL).await;
     }
 }

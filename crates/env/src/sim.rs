@@ -17,6 +17,8 @@
 //! - SIM-2: what was synced survives; anything else may be kept or lost, each sector and each name on its own.
 //! - SIM-3: the same seed and the same calls give the same world: no hash order, no operating system.
 
+#![allow(clippy::disallowed_methods, reason = "this module makes the simulated clocks and tasks out of tokio's")]
+
 mod clock;
 mod disk;
 mod files;

@@ -16,7 +16,8 @@ pub(crate) fn placement<'a>(
 ) -> Option<&'a ShardPlacement> {
     let placement = map.shard(shard)?;
     let is_here = |replica: &ReplicaPlacement| replica.node == node;
-    let is_current = || epoch == map.epoch || requests.iter().all(|request| lies_in(&request.operation, placement.slots));
+    let is_current =
+        || epoch == map.epoch || requests.iter().all(|request| lies_in(&request.operation, placement.slots));
     (placement.replicas.iter().any(is_here) && is_current()).then_some(placement)
 }
 
@@ -50,10 +51,7 @@ mod tests {
             slots: SlotRange::share(shard, 2),
             replicas: nodes
                 .iter()
-                .map(|&node| ReplicaPlacement {
-                    replica: ReplicaId(u64::from(shard) * 10 + node),
-                    node: NodeId(node),
-                })
+                .map(|&node| ReplicaPlacement { replica: ReplicaId(u64::from(shard) * 10 + node), node: NodeId(node) })
                 .collect(),
         };
         ShardMap {

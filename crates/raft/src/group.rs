@@ -34,6 +34,9 @@ const PIECES_QUEUED_MAX: usize = 16;
 /// How often a waiting transfer looks whether it is done.
 const TRANSFER_POLL: Duration = Duration::from_millis(5);
 
+/// How often a stopped group looks whether it was started again.
+const STOPPED_POLL: Duration = Duration::from_millis(100);
+
 /// What a group is made of.
 pub struct GroupSpec {
     /// The group.
@@ -319,20 +322,22 @@ impl Group {
 /// Publishes the status whenever something other than a position changed.
 async fn status_loop(group: std::sync::Weak<Group>) {
     loop {
-        let Some(changes) = group.upgrade().map(|group| group.raft().map(|raft| raft.server_metrics())) else { return };
-        let Some(mut changes) = changes else {
-            let Some(env) = group.upgrade().map(|group| group.env.clone()) else { return };
-            env.sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        loop {
-            match group.upgrade() {
-                Some(group) => group.publish_status(),
-                None => return,
-            }
-            if changes.changed().await.is_err() {
-                break;
+        let Some(strong) = group.upgrade() else { return };
+        let env = strong.env.clone();
+        let changes = strong.raft().map(|raft| raft.server_metrics());
+        drop(strong);
+        if let Some(mut changes) = changes {
+            loop {
+                match group.upgrade() {
+                    Some(group) => group.publish_status(),
+                    None => return,
+                }
+                if changes.changed().await.is_err() {
+                    break;
+                }
             }
         }
+        // Stopped, or dead until `maintain` reopens it.
+        env.sleep(STOPPED_POLL).await;
     }
 }

@@ -1,5 +1,6 @@
 //! What other replicas ask of this node's groups.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -7,13 +8,13 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use openraft::raft::AppendEntriesRequest;
 use strata_codec::Decoder;
 use strata_net::{Handler, MessageKind, Replier};
-use strata_types::{GroupId, NodeId};
+use strata_types::{GroupId, NodeId, ReplicaId};
 use tokio::sync::mpsc;
 
 use crate::group::Group;
 use crate::host::Host;
 use crate::messages::{
-    Ballot, Parties, SnapshotPiece, decode_append, decode_snapshot_piece, decode_transfer, decode_vote_request,
+    Ballot, Order, Parties, SnapshotPiece, decode_append, decode_snapshot_piece, decode_transfer, decode_vote_request,
     encode_append_reply, encode_vote_reply,
 };
 use crate::snapshot;
@@ -22,6 +23,8 @@ use crate::types::{Raft, Types};
 
 /// An append request that waits for its turn.
 pub(crate) struct Append {
+    pub(crate) from: ReplicaId,
+    pub(crate) order: Order,
     pub(crate) request: AppendEntriesRequest<Types>,
     pub(crate) replier: Replier,
 }
@@ -48,7 +51,7 @@ impl Inbound {
     }
 
     /// The group and the rest of a message that is really meant for the replica which is here now.
-    fn address(&self, group: GroupId, body: Bytes) -> Result<(Arc<Group>, Decoder), String> {
+    fn address(&self, group: GroupId, body: Bytes) -> Result<(Arc<Group>, Parties, Decoder), String> {
         let mut input = Decoder::new(body);
         let parties = Parties::take(&mut input).map_err(|error| error.to_string())?;
         let found = self.host.upgrade().and_then(|host| host.group(group));
@@ -56,10 +59,16 @@ impl Inbound {
         if found.replica() != parties.to {
             return Err(format!("{group} has {} here, not {}", found.replica(), parties.to));
         }
-        Ok((found, input))
+        Ok((found, parties, input))
     }
 
-    fn dispatch(&self, group: &Arc<Group>, input: Decoder, replier: Replier) -> Result<(), (Replier, String)> {
+    fn dispatch(
+        &self,
+        group: &Arc<Group>,
+        from: ReplicaId,
+        input: Decoder,
+        replier: Replier,
+    ) -> Result<(), (Replier, String)> {
         macro_rules! decoded {
             ($decoded:expr) => {
                 match $decoded {
@@ -70,8 +79,8 @@ impl Inbound {
         }
         match self.kind {
             MessageKind::Append => {
-                let request = decoded!(decode_append(input));
-                group.take_append(Append { request, replier });
+                let (order, request) = decoded!(decode_append(input));
+                group.take_append(Append { from, order, request, replier });
             }
             MessageKind::Snapshot => {
                 let piece = decoded!(decode_snapshot_piece(input));
@@ -107,8 +116,8 @@ impl Handler for Inbound {
     fn handle(&self, _from: NodeId, group: GroupId, body: Bytes, replier: Replier) {
         match self.address(group, body) {
             Err(refusal) => replier.reply(Err(refusal)),
-            Ok((group, input)) => {
-                if let Err((replier, refusal)) = self.dispatch(&group, input, replier) {
+            Ok((group, parties, input)) => {
+                if let Err((replier, refusal)) = self.dispatch(&group, parties.from, input, replier) {
                     replier.reply(Err(refusal));
                 }
             }
@@ -119,11 +128,16 @@ impl Handler for Inbound {
 /// Hands appends to openraft in the order they came, without waiting for one to be durable before the next.
 pub(crate) async fn append_loop(mut appends: mpsc::Receiver<Append>, raft: impl Fn() -> Option<Raft> + Send) {
     let mut open = FuturesUnordered::new();
+    let mut last: BTreeMap<ReplicaId, Order> = BTreeMap::new();
     loop {
         tokio::select! {
             biased;
             append = appends.recv() => {
-                let Some(Append { request, replier }) = append else { return };
+                let Some(Append { from, order, request, replier }) = append else { return };
+                if !order.follows(last.entry(from).or_default()) {
+                    replier.reply(Err("this append is not the next one of its stream".into()));
+                    continue;
+                }
                 let Some(raft) = raft() else {
                     replier.reply(Err("the replica is stopped".into()));
                     continue;

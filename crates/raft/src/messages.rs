@@ -36,10 +36,38 @@ impl Parties {
     }
 }
 
-pub(crate) fn encode_append(parties: Parties, request: &AppendEntriesRequest<Types>) -> Bytes {
+/// Where an append stands in a stream of appends to one follower.
+///
+/// openraft takes the answers to a stream as if the requests had arrived in order: an append that overtakes the one
+/// before it is answered "conflict", and after the one it overtook succeeded that looks as if the follower had lost
+/// entries, which stops the leader. So the receiver refuses what is not next in its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// The stream; zero for a request on its own.
+    pub(crate) stream: u64,
+    /// The request's place in it. A request at place zero begins its stream.
+    pub(crate) place: u32,
+}
+
+impl Order {
+    /// Whether a request may follow what came before, which it then replaces.
+    pub(crate) fn follows(self, last: &mut Order) -> bool {
+        let in_order = self.place == 0 || (self.stream == last.stream && self.place == last.place + 1);
+        if self.stream == 0 {
+            return true;
+        }
+        if in_order {
+            *last = self;
+        }
+        in_order
+    }
+}
+
+pub(crate) fn encode_append(parties: Parties, order: Order, request: &AppendEntriesRequest<Types>) -> Bytes {
     let encoded: Vec<Bytes> = request.entries.iter().map(encode_entry).collect();
     let mut out = Encoder::with_capacity(96 + encoded.iter().map(|bytes| bytes.len() + 4).sum::<usize>());
     parties.put(&mut out);
+    out.u64(order.stream).u32(order.place);
     put_vote(&mut out, &request.vote);
     put_optional_log_id(&mut out, request.prev_log_id.as_ref());
     put_optional_log_id(&mut out, request.leader_commit.as_ref());
@@ -50,7 +78,8 @@ pub(crate) fn encode_append(parties: Parties, request: &AppendEntriesRequest<Typ
     out.finish()
 }
 
-pub(crate) fn decode_append(mut input: Decoder) -> Decoded<AppendEntriesRequest<Types>> {
+pub(crate) fn decode_append(mut input: Decoder) -> Decoded<(Order, AppendEntriesRequest<Types>)> {
+    let order = Order { stream: input.u64("append stream")?, place: input.u32("append place")? };
     let vote = take_vote(&mut input)?;
     let prev_log_id = take_optional_log_id(&mut input)?;
     let leader_commit = take_optional_log_id(&mut input)?;
@@ -60,7 +89,7 @@ pub(crate) fn decode_append(mut input: Decoder) -> Decoded<AppendEntriesRequest<
         entries.push(decode_entry(input.bytes("entry")?)?);
     }
     input.finish()?;
-    Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
+    Ok((order, AppendEntriesRequest { vote, prev_log_id, entries, leader_commit }))
 }
 
 pub(crate) fn encode_append_reply(reply: &AppendEntriesResponse<Types>) -> Bytes {
@@ -219,4 +248,22 @@ pub(crate) fn encode_snapshot_reply(reply: &SnapshotResponse<Types>) -> Bytes {
 
 pub(crate) fn decode_snapshot_reply(bytes: Bytes) -> Decoded<SnapshotResponse<Types>> {
     crate::encoding::decode_vote(bytes).map(SnapshotResponse::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_next_request_of_a_stream_may_follow() {
+        let mut last = Order::default();
+        let mut may = |stream, place| Order { stream, place }.follows(&mut last);
+        assert!(may(7, 0) && may(7, 1));
+        assert!(!may(7, 3), "it overtook another one");
+        assert!(may(7, 2) && !may(7, 2), "it came twice");
+        assert!(may(8, 0), "a new stream");
+        assert!(!may(7, 3), "what is left of the old stream");
+        assert!(may(0, 0), "a request on its own");
+        assert!(may(8, 1), "which changes nothing");
+    }
 }

@@ -25,7 +25,7 @@ use strata_net::{Caller, Lane, MessageKind, NetError};
 use strata_types::{GroupId, NodeId, ReplicaId};
 
 use crate::messages::{
-    Ballot, Parties, SnapshotPiece, decode_append_reply, decode_vote_reply, encode_append, encode_snapshot_piece,
+    Ballot, Order, Parties, SnapshotPiece, decode_append_reply, decode_vote_reply, encode_append, encode_snapshot_piece,
     encode_transfer, encode_vote_request,
 };
 use crate::snapshot::{self, SendError, SnapshotSource};
@@ -128,7 +128,7 @@ impl NetAppend<Types> for Peer {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<Types>> {
-        let body = encode_append(self.parties, &request);
+        let body = encode_append(self.parties, Order::default(), &request);
         let reply = self.call(self.lane, MessageKind::Append, body, option.hard_ttl()).await.map_err(rpc_error)?;
         decode_append_reply(reply).map_err(garbled)
     }
@@ -147,7 +147,8 @@ impl NetStreamAppend<Types> for Peer {
             // A heartbeat is one request a stream.
             return stream_append_sequential(self, input, option);
         }
-        let pipeline = Pipeline { peer: self.clone(), input: Some(input), pending: VecDeque::new() };
+        let next = Order { stream: self.replica.env.rng.next_u64() | 1, place: 0 };
+        let pipeline = Pipeline { peer: self.clone(), next, input: Some(input), pending: VecDeque::new() };
         let answers: BoxStream<'s, Rpc<StreamAppendResult<Types>>> = Box::pin(pipeline);
         Box::pin(std::future::ready(Ok(answers)))
     }
@@ -156,6 +157,8 @@ impl NetStreamAppend<Types> for Peer {
 /// Requests going out and answers coming back, in order.
 struct Pipeline<S> {
     peer: Peer,
+    /// Of the next request.
+    next: Order,
     /// `None` once there is nothing more to send.
     input: Option<S>,
     pending: VecDeque<Pending>,
@@ -187,7 +190,8 @@ impl Pending {
 impl<S> Pipeline<S> {
     fn send(&mut self, request: AppendEntriesRequest<Types>) {
         let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-        let body = encode_append(self.peer.parties, &request);
+        let body = encode_append(self.peer.parties, self.next, &request);
+        self.next.place += 1;
         let reply = self.peer.call(Lane::Data, MessageKind::Append, body, APPEND_DEADLINE);
         self.pending.push_back(Pending { before: request.prev_log_id, last, reply });
     }

@@ -175,7 +175,7 @@ impl<'c> Flight<'c> {
     ) -> Pace {
         let leader = &self.queue.leader;
         match result {
-            Ok(ShardReply::Done(results)) => return self.settle(node, placement, results),
+            Ok(ShardReply::Done(results)) => self.settle(node, placement, results),
             Ok(ShardReply::NotLeader { leader: hint }) => {
                 let hint = hint.filter(|hint| Some(*hint) != self.silent);
                 let is_news = hint.is_some_and(|hint| leader.hint(node, hint, placement));

@@ -14,9 +14,12 @@ const MISSING: &str = "No such file or directory";
 
 /// An error of a database in `directory`.
 pub(crate) fn of_rocksdb(error: &rocksdb::Error, directory: &Path) -> StorageError {
-    let detail = error.as_ref().to_string();
+    classify(error.kind(), error.as_ref().to_string(), directory)
+}
+
+fn classify(kind: ErrorKind, detail: String, directory: &Path) -> StorageError {
     let is_full = FULL.iter().any(|text| detail.contains(text));
-    match error.kind() {
+    match kind {
         // A full disk can surface as either: RocksDB wraps the first error of a background job.
         ErrorKind::IOError | ErrorKind::Corruption | ErrorKind::Unknown if is_full => StorageError::Full { detail },
         ErrorKind::Corruption => corrupt(detail, directory),
@@ -78,6 +81,19 @@ fn named_file(message: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_a_lost_file_and_a_failing_disk_are_told_apart() {
+        let of = |kind, detail: &str| classify(kind, detail.to_string(), Path::new("/d"));
+        let full = "IO error: No space left on device: While appending to file: /d/000012.sst: No space left on device";
+        assert!(matches!(of(ErrorKind::IOError, full), StorageError::Full { .. }));
+        let lost = "IO error: No such file or directory: While open a file for random read: /d/000012.sst: gone";
+        let expected = StorageError::Corrupt { file: "/d/000012.sst".into(), detail: lost.into() };
+        assert_eq!(of(ErrorKind::IOError, lost), expected);
+        let failing = "IO error: Input/output error: While fsync: /d/000012.sst: Input/output error";
+        assert!(matches!(of(ErrorKind::IOError, failing), StorageError::Io { .. }));
+        assert!(matches!(of(ErrorKind::Busy, "Resource busy: "), StorageError::Io { .. }));
+    }
 
     #[test]
     fn the_damaged_file_is_named() {

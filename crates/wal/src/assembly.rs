@@ -53,8 +53,7 @@ impl Assembly {
         entries: &[Bytes],
     ) {
         debug_assert!(self.frame.is_some(), "records go into frames");
-        let change =
-            record::encode_entries(&mut self.buffer, buffer_offset, segment, kind, replica, first, entries);
+        let change = record::encode_entries(&mut self.buffer, buffer_offset, segment, kind, replica, first, entries);
         self.changes.push(change);
     }
 

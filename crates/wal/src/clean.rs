@@ -85,7 +85,9 @@ impl Lane {
         let mut runs: Vec<(ReplicaId, LogIndex, Vec<Bytes>)> = Vec::new();
         for ((replica, index, _), bytes) in found.into_iter().zip(entries) {
             match runs.last_mut() {
-                Some((last, first, run)) if *last == replica && first.0 + run.len() as u64 == index.0 => run.push(bytes),
+                Some((last, first, run)) if *last == replica && first.0 + run.len() as u64 == index.0 => {
+                    run.push(bytes)
+                }
                 _ => runs.push((replica, index, vec![bytes])),
             }
         }

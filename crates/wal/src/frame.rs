@@ -108,14 +108,7 @@ pub(crate) fn open_frame(buffer: &mut BytesMut) -> usize {
 }
 
 /// Completes the frame that was opened at `start` and ends at the end of the buffer.
-pub(crate) fn seal_frame(
-    buffer: &mut BytesMut,
-    start: usize,
-    segment: u64,
-    epoch: u64,
-    batch: u64,
-    durable_upto: u64,
-) {
+pub(crate) fn seal_frame(buffer: &mut BytesMut, start: usize, segment: u64, epoch: u64, batch: u64, durable_upto: u64) {
     let (header, body) = buffer[start..].split_at_mut(FRAME_HEADER_BYTES);
     let length = u32::try_from(body.len()).expect("a frame is far below 4 GiB");
     let mut out = &mut header[..];
@@ -151,7 +144,12 @@ pub(crate) fn decode_frame(content: &Bytes, start: usize, segment: u64) -> Optio
     let body_end = body_start.checked_add(header.length as usize).filter(|end| *end <= content.len())?;
     let body = content.slice(body_start..body_end);
     let valid = checksum(&body) == header.body_crc;
-    valid.then(|| Frame { header, body_offset: body_start as u64, body, end: body_start + aligned(body_end - body_start) })
+    valid.then(|| Frame {
+        header,
+        body_offset: body_start as u64,
+        body,
+        end: body_start + aligned(body_end - body_start),
+    })
 }
 
 /// The next multiple of [`FRAME_ALIGNMENT`].

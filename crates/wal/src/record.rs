@@ -63,7 +63,11 @@ pub(crate) enum ChangeKind {
     Purge(LogIndex, Bytes),
     Remove,
     /// All that is known of the replica except its entries.
-    Checkpoint { vote: Option<Bytes>, committed: Option<Bytes>, purged: Option<(LogIndex, Bytes)> },
+    Checkpoint {
+        vote: Option<Bytes>,
+        committed: Option<Bytes>,
+        purged: Option<(LogIndex, Bytes)>,
+    },
 }
 
 /// Appends the record of a change that carries no entries.

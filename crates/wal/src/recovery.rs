@@ -44,7 +44,8 @@ pub(crate) async fn recover(
     let io_error = |error: io::Error| WalError::io("open the directory", &directory.path, &error);
     directory.prepare().await.map_err(io_error)?;
     let segments = open_all(directory).await?;
-    let mut state = RecoveryProgress { bytes_total: segments.iter().map(|segment| segment.length).sum(), bytes_done: 0 };
+    let mut state =
+        RecoveryProgress { bytes_total: segments.iter().map(|segment| segment.length).sum(), bytes_done: 0 };
     progress(state);
     let mut reader = Reader::default();
     for segment in segments {

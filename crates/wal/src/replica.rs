@@ -112,13 +112,11 @@ impl Memory {
     /// Adds entries; refuses those that do not continue the log. Returns the bytes added.
     pub(crate) fn append(&mut self, entries: &[(LogIndex, Bytes)]) -> Result<usize, LogIndex> {
         let Some((first, _)) = entries.first() else { return Ok(0) };
-        let mut expected = self.next().unwrap_or(first.0);
-        let start = expected;
-        for (index, _) in entries {
+        let start = self.next().unwrap_or(first.0);
+        for (expected, (index, _)) in (start..).zip(entries) {
             if index.0 != expected {
                 return Err(LogIndex(expected));
             }
-            expected += 1;
         }
         if self.slots.is_empty() {
             self.first = start;

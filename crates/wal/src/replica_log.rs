@@ -107,7 +107,10 @@ impl ReplicaLog {
         Ok(bytes.collect())
     }
 
-    async fn fetch(&self, entries: Vec<(Arc<crate::segment::Segment>, crate::record::Place)>) -> Result<Vec<Bytes>, WalError> {
+    async fn fetch(
+        &self,
+        entries: Vec<(Arc<crate::segment::Segment>, crate::record::Place)>,
+    ) -> Result<Vec<Bytes>, WalError> {
         let (reply, answer) = oneshot::channel();
         let closed = || self.wal.shared.closed_error();
         self.wal.cold_reads.send(ColdRead { entries, reply }).map_err(|_| closed())?;

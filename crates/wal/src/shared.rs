@@ -61,7 +61,11 @@ pub(crate) struct Request {
 
 /// What the lane does.
 pub(crate) enum Work {
-    Append { first: LogIndex, entries: Vec<Bytes>, era: u64 },
+    Append {
+        first: LogIndex,
+        entries: Vec<Bytes>,
+        era: u64,
+    },
     Vote(Bytes),
     Truncate(Option<LogIndex>),
     Purge(LogIndex, Bytes),

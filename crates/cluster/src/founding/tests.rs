@@ -12,6 +12,7 @@ fn candidate(instance: u128, address: &str) -> Candidate {
         peer_address: address.to_owned(),
         client_address: format!("client of {address}"),
         zone: String::new(),
+        first: Some("a:1".to_owned()),
         expect: 3,
         shards: None,
         cores: 4,
@@ -112,6 +113,8 @@ fn different_settings_and_shared_addresses_are_refused() {
     assert_eq!(founding.admit(five, at(0)), differ("--expect 5 and --expect 3"));
     let sharded = Candidate { shards: Some(8), ..candidate(2, "b:1") };
     assert_eq!(founding.admit(sharded, at(0)), differ("--shards 8 and no --shards"));
+    let other = Candidate { first: Some("b:1".into()), ..candidate(2, "b:1") };
+    assert_eq!(founding.admit(other, at(0)), differ("--join lists that begin with b:1 and with a:1"));
     let twin = Verdict::Refused(Refusal::AddressTaken { address: "a:1".into() });
     assert_eq!(founding.admit(candidate(2, "a:1"), at(0)), twin);
     assert_eq!(founding.present(at(0)), 1);

@@ -51,8 +51,13 @@ async fn start(net: &Arc<Net>, machine: &SimNode, settings: NodeSettings) -> Res
         }
         None => {
             let report = |_: Phase| {};
-            let joining =
-                Joining { env: &env, settings: &settings, directory: &directory, reception: &reception, report: &report };
+            let joining = Joining {
+                env: &env,
+                settings: &settings,
+                directory: &directory,
+                reception: &reception,
+                report: &report,
+            };
             joining.join().await
         }
     }
@@ -146,7 +151,8 @@ async fn a_dead_first_address_is_waited_for() {
     let settings = settings("b:1", &["a:1", "b:1"], 2);
     let sink = phases.clone();
     let report = move |phase: Phase| sink.lock().push(phase);
-    let joining = Joining { env: &env, settings: &settings, directory: &directory, reception: &reception, report: &report };
+    let joining =
+        Joining { env: &env, settings: &settings, directory: &directory, reception: &reception, report: &report };
     assert!(env.timeout(Duration::from_secs(5), joining.join()).await.is_err(), "it goes on trying");
     let reason = "no answer from a:1 yet (connection refused): start that node, or correct --join".to_owned();
     let phases = phases.lock();
@@ -190,6 +196,7 @@ async fn a_wrong_address_is_told_to_its_owner() {
     let reception = Reception::new(env.clone(), transport, book, instance, "b:1".into());
     let settings = settings("b:1", &["a:1"], 3);
     let report = |_: Phase| {};
-    let joining = Joining { env: &env, settings: &settings, directory: &directory, reception: &reception, report: &report };
+    let joining =
+        Joining { env: &env, settings: &settings, directory: &directory, reception: &reception, report: &report };
     assert_eq!(joining.join().await, Err(StartError::AddressTaken { address: "b:1".into() }));
 }

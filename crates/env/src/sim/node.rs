@@ -79,14 +79,8 @@ impl SimNode {
             faults,
         };
         let rng = SimRng::new(mix(seed) ^ mix(number.wrapping_add(1)));
-        let inner = NodeInner {
-            number,
-            start,
-            state: Mutex::new(state),
-            files: Mutex::default(),
-            unstuck: Notify::new(),
-            rng,
-        };
+        let inner =
+            NodeInner { number, start, state: Mutex::new(state), files: Mutex::default(), unstuck: Notify::new(), rng };
         let node = SimNode { inner: Arc::new(inner) };
         node.restart();
         node

@@ -1,4 +1,4 @@
-//! Damaged and full disks: each failure is named as what it is.
+//! Damaged files: each is found, and named.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -30,8 +30,8 @@ fn node() -> RocksNode {
 }
 
 fn file_with(directory: &Path, part: &str) -> PathBuf {
-    let names = listing(directory).into_keys();
-    directory.join(names.filter(|name| name.to_string_lossy().contains(part)).next_back().unwrap())
+    let mut names = listing(directory).into_keys();
+    directory.join(names.rfind(|name| name.to_string_lossy().contains(part)).unwrap())
 }
 
 fn flip(path: &Path, offset: u64) {

@@ -7,3 +7,4 @@ mod differential;
 mod layout;
 mod node;
 mod rocksdb_conformance;
+mod zz_full;

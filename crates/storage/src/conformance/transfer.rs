@@ -141,13 +141,16 @@ pub(super) fn bad_names_and_holes_are_refused(harness: &mut dyn Harness) {
     assert!(is_invalid(tablets.receive(REPLICA).expect("a new replica receives").finish()), "nothing is no tablet");
 }
 
+/// What becomes of a file on its way: other bytes, or nothing.
+type Damage<'a> = dyn Fn(&str, Vec<u8>) -> Option<Vec<u8>> + 'a;
+
 pub(super) fn damaged_transfers_are_refused(harness: &mut dyn Harness) {
     let (checkpoint, _) = source(harness);
     let old = open(harness, REPLICA);
     put(&*old, "old", "1");
     let files = checkpoint.files().expect("files are listed");
     let largest = files.iter().max_by_key(|file| file.length).expect("a checkpoint has files");
-    let copy = |damage: &dyn Fn(&str, Vec<u8>) -> Option<Vec<u8>>| {
+    let copy = |damage: &Damage<'_>| {
         let mut receiver = harness.tablets().receive(REPLICA).expect("a replica receives");
         for file in &files {
             let bytes = checkpoint.read(&file.name, 0, file.length as usize).expect("a file is read");

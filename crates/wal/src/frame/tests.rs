@@ -133,7 +133,8 @@ fn a_newer_format_is_told_from_damage() {
 
 #[test]
 fn damaged_records_are_errors() {
-    for body in [&b"\x09\0\0\0\0\0\0\0\x01"[..], b"\x01\0\0", b"\x05\0\0\0\0\0\0\0\x01\x02", b"\x03\0\0\0\0\0\0\0\x01"] {
+    for body in [&b"\x09\0\0\0\0\0\0\0\x01"[..], b"\x01\0\0", b"\x05\0\0\0\0\0\0\0\x01\x02", b"\x03\0\0\0\0\0\0\0\x01"]
+    {
         assert!(record::decode(&Bytes::from_static(body), 1, 0).is_err());
     }
 }

@@ -11,7 +11,7 @@ use strata_env::sim::{SimNode, SimRng, SimWorld};
 use strata_types::{LogIndex, ReplicaId};
 use strata_wal::{Mutant, ReplicaLog, Wal, WalOptions};
 
-use crate::support::{replica, small, text, try_open};
+use crate::support::{replica, text, try_open};
 
 const REPLICAS: u64 = 3;
 
@@ -169,8 +169,7 @@ impl Run {
         let cache_bytes = [0, 2_000, 100_000][rng.below(3) as usize];
         let spare_segments = 1 + rng.below(2) as usize;
         let batch_bytes_max = [500, 8_000][rng.below(2) as usize];
-        let options =
-            WalOptions { segment_bytes, cache_bytes, spare_segments, batch_bytes_max, mutant, ..small() };
+        let options = WalOptions { segment_bytes, cache_bytes, spare_segments, batch_bytes_max, mutant };
         if rng.coin() {
             node.set_latency(Duration::ZERO..=Duration::from_millis(rng.below(5)));
         }
@@ -320,7 +319,11 @@ impl Run {
         match log.read(LogIndex(from), LogIndex(to), usize::MAX).await {
             Ok(read) => {
                 let expected: Vec<Bytes> = entries.range(from..to).map(|(_, bytes)| bytes.clone()).collect();
-                if read == expected { Ok(()) } else { Err(format!("read {from}..{to} of {id}: {read:?} for {expected:?}")) }
+                if read == expected {
+                    Ok(())
+                } else {
+                    Err(format!("read {from}..{to} of {id}: {read:?} for {expected:?}"))
+                }
             }
             Err(_) if !self.node.is_up() => Ok(()),
             Err(error) => Err(error.to_string()),

@@ -135,7 +135,11 @@ async fn many_restarts_do_not_pile_up_segments() {
         for vote in 0..5 {
             replica(&wal, 1).save_vote(text(format!("vote {round} {vote}"))).await.unwrap();
         }
-        if round % 2 == 0 { node.crash() } else { node.kill() }
+        if round % 2 == 0 {
+            node.crash()
+        } else {
+            node.kill()
+        }
         node.restart();
     }
     assert!(node.files().len() <= 6, "{:?}", node.files());

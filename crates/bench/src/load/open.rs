@@ -1,0 +1,152 @@
+//! An open loop: writes come on time, whether or not others are answered, as they do from many independent users.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use strata_client::{Client, ShardMap};
+use strata_types::{ShardId, Slot};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::dice;
+
+/// How often the loop looks what is due.
+const TICK: Duration = Duration::from_millis(1);
+/// Most writes under way; what is due beyond them counts as not sent.
+const UNDER_WAY_MAX: usize = 100_000;
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is durable.
+    Acked,
+    /// It was refused, or never sent.
+    Refused,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// One write. Times are microseconds since the loop began: a run may have ten million of these.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event {
+    /// Its key and value.
+    pub(crate) number: u32,
+    /// Where it was to go.
+    pub(crate) shard: u16,
+    /// What became of it.
+    pub(crate) outcome: Outcome,
+    /// When it was due.
+    pub(crate) due: u32,
+    /// When it was answered.
+    pub(crate) done: u32,
+}
+
+/// A running loop that writes a new key each time.
+pub(crate) struct OpenLoop {
+    shared: Arc<Shared>,
+    pacer: JoinHandle<()>,
+}
+
+struct Shared {
+    client: Client,
+    map: Arc<ShardMap>,
+    value_bytes: usize,
+    begin: Instant,
+    events: Mutex<Vec<Event>>,
+    /// For each shard, when its last write so far was acknowledged.
+    last_acks: Vec<AtomicU64>,
+    permits: Arc<Semaphore>,
+    is_stopped: AtomicBool,
+}
+
+impl OpenLoop {
+    /// Starts with key `first`, `rate` writes a second.
+    pub(crate) fn start(client: Client, first: u32, rate: u32, value_bytes: usize) -> OpenLoop {
+        let map = client.map();
+        let shared = Arc::new(Shared {
+            last_acks: map.shards.iter().map(|_| AtomicU64::new(0)).collect(),
+            client,
+            map,
+            value_bytes,
+            begin: Instant::now(),
+            events: Mutex::new(Vec::new()),
+            permits: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
+            is_stopped: AtomicBool::new(false),
+        });
+        let pacer = tokio::spawn(pace(shared.clone(), first, rate));
+        OpenLoop { shared, pacer }
+    }
+
+    /// Microseconds since the loop began.
+    pub(crate) fn now(&self) -> u32 {
+        self.shared.now()
+    }
+
+    /// Shards without an acknowledged write since then.
+    pub(crate) fn silent_since(&self, since: u32) -> Vec<ShardId> {
+        let silent = |&at: &usize| self.shared.last_acks[at].load(Ordering::Relaxed) <= u64::from(since);
+        (0..self.shared.last_acks.len()).filter(silent).map(|at| self.shared.map.shards[at].shard).collect()
+    }
+
+    /// Ends the load, waits for what is under way, and returns all writes.
+    pub(crate) async fn stop(self) -> Vec<Event> {
+        self.shared.is_stopped.store(true, Ordering::Relaxed);
+        let _ = self.pacer.await;
+        let _ = self.shared.permits.acquire_many(UNDER_WAY_MAX as u32).await;
+        std::mem::take(&mut *self.shared.events.lock())
+    }
+}
+
+async fn pace(shared: Arc<Shared>, first: u32, rate: u32) {
+    let mut ticks = tokio::time::interval(TICK);
+    let mut sent = 0_u32;
+    while !shared.is_stopped.load(Ordering::Relaxed) {
+        ticks.tick().await;
+        let due = (shared.begin.elapsed().as_secs_f64() * f64::from(rate)) as u32;
+        while sent < due {
+            let since = (f64::from(sent) / f64::from(rate) * 1e6) as u32;
+            shared.clone().send(first + sent, since);
+            sent += 1;
+        }
+    }
+}
+
+impl Shared {
+    fn now(&self) -> u32 {
+        u32::try_from(self.begin.elapsed().as_micros()).expect("a run takes less than an hour")
+    }
+
+    fn send(self: Arc<Self>, number: u32, due: u32) {
+        let key = dice::key(u64::from(number));
+        let slot = Slot::of_key(&key).number();
+        let after = self.map.shards.partition_point(|shard| shard.slots.start <= slot);
+        let shard = after.saturating_sub(1);
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            return self.note(number, shard, due, Outcome::Refused);
+        };
+        tokio::spawn(async move {
+            let value = dice::value_of(u64::from(number), self.value_bytes);
+            let outcome = match self.client.put(key, value).await {
+                Ok(_) => Outcome::Acked,
+                Err(error) => match error.outcome {
+                    strata_types::Outcome::NotApplied => Outcome::Refused,
+                    strata_types::Outcome::Applied | strata_types::Outcome::Unknown => Outcome::Unknown,
+                },
+            };
+            self.note(number, shard, due, outcome);
+            drop(permit);
+        });
+    }
+
+    fn note(&self, number: u32, shard: usize, due: u32, outcome: Outcome) {
+        let done = self.now();
+        if outcome == Outcome::Acked {
+            self.last_acks[shard].fetch_max(u64::from(done), Ordering::Relaxed);
+        }
+        let id = self.map.shards[shard].shard.0;
+        let event = Event { number, shard: id as u16, outcome, due, done };
+        self.events.lock().push(event);
+    }
+}

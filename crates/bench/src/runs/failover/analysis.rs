@@ -1,0 +1,156 @@
+//! What the writes around one kill tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use strata_types::ShardId;
+
+use crate::load::{Event, Outcome};
+
+/// When things happened, in microseconds of the load.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    /// The chosen shard.
+    pub(crate) shard: ShardId,
+    /// The node that led it and was killed.
+    pub(crate) node: usize,
+    /// All shards that the node led.
+    pub(crate) orphans: BTreeSet<ShardId>,
+    /// All was well since then.
+    pub(crate) settled: u32,
+    /// The kill.
+    pub(crate) killed: u32,
+    /// Until then, the other shards are watched.
+    pub(crate) watched: u32,
+    /// Every shard had taken writes again; the node was started.
+    pub(crate) back: u32,
+    /// All was well again.
+    pub(crate) healthy: u32,
+}
+
+/// What one kill did.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Round {
+    /// The chosen shard.
+    pub(crate) shard: u32,
+    /// The killed node.
+    pub(crate) node: usize,
+    /// The longest time without an acknowledgement of the chosen shard, around or after the kill.
+    pub(crate) gap_seconds: f64,
+    /// The same of the worst shard that the node led.
+    pub(crate) worst_gap_seconds: f64,
+    /// p99 of other shards before the kill and after it.
+    pub(crate) normal_p99_ms: f64,
+    pub(crate) others_p99_ms: f64,
+    /// Writes to other shards after the kill that were not acknowledged.
+    pub(crate) others_failed: u64,
+    /// From the start of the node until all was well.
+    pub(crate) return_seconds: f64,
+}
+
+/// Looks at one kill.
+pub(crate) fn analyse(window: &Window, events: &[Event]) -> Round {
+    let mut acks: BTreeMap<ShardId, Vec<u32>> = BTreeMap::new();
+    let (mut normal, mut others, mut others_failed) = (Vec::new(), Vec::new(), 0);
+    for event in events {
+        let shard = ShardId(u32::from(event.shard));
+        let is_acked = event.outcome == Outcome::Acked;
+        if window.orphans.contains(&shard) {
+            if is_acked && (window.settled..=window.back).contains(&event.done) {
+                acks.entry(shard).or_default().push(event.done);
+            }
+        } else if (window.settled..window.killed).contains(&event.due) && is_acked {
+            normal.push(event.done - event.due.min(event.done));
+        } else if (window.killed..window.watched).contains(&event.due) {
+            match event.outcome {
+                Outcome::Acked => others.push(event.done - event.due.min(event.done)),
+                Outcome::Refused | Outcome::Unknown => others_failed += 1,
+            }
+        }
+    }
+    let seconds = |micros: u32| f64::from(micros) / 1e6;
+    let gap_of = |shard| seconds(gap(acks.get(shard).cloned().unwrap_or_default(), window));
+    Round {
+        shard: window.shard.0,
+        node: window.node,
+        gap_seconds: gap_of(&window.shard),
+        worst_gap_seconds: window.orphans.iter().map(gap_of).fold(0.0, f64::max),
+        normal_p99_ms: p99_ms(normal),
+        others_p99_ms: p99_ms(others),
+        others_failed,
+        return_seconds: seconds(window.healthy - window.back),
+    }
+}
+
+/// The longest silence that ends after the kill. It begins at the last acknowledgement before the kill, or, where there
+/// was none, at the kill; a shard that is still silent at the end was silent until then.
+fn gap(mut acks: Vec<u32>, window: &Window) -> u32 {
+    acks.sort_unstable();
+    let before = acks.iter().copied().rfind(|&ack| ack <= window.killed).unwrap_or(window.killed);
+    let after = acks.iter().copied().filter(|&ack| ack > window.killed).chain([window.back]);
+    let mut last = before;
+    let mut longest = 0;
+    for ack in after {
+        longest = longest.max(ack - last);
+        last = ack;
+    }
+    longest
+}
+
+fn p99_ms(mut micros: Vec<u32>) -> f64 {
+    if micros.is_empty() {
+        return 0.0;
+    }
+    let at = (micros.len() * 99 / 100).min(micros.len() - 1);
+    let (_, value, _) = micros.select_nth_unstable(at);
+    f64::from(*value) / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window() -> Window {
+        Window {
+            shard: ShardId(1),
+            node: 0,
+            orphans: BTreeSet::from([ShardId(1), ShardId(2)]),
+            settled: 0,
+            killed: 2_000_000,
+            watched: 5_000_000,
+            back: 5_000_000,
+            healthy: 6_500_000,
+        }
+    }
+
+    fn acked(shard: u16, due: u32, done: u32) -> Event {
+        Event { number: 0, shard, outcome: Outcome::Acked, due, done }
+    }
+
+    #[test]
+    fn the_gap_spans_the_kill() {
+        let mut events: Vec<Event> = (0..=1_990).map(|at| acked(1, at * 1_000, at * 1_000)).collect();
+        events.extend((2_800..=5_000).map(|at| acked(1, at * 1_000, at * 1_000)));
+        events.extend((3_100..=5_000).map(|at| acked(2, at * 1_000, at * 1_000)));
+        let round = analyse(&window(), &events);
+        assert!((round.gap_seconds - 0.81).abs() < 1e-9, "{}", round.gap_seconds);
+        assert!((round.worst_gap_seconds - 1.1).abs() < 1e-9, "from the kill: {}", round.worst_gap_seconds);
+        assert!((round.return_seconds - 1.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_shard_that_stays_silent_was_silent_to_the_end() {
+        let round = analyse(&window(), &[acked(1, 1_999_000, 2_000_000)]);
+        assert!((round.gap_seconds - 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn other_shards_are_compared_with_themselves() {
+        let mut events: Vec<Event> = (0..1_000).map(|at| acked(7, at * 2_000, at * 2_000 + 1_000)).collect();
+        events.extend((0..1_000).map(|at| acked(7, 2_000_000 + at * 2_000, 2_000_000 + at * 2_000 + 1_500)));
+        events.push(Event { outcome: Outcome::Unknown, ..acked(7, 3_000_000, 3_100_000) });
+        let round = analyse(&window(), &events);
+        assert!((round.normal_p99_ms - 1.0).abs() < 1e-9 && (round.others_p99_ms - 1.5).abs() < 1e-9);
+        assert_eq!(round.others_failed, 1);
+    }
+}

@@ -1,0 +1,8 @@
+//! The measurements, one file each.
+
+pub(crate) mod blackout;
+pub(crate) mod failover;
+pub(crate) mod idle;
+pub(crate) mod latency;
+pub(crate) mod peers;
+mod read_back;

@@ -1,0 +1,140 @@
+//! `strata kv` and `strata cluster`.
+
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, Subcommand};
+use strata_server::settings::{Address, parse_duration};
+
+use crate::encoding::Encoding;
+
+/// How to reach a cluster.
+#[derive(Clone, Debug, Args)]
+pub struct Connect {
+    /// Client addresses of any nodes of the cluster
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOST:PORT,...",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7400",
+        env = "STRATA_ADDR",
+        value_parser = parse_address
+    )]
+    pub addr: Vec<String>,
+    /// How long one operation may take
+    #[arg(long, global = true, value_name = "TIME", default_value = "5s", value_parser = parse_timeout)]
+    pub timeout: Duration,
+}
+
+fn parse_address(text: &str) -> Result<String, String> {
+    Address::parse(text).map(|address| address.to_string())
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text)?;
+    let most = strata_types::limits::REQUEST_DEADLINE_MAX;
+    if timeout.is_zero() || timeout > most {
+        return Err(format!("expected more than nothing and at most {} s", most.as_secs()));
+    }
+    Ok(timeout)
+}
+
+/// `strata kv`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  strata kv put greeting hello && strata kv get greeting")]
+pub struct KvArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: KvCommand,
+    /// Where
+    #[command(flatten)]
+    pub connect: Connect,
+    /// How keys and values are written
+    #[command(flatten)]
+    pub encoding: Encoding,
+}
+
+/// One operation on keys, of the command line and of the shell.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum KvCommand {
+    /// Read a key; exits with 3 if there is none
+    #[command(after_help = "Example:\n  strata kv get greeting")]
+    Get {
+        /// The key
+        key: String,
+    },
+    /// Write a key
+    #[command(after_help = "Examples:\n  strata kv put greeting hello\n  strata kv put photo --stdin < photo.jpg")]
+    #[command(group = ArgGroup::new("content").required(true).args(["value", "stdin"]))]
+    Put {
+        /// The key
+        key: String,
+        /// Its new value
+        #[arg(allow_hyphen_values = true)]
+        value: Option<String>,
+        /// Read the value from standard input, as it is
+        #[arg(long)]
+        stdin: bool,
+    },
+    /// Remove a key
+    #[command(after_help = "Example:\n  strata kv del greeting")]
+    Del {
+        /// The key
+        key: String,
+    },
+    /// Write or remove a key if it holds what you believe; exits with 3 if it does not
+    #[command(after_help = "Examples:\n  strata kv cas lock me --if-absent\n  strata kv cas lock you --if-value me\n  \
+                            strata kv cas lock --delete --if-revision 17.0")]
+    #[command(group = ArgGroup::new("condition").required(true).args(["if_absent", "if_value", "if_revision"]))]
+    #[command(group = ArgGroup::new("content").required(true).args(["value", "delete"]))]
+    Cas {
+        /// The key
+        key: String,
+        /// Its new value
+        value: Option<String>,
+        /// Remove the key instead
+        #[arg(long)]
+        delete: bool,
+        /// If there is no such key
+        #[arg(long)]
+        if_absent: bool,
+        /// If it holds this value
+        #[arg(long, value_name = "VALUE")]
+        if_value: Option<String>,
+        /// If it was last written at this revision
+        #[arg(long, value_name = "INDEX.POSITION")]
+        if_revision: Option<String>,
+    },
+    /// List keys and values in key order
+    #[command(after_help = "Examples:\n  strata kv scan --prefix user: --limit 10\n  strata kv scan a --end b --keys-only")]
+    Scan {
+        /// First key
+        start: Option<String>,
+        /// One past the last key
+        #[arg(long, value_name = "KEY")]
+        end: Option<String>,
+        /// Keys that begin so
+        #[arg(long, value_name = "KEY", conflicts_with_all = ["start", "end"])]
+        prefix: Option<String>,
+        /// Most keys
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+        /// Without values
+        #[arg(long)]
+        keys_only: bool,
+    },
+}
+
+/// `strata cluster`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Is everything well, and if not, why
+    #[command(after_help = "Example:\n  strata cluster status")]
+    Status(Connect),
+    /// All nodes
+    #[command(after_help = "Example:\n  strata cluster nodes --format json")]
+    Nodes(Connect),
+    /// All shards, their leaders and replicas
+    #[command(after_help = "Example:\n  strata cluster shards --addr 127.0.0.1:7410")]
+    Shards(Connect),
+}

@@ -1,0 +1,113 @@
+//! `strata start`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Settings of a node as flags. They stay text: the settings know how to read them, and where they came from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct NodeArgs {
+    /// Settings file [default: strata.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory [default: strata-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// Client port: gRPC and HTTP [default: 127.0.0.1:7400]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Peer port [default: one above the client port]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen_peer: Option<String>,
+    /// Where clients reach the client port, if elsewhere
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+    /// Where other nodes reach the peer port, if elsewhere
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise_peer: Option<String>,
+    /// Peer addresses of the cluster, the same list on every node
+    #[arg(long, value_name = "HOST:PORT,...")]
+    pub join: Option<String>,
+    /// Number of nodes that found the cluster [default: 1]
+    #[arg(long, value_name = "N")]
+    pub expect: Option<String>,
+    /// Number of shards of a new cluster [default: by cores and nodes]
+    #[arg(long, value_name = "N")]
+    pub shards: Option<String>,
+    /// Failure domain: replicas of a shard go to different ones
+    #[arg(long, value_name = "NAME")]
+    pub zone: Option<String>,
+    /// Allow other addresses than loopback without TLS
+    #[arg(long)]
+    pub insecure: bool,
+    /// Most client connections [default: 20000]
+    #[arg(long, value_name = "N", help_heading = "Tuning")]
+    pub connections_max: Option<String>,
+    /// How often a leader is heard of [default: 100ms]
+    #[arg(long, value_name = "TIME", help_heading = "Tuning")]
+    pub heartbeat: Option<String>,
+    /// Shortest silence before an election [default: 200ms]
+    #[arg(long, value_name = "TIME", help_heading = "Tuning")]
+    pub election_min: Option<String>,
+    /// Longest silence before an election [default: 400ms]
+    #[arg(long, value_name = "TIME", help_heading = "Tuning")]
+    pub election_max: Option<String>,
+    /// Size of one file of the log [default: 64MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Tuning")]
+    pub log_segment: Option<String>,
+    /// Newest log entries kept in memory [default: 256MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Tuning")]
+    pub log_cache: Option<String>,
+    /// Cached blocks and unflushed writes, all shards together [default: 256MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Tuning")]
+    pub tablet_memory: Option<String>,
+}
+
+impl NodeArgs {
+    /// The settings that the user gave, by key.
+    pub fn flags(&self) -> BTreeMap<String, String> {
+        let given = [
+            ("data", &self.data),
+            ("listen", &self.listen),
+            ("listen_peer", &self.listen_peer),
+            ("advertise", &self.advertise),
+            ("advertise_peer", &self.advertise_peer),
+            ("join", &self.join),
+            ("expect", &self.expect),
+            ("shards", &self.shards),
+            ("zone", &self.zone),
+            ("connections_max", &self.connections_max),
+            ("heartbeat", &self.heartbeat),
+            ("election_min", &self.election_min),
+            ("election_max", &self.election_max),
+            ("log_segment", &self.log_segment),
+            ("log_cache", &self.log_cache),
+            ("tablet_memory", &self.tablet_memory),
+        ];
+        let given = given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
+        let insecure = self.insecure.then(|| ("insecure".to_owned(), "true".to_owned()));
+        given.chain(insecure).collect()
+    }
+}
+
+/// `strata start`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct StartArgs {
+    /// Settings of the node
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Stop when standard input ends: whoever started this node is gone
+    #[arg(long, hide = true)]
+    pub stop_with_stdin: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  strata start --data /var/lib/strata
+  strata start --data d1 --join db1:7401,db2:7401,db3:7401 --expect 3 \\
+               --listen db1:7400 --insecure      (the same on every node, but for --listen)
+
+Every flag is also an environment variable (--log-cache: STRATA_LOG_CACHE) and a line of strata.toml
+(log_cache = \"256MiB\"). `strata config show` says which one won. STRATA_LOG=debug logs more to standard error.";

@@ -1,0 +1,72 @@
+//! What the load goes through.
+
+use strata_client::Client;
+use strata_proto::v1;
+use strata_proto::v1::kv_client::KvClient;
+use strata_types::ErrorCode;
+use tonic::transport::Channel;
+
+use crate::args::BenchKvArgs;
+use crate::bench::mix::Drawn;
+use crate::bench::recorder::Kind;
+use crate::failure::Failure;
+use crate::session::connect;
+
+/// The SDK, or plain calls.
+#[derive(Clone)]
+pub enum Target {
+    /// Routes by itself, many operations a message.
+    Sdk(Client),
+    /// One operation a call, over several connections.
+    Unary(Vec<KvClient<Channel>>, std::time::Duration),
+}
+
+impl Target {
+    /// Connects as the arguments say.
+    pub async fn open(args: &BenchKvArgs) -> Result<Target, Failure> {
+        let addresses = &args.connect.addr;
+        if !args.unary {
+            let builder = Client::builder().deadline(args.connect.timeout);
+            return Ok(Target::Sdk(builder.connect(addresses.iter().cloned()).await?));
+        }
+        let mut clients = Vec::new();
+        for address in addresses.iter().cycle().take(args.connections as usize) {
+            let channel = connect(address).await;
+            let channel = channel.map_err(|reason| Failure::new(format!("nobody answers at {address} ({reason})")))?;
+            clients.push(KvClient::new(channel));
+        }
+        Ok(Target::Unary(clients, args.connect.timeout))
+    }
+
+    /// Its name in reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Target::Sdk(_) => "sdk",
+            Target::Unary(..) => "unary",
+        }
+    }
+
+    /// Carries out one operation of one caller; the error is its code.
+    pub async fn carry_out(&self, caller: usize, drawn: Drawn) -> (Kind, Result<(), ErrorCode>) {
+        match (self, drawn) {
+            (Target::Sdk(client), Drawn::Get(key)) => {
+                (Kind::Read, client.get(key).await.map(drop).map_err(|error| error.code))
+            }
+            (Target::Sdk(client), Drawn::Put(key, value)) => {
+                (Kind::Write, client.put(key, value).await.map(drop).map_err(|error| error.code))
+            }
+            (Target::Unary(clients, timeout), Drawn::Get(key)) => {
+                let mut request = tonic::Request::new(v1::GetRequest { key, ..v1::GetRequest::default() });
+                request.set_timeout(*timeout);
+                let reply = clients[caller % clients.len()].clone().get(request).await;
+                (Kind::Read, reply.map(drop).map_err(|status| strata_proto::error_of(&status).code))
+            }
+            (Target::Unary(clients, timeout), Drawn::Put(key, value)) => {
+                let mut request = tonic::Request::new(v1::PutRequest { key, value, ..v1::PutRequest::default() });
+                request.set_timeout(*timeout);
+                let reply = clients[caller % clients.len()].clone().put(request).await;
+                (Kind::Write, reply.map(drop).map_err(|status| strata_proto::error_of(&status).code))
+            }
+        }
+    }
+}

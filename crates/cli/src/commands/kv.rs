@@ -1,0 +1,205 @@
+//! `strata kv`, and the same operations in the shell.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use strata_proto::v1;
+use strata_types::{Expected, Revision, limits};
+use tokio::io::AsyncReadExt;
+
+use crate::args::{KvArgs, KvCommand};
+use crate::encoding::Encoding;
+use crate::failure::{Failure, STATUS_NEGATIVE};
+use crate::output::{Answer, Format};
+use crate::session::{Session, failure_of};
+
+/// Carries out one operation and prints the answer.
+pub async fn run(args: KvArgs, format: Format) -> Result<(), Failure> {
+    let session = Session::new(&args.connect);
+    match args.command {
+        // A scan is as long as the data: it is printed page by page.
+        KvCommand::Scan { .. } => scan(&session, &args.command, args.encoding, format).await,
+        command => format.print(&ask(&session, &command, args.encoding).await?),
+    }
+}
+
+/// Carries out one operation.
+pub async fn ask(session: &Session, command: &KvCommand, encoding: Encoding) -> Result<Answer, Failure> {
+    match command {
+        KvCommand::Get { key } => get(session, encoding.decode(key)?, encoding).await,
+        KvCommand::Put { key, value, stdin } => {
+            let value = match value {
+                Some(value) if !stdin => encoding.decode(value)?,
+                _ => read_stdin().await?,
+            };
+            put(session, encoding.decode(key)?, value).await
+        }
+        KvCommand::Del { key } => delete(session, encoding.decode(key)?).await,
+        KvCommand::Cas { key, value, if_value, if_revision, .. } => {
+            let expected = match (if_value, if_revision) {
+                (Some(value), _) => Expected::Value(encoding.decode(value)?),
+                (None, Some(revision)) => Expected::Revision(revision.parse::<Revision>().map_err(Failure::new)?),
+                (None, None) => Expected::Absent,
+            };
+            let value = value.as_ref().map(|value| encoding.decode(value)).transpose()?;
+            compare_and_set(session, encoding.decode(key)?, expected, value, encoding).await
+        }
+        KvCommand::Scan { .. } => {
+            let mut lines = Vec::new();
+            let mut items = Vec::new();
+            let mut pages = Pages::open(session, command, encoding).await?;
+            while let Some(page) = pages.next().await? {
+                for item in page {
+                    lines.push(pages.line(&item));
+                    items.push(pages.json(&item));
+                }
+            }
+            Ok(Answer::new(lines.join("\n"), Value::Array(items)))
+        }
+    }
+}
+
+async fn get(session: &Session, key: Bytes, encoding: Encoding) -> Result<Answer, Failure> {
+    let request = v1::GetRequest { key: key.clone(), ..v1::GetRequest::default() };
+    let reply = session.kv(request, |mut client, request| async move { client.get(request).await }).await?;
+    let Some(item) = reply.item else {
+        let shown = encoding.encode_column(&key);
+        return Err(Failure::new(format!("there is no key `{shown}`")).status(STATUS_NEGATIVE));
+    };
+    Ok(Answer::new(encoding.encode(&item.value), item_json(&item, encoding)))
+}
+
+async fn put(session: &Session, key: Bytes, value: Bytes) -> Result<Answer, Failure> {
+    let request = v1::PutRequest { key, value, ..v1::PutRequest::default() };
+    let reply = session.kv(request, |mut client, request| async move { client.put(request).await }).await?;
+    let revision = revision_text(reply.revision.as_ref());
+    Ok(Answer::new(format!("written at revision {revision}"), json!({ "revision": revision })))
+}
+
+async fn delete(session: &Session, key: Bytes) -> Result<Answer, Failure> {
+    let request = v1::DeleteRequest { key, ..v1::DeleteRequest::default() };
+    let reply = session.kv(request, |mut client, request| async move { client.delete(request).await }).await?;
+    let revision = revision_text(reply.revision.as_ref());
+    let text = if reply.existed { "removed" } else { "there was nothing to remove" };
+    Ok(Answer::new(text, json!({ "existed": reply.existed, "revision": revision })))
+}
+
+async fn compare_and_set(
+    session: &Session,
+    key: Bytes,
+    expected: Expected,
+    value: Option<Bytes>,
+    encoding: Encoding,
+) -> Result<Answer, Failure> {
+    let request = v1::CompareAndSetRequest {
+        key,
+        expected: Some(v1::Expected::from(expected)),
+        value,
+        ..v1::CompareAndSetRequest::default()
+    };
+    let reply = session.kv(request, |mut client, request| async move { client.compare_and_set(request).await }).await?;
+    if reply.succeeded {
+        let revision = revision_text(reply.revision.as_ref());
+        return Ok(Answer::new(format!("done at revision {revision}"), json!({ "succeeded": true, "revision": revision })));
+    }
+    let held = match &reply.current {
+        Some(item) => {
+            let value = encoding.encode_column(&item.value);
+            format!("the key holds `{value}`, written at revision {}", revision_text(item.revision.as_ref()))
+        }
+        None => "there is no such key".to_owned(),
+    };
+    Err(Failure::new(format!("the condition does not hold: {held}")).status(STATUS_NEGATIVE))
+}
+
+async fn scan(session: &Session, command: &KvCommand, encoding: Encoding, format: Format) -> Result<(), Failure> {
+    let mut pages = Pages::open(session, command, encoding).await?;
+    while let Some(page) = pages.next().await? {
+        for item in page {
+            format.print(&Answer::new(pages.line(&item), pages.json(&item)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The pages of a scan.
+struct Pages {
+    stream: tonic::Streaming<v1::ScanReply>,
+    encoding: Encoding,
+    keys_only: bool,
+}
+
+impl Pages {
+    async fn open(session: &Session, command: &KvCommand, encoding: Encoding) -> Result<Pages, Failure> {
+        let KvCommand::Scan { start, end, prefix, limit, keys_only } = command else {
+            return Err(Failure::new("not a scan"));
+        };
+        let decoded = |text: &Option<String>| text.as_ref().map(|text| encoding.decode(text)).transpose();
+        let (start, end) = match decoded(prefix)? {
+            Some(prefix) => (prefix.clone(), after_prefix(&prefix)),
+            None => (decoded(start)?.unwrap_or_default(), decoded(end)?),
+        };
+        let request = v1::ScanRequest { start, end, limit: limit.unwrap_or(0), ..v1::ScanRequest::default() };
+        let stream = session.kv(request, |mut client, mut request| async move {
+            // A scan is as long as the data, so the deadline of one operation is not meant for it.
+            request.set_timeout(limits::REQUEST_DEADLINE_MAX);
+            client.scan(request).await
+        });
+        let stream = stream.await?;
+        Ok(Pages { stream, encoding, keys_only: *keys_only })
+    }
+
+    async fn next(&mut self) -> Result<Option<Vec<v1::Item>>, Failure> {
+        let page = self.stream.message().await.map_err(|status| failure_of(&status, "the node"))?;
+        Ok(page.map(|page| page.items))
+    }
+
+    fn line(&self, item: &v1::Item) -> String {
+        let key = self.encoding.encode_column(&item.key);
+        if self.keys_only { key } else { format!("{key}\t{}", self.encoding.encode_column(&item.value)) }
+    }
+
+    fn json(&self, item: &v1::Item) -> Value {
+        if self.keys_only { json!({ "key": self.encoding.to_json(&item.key) }) } else { item_json(item, self.encoding) }
+    }
+}
+
+fn item_json(item: &v1::Item, encoding: Encoding) -> Value {
+    json!({
+        "key": encoding.to_json(&item.key),
+        "value": encoding.to_json(&item.value),
+        "revision": revision_text(item.revision.as_ref()),
+    })
+}
+
+fn revision_text(revision: Option<&v1::Revision>) -> String {
+    revision.map_or_else(String::new, |revision| format!("{}.{}", revision.index, revision.position))
+}
+
+/// The first key after all keys that begin with `prefix`; `None` when there is none.
+fn after_prefix(prefix: &[u8]) -> Option<Bytes> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end.into())
+}
+
+async fn read_stdin() -> Result<Bytes, Failure> {
+    let mut value = Vec::new();
+    // One byte more than fits is enough to be refused with a sentence about the limit.
+    let most = limits::VALUE_BYTES_MAX as u64 + 1;
+    tokio::io::stdin().take(most).read_to_end(&mut value).await?;
+    Ok(value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix() {
+        assert_eq!(after_prefix(b"user:"), Some(Bytes::from_static(b"user;")));
+        assert_eq!(after_prefix(b"a\xff\xff"), Some(Bytes::from_static(b"b")));
+        assert_eq!(after_prefix(b"\xff"), None);
+        assert_eq!(after_prefix(b""), None);
+    }
+}

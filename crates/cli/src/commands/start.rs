@@ -1,0 +1,174 @@
+//! `strata start`.
+
+use std::mem::Discriminant;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde_json::json;
+use strata_server::settings::{Resolved, Settings};
+use strata_server::{Listener, Metrics, Phase, Server, ServerParts, StartError, raise_open_files_limit};
+use strata_storage::{StorageResult, Tablets};
+use strata_storage_rocksdb::{RocksOptions, RocksTablets};
+use tokio::io::AsyncReadExt;
+
+use crate::args::StartArgs;
+use crate::failure::{Failure, STATUS_INTERRUPTED};
+use crate::output::{Answer, Format};
+use crate::signals::Signals;
+
+/// A phase that says how far it is says so again after this much time.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Failure {
+        let failure = Failure::new(error.to_string());
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// Runs one node until it is told to stop.
+pub async fn run(args: StartArgs, format: Format) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let settings = Resolved::of_process(args.node.flags(), args.node.config.as_deref())?.settings;
+    let mut signals = Signals::take()?;
+    let mut stop = std::pin::pin!(async {
+        tokio::select! {
+            () = signals.next() => {}
+            () = end_of_stdin(), if args.stop_with_stdin => {}
+        }
+    });
+    raise_open_files_limit();
+    let teller = Teller::new(format);
+    teller.say(&opening(&settings));
+    let parts = ServerParts {
+        settings: settings.clone(),
+        metrics: Metrics::install().map_err(|error| Failure::new(error.to_string()))?,
+        tablets: Box::new(move |directory| open_tablets(directory, settings.tablet_memory)),
+        progress: teller.clone().listener(),
+    };
+    let server = tokio::select! {
+        started = Server::start(parts) => started?,
+        () = &mut stop => {
+            teller.say(&Answer::new("stopped before the node was ready", json!({ "event": "stopped" })));
+            return Ok(());
+        }
+    };
+    teller.say(&ready(&server, begin.elapsed()));
+    stop.await;
+    shut_down(server, &teller, &mut Signals::take()?).await
+}
+
+async fn shut_down(server: Server, teller: &Arc<Teller>, signals: &mut Signals) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let text = "stopping: leaders move first (again to stop at once)";
+    teller.say(&Answer::new(text, json!({ "event": "stopping" })));
+    tokio::select! {
+        () = server.shutdown() => {
+            let seconds = begin.elapsed().as_secs_f64();
+            teller.say(&Answer::new(
+                format!("stopped in {seconds:.1} s"),
+                json!({ "event": "stopped", "seconds": seconds }),
+            ));
+            Ok(())
+        }
+        () = signals.next() => {
+            Err(Failure::new("stopped at once; what was acknowledged is safe").status(STATUS_INTERRUPTED))
+        }
+    }
+}
+
+fn open_tablets(directory: &Path, memory_bytes: u64) -> StorageResult<Arc<dyn Tablets>> {
+    let memory_bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
+    let options = RocksOptions { memory_bytes, ..RocksOptions::default() };
+    Ok(Arc::new(RocksTablets::new(directory, options)?))
+}
+
+/// Completes when whoever holds the other end of standard input is gone.
+async fn end_of_stdin() {
+    let mut stdin = tokio::io::stdin();
+    let mut ignored = [0; 64];
+    while !matches!(stdin.read(&mut ignored).await, Ok(0) | Err(_)) {}
+}
+
+fn opening(settings: &Settings) -> Answer {
+    let version = env!("CARGO_PKG_VERSION");
+    let data = settings.data.display().to_string();
+    Answer::new(
+        format!("strata {version}, data in {data}"),
+        json!({ "event": "starting", "version": version, "data": data }),
+    )
+}
+
+fn ready(server: &Server, took: Duration) -> Answer {
+    let (client, peer) = (server.client_address(), server.peer_address());
+    let identity = server.identity();
+    let (nodes, shards) = (server.map().nodes.len(), server.map().shards.len());
+    let seconds = took.as_secs_f64();
+    let text = format!(
+        "ready in {seconds:.1} s: {} of cluster {} ({nodes} nodes, {shards} shards)\n\
+         \n\
+         \x20 write    strata kv put greeting hello --addr {client}\n\
+         \x20 look     strata cluster status --addr {client}\n\
+         \x20 metrics  curl http://{client}/metrics\n\
+         \x20 gRPC     {client}\n\
+         \x20 stop     Ctrl-C\n",
+        identity.node, identity.cluster
+    );
+    let json = json!({
+        "event": "ready",
+        "seconds": seconds,
+        "node": identity.node.0,
+        "cluster": identity.cluster.to_string(),
+        "client": client.to_string(),
+        "peer": peer.to_string(),
+        "nodes": nodes,
+        "shards": shards,
+        "pid": std::process::id(),
+    });
+    Answer::new(text, json)
+}
+
+/// Tells what is going on, without saying the same thing over and over.
+struct Teller {
+    format: Format,
+    last: Mutex<Option<(Discriminant<Phase>, Instant)>>,
+}
+
+impl Teller {
+    fn new(format: Format) -> Arc<Teller> {
+        Arc::new(Teller { format, last: Mutex::new(None) })
+    }
+
+    /// A closed standard output is no reason to stop a node.
+    fn say(&self, answer: &Answer) {
+        let _ = self.format.print(answer);
+    }
+
+    fn listener(self: Arc<Teller>) -> Listener {
+        Arc::new(move |phase| self.phase(&phase))
+    }
+
+    fn phase(&self, phase: &Phase) {
+        // These two have lines of their own, with more in them.
+        if matches!(phase, Phase::Ready | Phase::Stopped) || !self.is_due(phase) {
+            return;
+        }
+        let text = phase.to_string();
+        self.say(&Answer::new(format!("  {text}"), json!({ "event": "phase", "phase": text })));
+    }
+
+    fn is_due(&self, phase: &Phase) -> bool {
+        let (kind, now) = (std::mem::discriminant(phase), Instant::now());
+        let mut last = self.last.lock();
+        if last.is_some_and(|(said, when)| said == kind && now.duration_since(when) < PROGRESS_INTERVAL) {
+            return false;
+        }
+        *last = Some((kind, now));
+        true
+    }
+}

@@ -1,0 +1,129 @@
+//! Where the data of a demo lies, and what becomes of it.
+
+use std::path::{Path, PathBuf};
+
+use crate::args::DemoArgs;
+use crate::demo::Layout;
+use crate::failure::Failure;
+
+const NODES_DEFAULT: u32 = 3;
+const PORT_DEFAULT: u16 = 7400;
+const SHARDS_DEFAULT: u32 = 4;
+
+/// The directory of a demo. A temporary one is removed when this is dropped.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    is_temporary: bool,
+}
+
+impl Directory {
+    /// Chooses the directory and the layout in it: that of the kept demo, or a new one.
+    pub fn open(args: &DemoArgs) -> Result<(Directory, Layout), Failure> {
+        let directory = match &args.keep {
+            Some(path) => Directory { path: absolute(path)?, is_temporary: false },
+            None => Directory::temporary()?,
+        };
+        let kept = Layout::load(&directory.path).map_err(Failure::new)?;
+        let layout = match kept {
+            Some(kept) => agree(args, kept)?,
+            None => {
+                directory.check_fresh()?;
+                Layout {
+                    directory: directory.path.clone(),
+                    nodes: args.nodes.unwrap_or(NODES_DEFAULT),
+                    port: args.port.unwrap_or(PORT_DEFAULT),
+                    shards: args.shards.unwrap_or(SHARDS_DEFAULT),
+                }
+            }
+        };
+        Ok((directory, layout))
+    }
+
+    /// Whether the data goes away with the demo.
+    pub fn is_temporary(&self) -> bool {
+        self.is_temporary
+    }
+
+    fn temporary() -> Result<Directory, Failure> {
+        let path = std::env::temp_dir().join(format!("strata-demo-{}", std::process::id()));
+        std::fs::create_dir(&path)
+            .map_err(|error| Failure::new(format!("{} cannot be created: {error}", path.display())))?;
+        Ok(Directory { path, is_temporary: true })
+    }
+
+    /// Somebody else's files must not be mixed with ours.
+    fn check_fresh(&self) -> Result<(), Failure> {
+        match std::fs::read_dir(&self.path).map(|mut entries| entries.next().is_none()) {
+            Ok(false) => Err(Failure::new(format!("{} is neither empty nor the directory of a demo", self.path.display()))
+                .hint("give --keep a new directory; a node's own data directory belongs to `strata start --data`")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if self.is_temporary {
+            // Nobody is left to tell.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// The flags must not contradict what the cluster in the directory already is.
+fn agree(args: &DemoArgs, kept: Layout) -> Result<Layout, Failure> {
+    let asked = [
+        ("--nodes", args.nodes, kept.nodes),
+        ("--port", args.port.map(u32::from), u32::from(kept.port)),
+        ("--shards", args.shards, kept.shards),
+    ];
+    match asked.into_iter().find(|(_, asked, is)| asked.is_some_and(|asked| asked != *is)) {
+        Some((flag, _, is)) => {
+            Err(Failure::new(format!("the demo in {} was made with {flag} {is}", kept.directory.display()))
+                .hint(format!("leave out {flag}, or give --keep another directory")))
+        }
+        None => Ok(kept),
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    Ok(std::path::absolute(path)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(keep: Option<&Path>, nodes: Option<u32>) -> DemoArgs {
+        DemoArgs { nodes, port: None, shards: None, keep: keep.map(Path::to_owned), no_shell: true }
+    }
+
+    #[test]
+    fn a_kept_directory_decides() {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let keep = place.path().join("kept");
+        let (_, layout) = Directory::open(&args(Some(&keep), Some(5))).expect("new");
+        layout.store().expect("writable");
+        let (_, again) = Directory::open(&args(Some(&keep), None)).expect("kept");
+        assert_eq!(again, layout);
+        let failure = Directory::open(&args(Some(&keep), Some(3))).expect_err("a contradiction");
+        assert!(failure.message.contains("--nodes 5"), "{failure}");
+    }
+
+    #[test]
+    fn foreign_directories_are_left_alone() {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(place.path().join("thesis.doc"), "x").expect("writable");
+        assert!(Directory::open(&args(Some(place.path()), None)).is_err());
+    }
+
+    #[test]
+    fn a_temporary_directory_goes_away() {
+        let (directory, layout) = Directory::open(&args(None, None)).expect("a temporary directory");
+        layout.store().expect("writable");
+        assert!(layout.directory.exists());
+        drop(directory);
+        assert!(!layout.directory.exists());
+    }
+}

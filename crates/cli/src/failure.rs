@@ -1,0 +1,143 @@
+//! What a user reads when something went wrong: one sentence, and the next step.
+
+use std::fmt;
+use std::io;
+
+use strata_types::{Error, ErrorCode, Outcome};
+
+/// Exit status of most failures.
+pub const STATUS_FAILED: u8 = 1;
+/// Exit status of "there is no such key" and "the condition did not hold", so that scripts can tell them apart.
+pub const STATUS_NEGATIVE: u8 = 3;
+/// Exit status after a second signal.
+pub const STATUS_INTERRUPTED: u8 = 130;
+
+/// Why a command failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// One sentence.
+    pub message: String,
+    /// The next step.
+    pub hint: Option<String>,
+    /// The stable code of an error of the cluster.
+    pub code: Option<ErrorCode>,
+    /// Whether a write was applied.
+    pub outcome: Option<Outcome>,
+    /// Exit status.
+    pub status: u8,
+}
+
+impl Failure {
+    /// A failure with nothing more to say.
+    pub fn new(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), hint: None, code: None, outcome: None, status: STATUS_FAILED }
+    }
+
+    /// With the next step.
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With another exit status.
+    pub fn status(mut self, status: u8) -> Failure {
+        self.status = status;
+        self
+    }
+
+    /// Nobody reads our output any more: end without a word.
+    pub fn is_broken_pipe(&self) -> bool {
+        self.message == BROKEN_PIPE
+    }
+
+    /// For `--format json`.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "error": self.message,
+            "hint": self.hint,
+            "code": self.code.map(ErrorCode::name),
+            "outcome": self.outcome.map(Outcome::name),
+        })
+    }
+}
+
+const BROKEN_PIPE: &str = "nobody reads the output";
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        if error.kind() == io::ErrorKind::BrokenPipe { Failure::new(BROKEN_PIPE) } else { Failure::new(error.to_string()) }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let maybe = "it may or may not have been applied: read the key before you write again";
+        let hint = match (error.outcome, hint_of(error.code)) {
+            (Outcome::Unknown, Some(hint)) => Some(format!("{maybe}; {hint}")),
+            (Outcome::Unknown, None) => Some(maybe.to_owned()),
+            (Outcome::Applied | Outcome::NotApplied, hint) => hint.map(str::to_owned),
+        };
+        Failure {
+            message: error.message,
+            hint,
+            code: Some(error.code),
+            outcome: Some(error.outcome),
+            status: STATUS_FAILED,
+        }
+    }
+}
+
+fn hint_of(code: ErrorCode) -> Option<&'static str> {
+    match code {
+        ErrorCode::Unavailable | ErrorCode::NotLeader | ErrorCode::StaleRoute => {
+            Some("is a majority of the nodes running? `strata cluster nodes` shows them")
+        }
+        ErrorCode::DeadlineExceeded => {
+            Some("`strata cluster status` says how the cluster is; --timeout gives it more time")
+        }
+        ErrorCode::TooLarge => Some("keys may have 8 KiB, values 16 MiB, batches 16 MiB or 10,000 writes"),
+        ErrorCode::CrossShard => Some("give the keys of a batch the same {hash tag}, such as {user:1}:name"),
+        ErrorCode::Overloaded => Some("send less at once, or try again in a moment"),
+        ErrorCode::DiskFull => Some("make room on that node's disk; reads go on, and writes resume by themselves"),
+        ErrorCode::Corrupt => Some("that replica's files are damaged; the others serve: `strata cluster shards`"),
+        ErrorCode::SessionExpired => Some("start over with a new session"),
+        ErrorCode::IdentityRefused => Some("check --join, --expect and the data directory"),
+        ErrorCode::NotReady => Some("the node is starting or stopping: try again in a moment, or ask another node"),
+        ErrorCode::Internal => Some("this is a bug: the node's log (stderr) says more"),
+        ErrorCode::InvalidArgument => None,
+        // The enum may grow.
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_sentence_and_a_next_step() {
+        let failure = Failure::from(Error::not_applied(ErrorCode::CrossShard, "the keys live on two shards"));
+        let text = failure.to_string();
+        assert!(text.starts_with("error: the keys live on two shards\nhint: give the keys"), "{text}");
+        assert_eq!(failure.to_json()["code"], "cross_shard");
+        assert_eq!(failure.to_json()["outcome"], "not applied");
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_said() {
+        let failure = Failure::from(Error::unknown(ErrorCode::DeadlineExceeded, "no answer in time"));
+        assert!(failure.hint.expect("a hint").starts_with("it may or may not have been applied"));
+    }
+}

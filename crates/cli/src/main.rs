@@ -1,0 +1,91 @@
+//! The program `strata`: the command line over everything else.
+//!
+//! # Problem
+//! One program is the server, the demo, the client for scripts and the benchmark, and a newcomer should be at a
+//! prompt within a minute.
+//!
+//! # Model
+//! ```text
+//!   args      what the user typed, as data            every command ends in an Answer (text and JSON)
+//!   commands  one file a command                      or a Failure (one sentence, the next step, a status)
+//!   session   plain gRPC to any node (kv, cluster, shell)
+//!   bench     load through the SDK or plain calls
+//!   demo      child processes of this very program, and a shell
+//! ```
+//! This is also where RocksDB is chosen: the server below takes any engine.
+//!
+//! # Invariants
+//! - CLI-1: exit status 0 means that what was asked for was done.
+//! - CLI-2: standard output carries answers only; errors and logs go to standard error.
+#![allow(clippy::disallowed_methods, reason = "an edge: it is here that the world is let in")]
+#![allow(unreachable_pub, reason = "a program has no outside: `pub` here means that other modules use it")]
+
+mod args;
+mod bench;
+mod commands;
+mod demo;
+mod encoding;
+mod failure;
+mod output;
+mod session;
+mod shell;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command, ConfigCommand};
+use crate::failure::Failure;
+use crate::output::{Format, print_error_line};
+
+// The system's allocator returns memory late and contends when many threads free what others allocated, which is
+// what every request does here.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let format = cli.format;
+    log_to_stderr();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            match format {
+                Format::Text => print_error_line(&failure.to_string()),
+                Format::Json => print_error_line(&failure.to_json().to_string()),
+            }
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(dispatch(cli));
+    // A thread that waits for standard input cannot be joined.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let format = cli.format;
+    match cli.command {
+        Command::Start(args) => commands::start::run(*args, format).await,
+        Command::Demo(args) => commands::demo::run(args, format).await,
+        Command::Kv(args) => commands::kv::run(args, format).await,
+        Command::Cluster(command) => commands::cluster::run(command, format).await,
+        Command::Bench(command) => commands::bench::run(command, format).await,
+        Command::Config(ConfigCommand::Show(args)) => commands::config::show(&args, format),
+        Command::Completion { shell } => commands::completion::run(shell),
+    }
+}
+
+/// `STRATA_LOG` takes a level, or levels by crate such as `warn,strata_raft=debug`.
+fn log_to_stderr() {
+    let filter = std::env::var("STRATA_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,114 @@
+//! What can be typed.
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::args::KvCommand;
+use crate::encoding::Encoding;
+use crate::failure::Failure;
+use crate::shell::words::words;
+
+/// A line of the shell.
+#[derive(Debug, Parser)]
+#[command(name = "", no_binary_name = true, disable_version_flag = true, disable_help_flag = true)]
+struct ShellLine {
+    #[command(subcommand)]
+    command: ShellCommand,
+    #[command(flatten)]
+    encoding: Encoding,
+}
+
+/// A command of the shell.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum ShellCommand {
+    /// An operation on keys
+    #[command(flatten)]
+    Kv(KvCommand),
+    /// Is everything well, and if not, why
+    Status,
+    /// All nodes
+    Nodes,
+    /// All shards, their leaders and replicas
+    Shards,
+    /// End the demo
+    #[command(alias = "exit")]
+    Quit,
+}
+
+/// What a line means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// An empty line or a comment.
+    Nothing,
+    /// A question about the shell itself; this is the answer.
+    Help(String),
+    /// A command.
+    Command(ShellCommand, Encoding),
+}
+
+/// Reads a line.
+pub fn parse(line: &str) -> Result<Parsed, Failure> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(Parsed::Nothing);
+    }
+    let words = words(line).ok_or_else(|| Failure::new("a quote is not closed"))?;
+    match ShellLine::try_parse_from(words) {
+        Ok(ShellLine { command: ShellCommand::Kv(KvCommand::Put { stdin: true, .. }), .. }) => {
+            Err(Failure::new("the shell itself reads standard input").hint("use `strata kv put KEY --stdin < FILE`"))
+        }
+        Ok(ShellLine { command, encoding }) => Ok(Parsed::Command(command, encoding)),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) => {
+            Ok(Parsed::Help(error.to_string().trim_end().to_owned()))
+        }
+        Err(error) => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: ").map(str::to_owned));
+            Err(Failure::new(first).hint(tip.unwrap_or_else(|| "`help` lists the commands, `help put` explains one".to_owned())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(line: &str) -> ShellCommand {
+        match parse(line).expect("valid") {
+            Parsed::Command(command, _) => command,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn lines_become_commands() {
+        assert_eq!(command("get k"), ShellCommand::Kv(KvCommand::Get { key: "k".to_owned() }));
+        let put = KvCommand::Put { key: "k".to_owned(), value: Some("two words".to_owned()), stdin: false };
+        assert_eq!(command("put k 'two words'"), ShellCommand::Kv(put));
+        assert_eq!(command(" status "), ShellCommand::Status);
+        assert_eq!(command("exit"), ShellCommand::Quit);
+        assert_eq!(parse("# a comment"), Ok(Parsed::Nothing));
+        assert_eq!(parse("   "), Ok(Parsed::Nothing));
+        let Ok(Parsed::Command(_, encoding)) = parse("get --hex 6b") else { panic!("valid") };
+        assert!(encoding.hex);
+    }
+
+    #[test]
+    fn help_lists_what_there_is() {
+        let Ok(Parsed::Help(help)) = parse("help") else { panic!("help") };
+        for word in ["get", "put", "del", "cas", "scan", "status", "nodes", "shards", "quit"] {
+            assert!(help.contains(word), "{help}");
+        }
+    }
+
+    #[test]
+    fn mistakes_get_a_sentence_and_a_hint() {
+        let failure = parse("gte k").expect_err("a typo");
+        assert!(failure.message.contains("gte"), "{failure}");
+        assert!(failure.hint.expect("a hint").contains("get"));
+        assert!(parse("put 'k").is_err());
+        assert!(parse("put k --stdin").is_err());
+        assert!(!parse("cas k v").expect_err("no condition").message.is_empty());
+    }
+}

@@ -1,0 +1,48 @@
+//! The Rust SDK.
+//!
+//! ```no_run
+//! # async fn example() -> strata_client::Result<()> {
+//! let client = strata_client::Client::connect(["127.0.0.1:7400"]).await?;
+//! client.put("greeting", "hello").await?;
+//! let item = client.get("greeting").await?.expect("just written");
+//! assert_eq!(item.value, "hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Problem
+//! A program with many concurrent callers should get the full speed of the cluster without thinking about it: no
+//! extra hop, few messages, and errors that say what became of a write.
+//!
+//! # Model
+//! ```text
+//!   callers --> Client --> strata_router::Router --> GrpcLink --> one HTTP/2 stream a node --> leader
+//!                          map, queues, retries      pipes, shard map from Admin.ShardMap
+//! ```
+//! Calls of many tasks share messages: call from as many tasks as you like, and clone the [`Client`] freely. It runs
+//! on the tokio runtime it was connected on.
+//!
+//! # What an error means
+//! [`Error::outcome`] of a write is `Applied`, `NotApplied` or `Unknown`. The client retries by itself, until the
+//! deadline, whatever cannot apply a write twice. With [`ClientBuilder::sessions`] that is every write.
+//!
+//! # Invariants
+//! - CLIENT-1: a batch is called "not sent" only if no byte of it can have reached a node.
+//! - CLIENT-2: what waits for a node is bounded in bytes; callers wait for room, by their deadline.
+
+mod batch;
+mod builder;
+mod client;
+mod link;
+mod replies;
+mod scan;
+
+pub use batch::Batch;
+pub use builder::ClientBuilder;
+pub use client::Client;
+pub use replies::{CompareAndSet, Delete};
+pub use scan::{KeyRange, Scan};
+pub use strata_types::{
+    DatabaseId, Error, ErrorCode, Expected, Item, KeySpaceId, LogIndex, Outcome, ReadLevel, Result, Retry, Revision,
+    ShardMap,
+};

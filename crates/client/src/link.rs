@@ -1,0 +1,97 @@
+//! The router's link over gRPC: one stream to each node, and the shard map from whoever answers.
+
+mod address_book;
+mod call;
+mod pipe;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::RwLock;
+use strata_env::Env;
+use strata_router::{Link, LinkError, ShardBatch, ShardReply};
+use strata_types::{Epoch, NodeId, Result, ShardMap};
+
+use address_book::AddressBook;
+use pipe::Pipe;
+
+/// Connections to one node at one address.
+struct Route {
+    address: String,
+    pipes: Vec<Arc<Pipe>>,
+    turn: AtomicUsize,
+}
+
+/// The link.
+pub(crate) struct GrpcLink {
+    env: Env,
+    book: AddressBook,
+    connections: usize,
+    routes: RwLock<BTreeMap<NodeId, Arc<Route>>>,
+}
+
+impl GrpcLink {
+    /// A link that has connected to nobody yet.
+    pub(crate) fn new(env: Env, addresses: Vec<String>, connections: usize) -> Result<Arc<GrpcLink>> {
+        let book = AddressBook::new(env.clone(), addresses)?;
+        Ok(Arc::new(GrpcLink { env, book, connections, routes: RwLock::default() }))
+    }
+
+    /// The shard map, as soon as any node has one.
+    pub(crate) async fn first_map(&self, deadline: Duration) -> Result<Arc<ShardMap>> {
+        self.book.first_map(deadline).await
+    }
+
+    fn pipe(&self, node: NodeId) -> std::result::Result<Arc<Pipe>, LinkError> {
+        let map = self.book.map();
+        let Some(descriptor) = map.node(node) else {
+            return Err(LinkError::NotSent { detail: format!("the shard map has no node {node}") });
+        };
+        let address = &descriptor.client_address;
+        let known = self.routes.read().get(&node).filter(|route| route.address == *address).cloned();
+        let route = match known {
+            Some(route) => route,
+            None => self.route_to(node, address)?,
+        };
+        let turn = if route.pipes.len() == 1 { 0 } else { route.turn.fetch_add(1, Ordering::Relaxed) };
+        Ok(route.pipes[turn % route.pipes.len()].clone())
+    }
+
+    fn route_to(&self, node: NodeId, address: &str) -> std::result::Result<Arc<Route>, LinkError> {
+        let endpoint = wire::endpoint(address).map_err(|error| LinkError::NotSent { detail: error.message })?;
+        let mut routes = self.routes.write();
+        match routes.get(&node) {
+            Some(route) if route.address == address => Ok(route.clone()),
+            _ => {
+                let pipes = (0..self.connections).map(|_| Pipe::new(self.env.clone(), endpoint.clone())).collect();
+                let route = Arc::new(Route { address: address.to_owned(), pipes, turn: AtomicUsize::new(0) });
+                routes.insert(node, route.clone());
+                Ok(route)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Link for GrpcLink {
+    async fn execute(
+        &self,
+        node: NodeId,
+        batch: ShardBatch,
+        deadline: Duration,
+    ) -> std::result::Result<ShardReply, LinkError> {
+        let reply = self.pipe(node)?.call(batch, deadline).await?;
+        if let ShardReply::StaleRoute(map) = &reply {
+            self.book.learn(map);
+        }
+        Ok(reply)
+    }
+
+    async fn fetch_map(&self, newer_than: Epoch) -> Result<Arc<ShardMap>> {
+        self.book.fetch(newer_than).await
+    }
+}

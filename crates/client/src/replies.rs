@@ -1,0 +1,23 @@
+//! Replies that are more than one value.
+
+use strata_types::{Item, Revision};
+
+/// What a delete did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delete {
+    /// Whether there was something to remove.
+    pub existed: bool,
+    /// Where the delete stands in the log of the shard.
+    pub revision: Revision,
+}
+
+/// What a compare-and-set did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompareAndSet {
+    /// Whether the condition held and the write was made.
+    pub succeeded: bool,
+    /// Where this command stands in the log of the shard.
+    pub revision: Revision,
+    /// What the key held when the condition failed.
+    pub current: Option<Item>,
+}

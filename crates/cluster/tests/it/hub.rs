@@ -1,0 +1,213 @@
+//! Machines on one desk: simulated disks and clocks, memory tablets, and a network that only forgets the dead.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use strata_cluster::{Node, NodeParts, NodeSettings, Phase, StartError};
+use strata_env::sim::{SimNode, SimWorld};
+use strata_net::{Caller, Inbox, Lane, Message, NetError, Switchboard, Transport};
+use strata_raft::{Retention, Timing};
+use strata_storage::Tablets;
+use strata_storage::memory::{Durable, MemoryTablets};
+use strata_types::{ClusterId, NodeId};
+use strata_wal::WalOptions;
+use tokio::sync::mpsc;
+
+type Mail = (Lane, Message, Weak<Switchboard>);
+
+/// Who listens at which address.
+pub(crate) struct Hub {
+    listeners: Mutex<BTreeMap<String, Weak<Switchboard>>>,
+    queue: mpsc::UnboundedSender<Mail>,
+}
+
+impl Hub {
+    pub(crate) fn new() -> Arc<Hub> {
+        let (queue, mut mail) = mpsc::unbounded_channel::<Mail>();
+        tokio::spawn(async move {
+            while let Some((lane, message, to)) = mail.recv().await {
+                if let Some(to) = to.upgrade() {
+                    to.deliver(lane, message);
+                }
+            }
+        });
+        Arc::new(Hub { listeners: Mutex::default(), queue })
+    }
+
+    fn listener(&self, address: &str) -> Option<Weak<Switchboard>> {
+        self.listeners.lock().get(address).cloned()
+    }
+}
+
+/// One node's end of the network.
+struct Desk {
+    hub: Arc<Hub>,
+    /// Tasks that were not started through the environment outlive a kill; what they say is not heard.
+    is_alive: Arc<AtomicBool>,
+    addresses: Mutex<BTreeMap<NodeId, String>>,
+}
+
+#[async_trait]
+impl Transport for Desk {
+    fn send(&self, lane: Lane, message: Message) -> Result<(), NetError> {
+        let to = self.addresses.lock().get(&message.to).and_then(|address| self.hub.listener(address));
+        let to = to.filter(|_| self.is_alive.load(Ordering::Acquire));
+        let nobody = || NetError::Unreachable { target: message.to.to_string(), detail: "nobody is there".into() };
+        let to = to.ok_or_else(nobody)?;
+        let _ = self.hub.queue.send((lane, message, to));
+        Ok(())
+    }
+
+    fn identify(&self, _cluster: ClusterId, _node: NodeId) {}
+
+    fn set_address(&self, node: NodeId, address: &str) {
+        self.addresses.lock().insert(node, address.to_owned());
+    }
+
+    async fn introduce(&self, address: &str, body: Bytes, deadline: Duration) -> Result<Bytes, NetError> {
+        let unreachable = || NetError::Unreachable { target: address.to_owned(), detail: "connection refused".into() };
+        let listener = self.hub.listener(address).and_then(|listener| listener.upgrade()).ok_or_else(unreachable)?;
+        let no_answer = |_| NetError::NoAnswer { target: address.to_owned(), detail: "too slow".into() };
+        tokio::time::timeout(deadline, listener.introduce(body)).await.map_err(no_answer)?
+    }
+}
+
+/// A machine with its disk and its tablets.
+pub(crate) struct Machine {
+    pub(crate) sim: SimNode,
+    pub(crate) durable: Arc<Durable>,
+    /// A replica whose tablet is damaged.
+    pub(crate) damaged: Arc<Mutex<Option<strata_types::ReplicaId>>>,
+    pub(crate) phases: Arc<Mutex<Vec<Phase>>>,
+    hub: Arc<Hub>,
+    /// The running process; dropping it closes its port.
+    process: Mutex<Option<Process>>,
+}
+
+struct Process {
+    address: String,
+    _switchboard: Arc<Switchboard>,
+    is_alive: Arc<AtomicBool>,
+}
+
+impl Machine {
+    pub(crate) fn new(world: &SimWorld, hub: &Arc<Hub>, number: u64) -> Machine {
+        Machine {
+            sim: world.node(number),
+            durable: Durable::new(),
+            damaged: Arc::default(),
+            phases: Arc::default(),
+            hub: hub.clone(),
+            process: Mutex::default(),
+        }
+    }
+
+    /// Starts a process; ends the one that runs.
+    pub(crate) async fn start(&self, settings: NodeSettings) -> Result<(Arc<Node>, Arc<Switchboard>), StartError> {
+        self.kill();
+        self.sim.restart();
+        let env = self.sim.env();
+        let is_alive = Arc::new(AtomicBool::new(true));
+        let desk = Desk { hub: self.hub.clone(), is_alive: is_alive.clone(), addresses: Mutex::default() };
+        let transport: Arc<dyn Transport> = Arc::new(desk);
+        let caller = Caller::new(env.clone(), transport.clone());
+        let switchboard = Switchboard::new(caller.clone(), transport.clone());
+        let address = settings.peer_address.clone();
+        self.hub.listeners.lock().insert(address.clone(), Arc::downgrade(&switchboard));
+        *self.process.lock() = Some(Process { address, _switchboard: switchboard.clone(), is_alive });
+        let phases = self.phases.clone();
+        let inner = MemoryTablets::over(self.durable.clone());
+        let parts = NodeParts {
+            env,
+            disk: self.sim.disk(),
+            tablets: Arc::new(SomeDamaged { inner, damaged: self.damaged.clone() }),
+            transport,
+            switchboard: switchboard.clone(),
+            caller,
+            settings,
+            progress: Arc::new(move |phase| phases.lock().push(phase)),
+        };
+        Node::start(parts).await.map(|node| (node, switchboard))
+    }
+
+    /// The process ends, and its port is free.
+    pub(crate) fn kill(&self) {
+        self.sim.kill();
+        if let Some(process) = self.process.lock().take() {
+            process.is_alive.store(false, Ordering::Release);
+            self.hub.listeners.lock().remove(&process.address);
+        }
+    }
+}
+
+/// Tablets of which one may be damaged.
+struct SomeDamaged {
+    inner: MemoryTablets,
+    damaged: Arc<Mutex<Option<strata_types::ReplicaId>>>,
+}
+
+impl Tablets for SomeDamaged {
+    fn open(&self, replica: strata_types::ReplicaId) -> strata_storage::StorageResult<Arc<dyn strata_storage::Engine>> {
+        if *self.damaged.lock() == Some(replica) {
+            let (file, detail) = ("000012.sst".to_owned(), "checksum mismatch".to_owned());
+            return Err(strata_storage::StorageError::Corrupt { file, detail });
+        }
+        self.inner.open(replica)
+    }
+
+    fn receive(
+        &self,
+        replica: strata_types::ReplicaId,
+    ) -> strata_storage::StorageResult<Box<dyn strata_storage::Receiver>> {
+        self.inner.receive(replica)
+    }
+
+    fn install(
+        &self,
+        replica: strata_types::ReplicaId,
+        received: Arc<dyn strata_storage::Engine>,
+    ) -> strata_storage::StorageResult<()> {
+        self.inner.install(replica, received)
+    }
+
+    fn remove(&self, replica: strata_types::ReplicaId) -> strata_storage::StorageResult<()> {
+        self.inner.remove(replica)
+    }
+
+    fn list(&self) -> strata_storage::StorageResult<Vec<strata_types::ReplicaId>> {
+        self.inner.list()
+    }
+}
+
+/// Settings of a small node.
+pub(crate) fn settings(own: &str, join: &[&str]) -> NodeSettings {
+    NodeSettings {
+        peer_address: own.to_owned(),
+        client_address: format!("client.{own}"),
+        zone: String::new(),
+        join: join.iter().map(|&address| address.to_owned()).collect(),
+        expect: join.len().max(1) as u32,
+        shards: Some(4),
+        cores: 1,
+        timing: Timing::default(),
+        retention: Retention::default(),
+        wal: WalOptions { segment_bytes: 1 << 20, spare_segments: 1, ..WalOptions::default() },
+    }
+}
+
+/// Starts all machines at once with one line and waits until they are ready.
+pub(crate) async fn start_all(machines: &[Machine], addresses: &[&str]) -> Vec<(Arc<Node>, Arc<Switchboard>)> {
+    let starts = machines.iter().zip(addresses).map(|(machine, own)| machine.start(settings(own, addresses)));
+    let mut nodes = Vec::new();
+    for started in futures_util::future::join_all(starts).await {
+        let (node, switchboard) = started.expect("a node starts");
+        node.wait_ready().await;
+        nodes.push((node, switchboard));
+    }
+    nodes
+}

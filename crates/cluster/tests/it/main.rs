@@ -1,0 +1,4 @@
+//! Whole nodes, without sockets.
+
+mod hub;
+mod life;

@@ -1,0 +1,102 @@
+//! strata.v1.Admin.
+
+use std::sync::Arc;
+
+use strata_proto::{status_of, v1};
+use strata_types::Epoch;
+use tonic::{Request, Response, Status};
+
+use crate::cluster_view::{ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview};
+
+pub(crate) struct AdminService {
+    view: Arc<dyn ClusterView>,
+}
+
+impl AdminService {
+    pub(crate) fn new(view: Arc<dyn ClusterView>) -> AdminService {
+        AdminService { view }
+    }
+
+    async fn overview(&self) -> Result<ClusterOverview, Status> {
+        self.view.overview().await.map_err(|error| status_of(&error))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::admin_server::Admin for AdminService {
+    async fn cluster_status(
+        &self,
+        _: Request<v1::ClusterStatusRequest>,
+    ) -> Result<Response<v1::ClusterStatusReply>, Status> {
+        Ok(Response::new(summary(&self.overview().await?)))
+    }
+
+    async fn nodes(&self, _: Request<v1::NodesRequest>) -> Result<Response<v1::NodesReply>, Status> {
+        let nodes = self.overview().await?.nodes.into_iter().map(node_status).collect();
+        Ok(Response::new(v1::NodesReply { nodes }))
+    }
+
+    async fn shards(&self, _: Request<v1::ShardsRequest>) -> Result<Response<v1::ShardsReply>, Status> {
+        let shards = self.overview().await?.shards.into_iter().map(shard_status).collect();
+        Ok(Response::new(v1::ShardsReply { shards }))
+    }
+
+    async fn shard_map(&self, request: Request<v1::ShardMapRequest>) -> Result<Response<v1::ShardMapReply>, Status> {
+        let map = self.view.map();
+        if map.shards.is_empty() {
+            return Ok(Response::new(v1::ShardMapReply { map: None }));
+        }
+        Ok(Response::new(v1::ShardMapReply::answer(&map, Epoch(request.get_ref().newer_than))))
+    }
+}
+
+fn summary(overview: &ClusterOverview) -> v1::ClusterStatusReply {
+    let problems = overview.all_problems();
+    v1::ClusterStatusReply {
+        cluster: overview.cluster.to_string(),
+        node: overview.node.0,
+        version: overview.version.clone(),
+        epoch: overview.epoch.0,
+        nodes: overview.nodes.len() as u32,
+        nodes_up: overview.nodes.iter().filter(|node| node.is_up).count() as u32,
+        shards: overview.shards.len() as u32,
+        shards_led: overview.shards.iter().filter(|shard| shard.leader.is_some()).count() as u32,
+        meta_leader: overview.meta_leader.map(|node| node.0),
+        healthy: problems.is_empty(),
+        problems,
+    }
+}
+
+fn node_status(node: NodeOverview) -> v1::NodeStatus {
+    v1::NodeStatus {
+        node: Some(v1::NodeDescriptor::from(&node.node)),
+        up: node.is_up,
+        version: node.version,
+        replicas: node.replicas,
+        leaders: node.leaders,
+        uptime_millis: u64::try_from(node.uptime.as_millis()).unwrap_or(u64::MAX),
+        problems: node.problems,
+    }
+}
+
+fn shard_status(shard: ShardOverview) -> v1::ShardStatus {
+    v1::ShardStatus {
+        placement: Some(v1::ShardPlacement::from(&shard.placement)),
+        leader: shard.leader.map(|node| node.0),
+        term: shard.term.0,
+        replicas: shard.replicas.into_iter().map(replica_status).collect(),
+    }
+}
+
+fn replica_status(replica: ReplicaOverview) -> v1::ReplicaStatus {
+    v1::ReplicaStatus {
+        replica: replica.replica.0,
+        node: replica.node.0,
+        last: replica.last.0,
+        committed: replica.committed.0,
+        applied: replica.applied.0,
+        log_bytes: replica.log_bytes,
+        serving: replica.is_serving,
+        problem: replica.problem.unwrap_or_default(),
+    }
+}

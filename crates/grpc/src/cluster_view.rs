@@ -1,0 +1,125 @@
+//! The cluster as administration sees it: plain values, filled in by whoever runs the node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use strata_types::{
+    ClusterId, Epoch, LogIndex, NodeDescriptor, NodeId, ReplicaId, Result, ShardMap, ShardPlacement, Term,
+};
+
+/// Answers questions about the cluster.
+#[async_trait]
+pub trait ClusterView: Send + Sync {
+    /// How every node, shard and replica is just now, as far as this node could find out.
+    async fn overview(&self) -> Result<ClusterOverview>;
+
+    /// The newest shard map that this node has; empty before the cluster is founded.
+    fn map(&self) -> Arc<ShardMap>;
+}
+
+/// The whole cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterOverview {
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// The node that answers.
+    pub node: NodeId,
+    /// Version of its program.
+    pub version: String,
+    /// Of its shard map.
+    pub epoch: Epoch,
+    /// Leader of the meta group, if there is one.
+    pub meta_leader: Option<NodeId>,
+    /// All nodes, by id.
+    pub nodes: Vec<NodeOverview>,
+    /// All shards, by slot.
+    pub shards: Vec<ShardOverview>,
+    /// One sentence for each thing that is not as it should be and belongs to no single node.
+    pub problems: Vec<String>,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeOverview {
+    /// Who it is and how to reach it.
+    pub node: NodeDescriptor,
+    /// Whether it answered just now.
+    pub is_up: bool,
+    /// Version of its program; empty when it did not answer.
+    pub version: String,
+    /// Replicas that live on it.
+    pub replicas: u32,
+    /// Shards that it leads.
+    pub leaders: u32,
+    /// Time since it started; zero when it did not answer.
+    pub uptime: Duration,
+    /// One sentence for each thing that is not as it should be.
+    pub problems: Vec<String>,
+}
+
+/// One shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardOverview {
+    /// Its slots and replicas.
+    pub placement: ShardPlacement,
+    /// The node that leads it, if there is one.
+    pub leader: Option<NodeId>,
+    /// Raft term.
+    pub term: Term,
+    /// Its replicas that answered just now.
+    pub replicas: Vec<ReplicaOverview>,
+}
+
+/// One replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaOverview {
+    /// Its id.
+    pub replica: ReplicaId,
+    /// Where it lives.
+    pub node: NodeId,
+    /// Last log entry it holds.
+    pub last: LogIndex,
+    /// Last entry that it knows to be on a majority.
+    pub committed: LogIndex,
+    /// Last entry that it applied.
+    pub applied: LogIndex,
+    /// Bytes of its log.
+    pub log_bytes: u64,
+    /// Whether it serves requests.
+    pub is_serving: bool,
+    /// What is wrong with it, if anything.
+    pub problem: Option<String>,
+}
+
+impl ClusterOverview {
+    /// Everything that is not as it should be, one sentence each.
+    pub fn all_problems(&self) -> Vec<String> {
+        let mut problems = self.problems.clone();
+        if self.meta_leader.is_none() {
+            problems.push("the meta group has no leader".to_owned());
+        }
+        for node in &self.nodes {
+            let id = node.node.id;
+            if !node.is_up {
+                problems.push(format!("node {id} at {} does not answer", node.node.peer_address));
+            }
+            problems.extend(node.problems.iter().map(|problem| format!("node {id}: {problem}")));
+        }
+        for shard in &self.shards {
+            let id = shard.placement.shard;
+            if shard.leader.is_none() {
+                problems.push(format!("shard {id} has no leader"));
+            }
+            let troubled = shard.replicas.iter().filter_map(|replica| Some((replica, replica.problem.as_ref()?)));
+            problems.extend(troubled.map(|(replica, problem)| {
+                format!("shard {id}: replica {} on {}: {problem}", replica.replica, replica.node)
+            }));
+            let (here, all) = (shard.replicas.len(), shard.placement.replicas.len());
+            if here < all {
+                problems.push(format!("shard {id}: {here} of {all} replicas answer"));
+            }
+        }
+        problems
+    }
+}

@@ -1,0 +1,209 @@
+//! The SDK's stream: many batches a message in, many replies a message out.
+//!
+//! ```text
+//!   messages --> [reader] -- one task a batch --> executor --> replies --> [Replies] --> messages
+//!                   |  waits for room: requests, batches, unread replies      |
+//!                   +<------------- room, given back when a reply leaves -----+
+//! ```
+//! The reader stops taking messages while the stream holds too much, HTTP/2 flow control then stops the client. The
+//! client's own flow control decides when [`Replies`] is polled. So a client that sends without reading ends up
+//! waiting for itself.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use metrics::Counter;
+use strata_env::{Env, TaskHandle};
+use strata_proto::v1::kv_stream_reply::Numbered;
+use strata_proto::{ShardAnswer, ShardCall, v1};
+use strata_router::{RESULT_OVERHEAD, ShardBatch, ShardExecutor, ShardReply, fit_results};
+use strata_types::limits::{GRPC_MESSAGE_BYTES_MAX, REQUEST_DEADLINE_DEFAULT};
+use strata_types::{Error, ErrorCode, Operation, Request};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tonic::{Status, Streaming};
+
+/// Bytes of requests of one stream that are under way or whose replies are unread: two maximal messages, so that one
+/// is carried out while the next arrives.
+const REQUEST_BYTES_MAX: u32 = 2 * GRPC_MESSAGE_BYTES_MAX as u32;
+/// Batches of one stream under way; each is a task.
+const BATCHES_MAX: usize = 1024;
+/// Bytes of replies that wait for the client to read. Past it reads are answered with "ask again" instead of data.
+const REPLY_BYTES_MAX: usize = 2 * GRPC_MESSAGE_BYTES_MAX;
+/// A message of replies closes at this size.
+const MESSAGE_BYTES_TARGET: usize = 1024 * 1024;
+/// No message of replies exceeds this; leaves room for framing below the limit of the protocol.
+const MESSAGE_BYTES_MAX: usize = GRPC_MESSAGE_BYTES_MAX - 512 * 1024;
+/// What a batch counts beside its keys and values.
+const BATCH_OVERHEAD: usize = 128;
+
+/// What the parts of one stream share.
+struct Shared {
+    env: Env,
+    executor: Arc<dyn ShardExecutor>,
+    request_room: Arc<Semaphore>,
+    batch_room: Arc<Semaphore>,
+    reply_bytes: AtomicUsize,
+    batches: Counter,
+    operations: Counter,
+}
+
+/// A reply on its way out, with the room that it and its requests take.
+struct Outgoing {
+    reply: Numbered,
+    bytes: usize,
+    _room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+}
+
+/// The replies of one stream, as many a message as are ready.
+pub(crate) struct Replies {
+    shared: Arc<Shared>,
+    queue: mpsc::UnboundedReceiver<Result<Outgoing, Status>>,
+    /// Did not fit the last message.
+    held: Option<Outgoing>,
+    failed: Option<Status>,
+    reader: TaskHandle,
+}
+
+/// Serves one stream.
+pub(crate) fn serve(env: &Env, executor: Arc<dyn ShardExecutor>, inbound: Streaming<v1::KvStreamRequest>) -> Replies {
+    let shared = Arc::new(Shared {
+        env: env.clone(),
+        executor,
+        request_room: Arc::new(Semaphore::new(REQUEST_BYTES_MAX as usize)),
+        batch_room: Arc::new(Semaphore::new(BATCHES_MAX)),
+        reply_bytes: AtomicUsize::new(0),
+        batches: metrics::counter!("strata_grpc_stream_batches_total"),
+        operations: metrics::counter!("strata_grpc_stream_operations_total"),
+    });
+    // The room of batches bounds what is in this queue.
+    let (sender, queue) = mpsc::unbounded_channel();
+    let reader = env.spawn("grpc-stream-reader", read(shared.clone(), inbound, sender));
+    Replies { shared, queue, held: None, failed: None, reader }
+}
+
+async fn read(
+    shared: Arc<Shared>,
+    mut inbound: Streaming<v1::KvStreamRequest>,
+    sender: mpsc::UnboundedSender<Result<Outgoing, Status>>,
+) {
+    let env = shared.env.clone();
+    loop {
+        let message = match inbound.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => return,
+            Err(status) => {
+                // A receiver that is gone needs no explanation.
+                let _ = sender.send(Err(status));
+                return;
+            }
+        };
+        for v1::kv_stream_request::Numbered { number, batch } in message.batches {
+            let call = ShardCall::try_from(batch.unwrap_or_default());
+            let bytes = call.as_ref().map_or(0, |call| call.requests.iter().map(weight).sum());
+            let bytes = u32::try_from(bytes + BATCH_OVERHEAD).unwrap_or(u32::MAX).min(REQUEST_BYTES_MAX);
+            let Ok(request_room) = shared.request_room.clone().acquire_many_owned(bytes).await else { return };
+            let Ok(batch_room) = shared.batch_room.clone().acquire_owned().await else { return };
+            let (shared, sender) = (shared.clone(), sender.clone());
+            let run = async move {
+                let answer = match call {
+                    Ok(call) => shared.execute(call).await,
+                    Err(error) => ShardAnswer::Failed(error),
+                };
+                let (reply, bytes) = shared.fit(answer);
+                let reply = Numbered { number, reply: Some(reply) };
+                let _ = sender.send(Ok(Outgoing { reply, bytes, _room: (request_room, batch_room) }));
+            };
+            env.spawn("grpc-stream-batch", run);
+        }
+    }
+}
+
+impl Shared {
+    async fn execute(&self, call: ShardCall) -> ShardAnswer {
+        self.batches.increment(1);
+        self.operations.increment(call.requests.len() as u64);
+        let deadline = call.deadline.unwrap_or(REQUEST_DEADLINE_DEFAULT);
+        let batch = ShardBatch { epoch: call.epoch, shard: call.shard, requests: Arc::new(call.requests) };
+        match self.env.timeout(deadline, self.executor.execute(batch)).await {
+            Ok(ShardReply::Done(results)) => ShardAnswer::Done(results),
+            Ok(ShardReply::NotLeader { leader }) => ShardAnswer::NotLeader { leader },
+            Ok(ShardReply::StaleRoute(map)) => ShardAnswer::StaleRoute(Box::new(map.as_ref().clone())),
+            Err(_) => {
+                let message = format!("the shard did not finish the batch within {deadline:?}");
+                ShardAnswer::Failed(Error::unknown(ErrorCode::DeadlineExceeded, message))
+            }
+        }
+    }
+
+    /// The reply as a message, and the bytes it counts for until it leaves.
+    fn fit(&self, answer: ShardAnswer) -> (v1::ShardReply, usize) {
+        let mut answer = answer;
+        let bytes = BATCH_OVERHEAD
+            + match &mut answer {
+                ShardAnswer::Done(results) => {
+                    let unread = self.reply_bytes.load(Ordering::Relaxed);
+                    let room = REPLY_BYTES_MAX.saturating_sub(unread).min(MESSAGE_BYTES_MAX - BATCH_OVERHEAD);
+                    fit_results(results, room)
+                }
+                ShardAnswer::NotLeader { .. } => 0,
+                ShardAnswer::StaleRoute(map) => (map.nodes.len() + map.shards.len()) * 4 * RESULT_OVERHEAD,
+                ShardAnswer::Failed(error) => error.message.len(),
+            };
+        self.reply_bytes.fetch_add(bytes, Ordering::Relaxed);
+        (answer.into(), bytes)
+    }
+}
+
+impl Stream for Replies {
+    type Item = Result<v1::KvStreamReply, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut replies = Vec::new();
+        let mut bytes = 0;
+        if let Some(status) = self.failed.take() {
+            return Poll::Ready(Some(Err(status)));
+        }
+        while bytes < MESSAGE_BYTES_TARGET {
+            let next = match self.held.take() {
+                Some(held) => Poll::Ready(Some(Ok(held))),
+                None => self.queue.poll_recv(context),
+            };
+            match next {
+                Poll::Ready(Some(Ok(outgoing))) if !replies.is_empty() && bytes + outgoing.bytes > MESSAGE_BYTES_MAX => {
+                    self.held = Some(outgoing);
+                    break;
+                }
+                Poll::Ready(Some(Ok(outgoing))) => {
+                    bytes += outgoing.bytes;
+                    self.shared.reply_bytes.fetch_sub(outgoing.bytes, Ordering::Relaxed);
+                    replies.push(outgoing.reply);
+                }
+                Poll::Ready(Some(Err(status))) if replies.is_empty() => return Poll::Ready(Some(Err(status))),
+                Poll::Ready(Some(Err(status))) => {
+                    self.failed = Some(status);
+                    break;
+                }
+                Poll::Ready(None) if replies.is_empty() => return Poll::Ready(None),
+                Poll::Pending if replies.is_empty() => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Some(Ok(v1::KvStreamReply { replies })))
+    }
+}
+
+impl Drop for Replies {
+    fn drop(&mut self) {
+        // The client is gone: nobody would read what it still sends.
+        self.reader.abort();
+    }
+}
+
+fn weight(request: &Request) -> usize {
+    // A page is asked for in few bytes but takes many to answer.
+    let answer = if matches!(request.operation, Operation::Scan { .. }) { MESSAGE_BYTES_TARGET } else { RESULT_OVERHEAD };
+    request.operation.size() + answer
+}

@@ -1,0 +1,88 @@
+//! The gRPC front door of a node: `strata.v1.Kv`, `strata.v1.Admin`, health and reflection.
+//!
+//! # Problem
+//! One interface serves two kinds of clients: everybody's generated code, which calls one operation at a time and asks
+//! any node, and our SDK, which routes by itself and sends thousands of operations a message. A client may also stop
+//! reading, ask for more than fits, or send nonsense; none of that may cost more than a bounded amount of memory.
+//!
+//! # Model
+//! ```text
+//!   Get Put Delete CompareAndSet Batch --> dyn Kv (the node's router: finds the leader, retries)
+//!   Scan  ---------------------------> Scan over dyn Kv; pages are pulled by the client's flow control
+//!   Stream: [reader] -- ShardBatch --> dyn ShardExecutor (this node's shards only) -- reply --> [writer]
+//!              ^ stops reading while too much of this stream is under way            coalesces replies
+//!   Admin ----------------------------> dyn ClusterView
+//! ```
+//!
+//! # Path of one unary request
+//! 1. tonic decodes the message (at most [`limits::GRPC_MESSAGE_BYTES_MAX`]); `grpc-timeout` becomes the deadline.
+//! 2. `proto` turns it into a [`strata_types::Request`]; what does not fit is `invalid_argument`.
+//! 3. [`strata_router::Kv::call`] answers, and errors travel as `strata.v1.ErrorDetail` in the status.
+//!
+//! # Invariants
+//! - GRPC-1: every error of ours carries its code and outcome.
+//! - GRPC-2: what one stream holds is bounded: its requests, its batches under way and its unread replies.
+//! - GRPC-3: every request ends by its deadline; a request without one gets a default.
+
+mod admin;
+mod cluster_view;
+mod deadline;
+mod health;
+mod kv_service;
+mod kv_stream;
+mod measure;
+mod scan_pages;
+
+use std::sync::Arc;
+
+use strata_env::Env;
+use strata_proto::v1::{admin_server::AdminServer, kv_server::KvServer};
+use strata_router::{Kv, ShardExecutor};
+use strata_types::limits;
+use tonic::service::Routes;
+
+pub use cluster_view::{ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview};
+pub use health::HealthSwitch;
+
+/// What the front door opens onto.
+pub struct Parts {
+    /// Time and tasks.
+    pub env: Env,
+    /// The whole key space, for unary calls and scans.
+    pub kv: Arc<dyn Kv>,
+    /// This node's own shards, for clients that route by themselves.
+    pub executor: Arc<dyn ShardExecutor>,
+    /// The cluster, for administration.
+    pub view: Arc<dyn ClusterView>,
+}
+
+/// A part of the front door could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The compiled-in descriptors are damaged.
+    #[error("the descriptors for reflection cannot be read")]
+    Reflection(#[source] tonic_reflection::server::Error),
+}
+
+/// All services, and the switch that tells health checks whether the node serves. It starts switched off.
+pub async fn routes(parts: Parts) -> Result<(Routes, HealthSwitch), BuildError> {
+    let Parts { env, kv, executor, view } = parts;
+    let (health, health_service) = health::health().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(strata_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let kv_service = KvServer::new(kv_service::KvService::new(env, kv, executor))
+        .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
+    let routes = Routes::new(kv_service)
+        .add_service(AdminServer::new(admin::AdminService::new(view)))
+        .add_service(health_service)
+        .add_service(reflection().build_v1().map_err(BuildError::Reflection)?)
+        // grpcurl and others still ask for the older version first.
+        .add_service(reflection().build_v1alpha().map_err(BuildError::Reflection)?)
+        .prepare();
+    Ok((routes, health))
+}

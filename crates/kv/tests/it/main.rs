@@ -1,0 +1,6 @@
+//! Routers of whole nodes, without sockets.
+
+#[path = "../../../cluster/tests/it/hub.rs"]
+#[allow(dead_code, reason = "shared with the tests of the cluster crate, which use all of it")]
+mod hub;
+mod requests;

@@ -1,0 +1,186 @@
+//! Requests from every node to every shard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use strata_cluster::Node;
+use strata_env::sim::SimWorld;
+use strata_kv::{LocalShards, NodeLink};
+use strata_net::Switchboard;
+use strata_router::{Kv, PageRange, Router, RouterOptions, ShardBatch, ShardExecutor, ShardReply};
+use strata_types::{
+    Epoch, ErrorCode, Expected, GroupId, Mutation, Operation, ReadLevel, Reply, Request, RequestHeader, ShardId, Slot,
+};
+
+use crate::hub::{Hub, Machine, start_all};
+
+const ADDRESSES: [&str; 3] = ["a:1", "b:1", "c:1"];
+const DEADLINE: Duration = Duration::from_secs(10);
+
+struct Gateway {
+    node: Arc<Node>,
+    local: Arc<LocalShards>,
+    router: Arc<Router>,
+}
+
+fn gateway((node, switchboard): &(Arc<Node>, Arc<Switchboard>)) -> Gateway {
+    let local = Arc::new(LocalShards::new(node.clone()));
+    let link = NodeLink::new(local.clone());
+    link.register(switchboard);
+    let router = Router::new(node.env().clone(), Arc::new(link), node.map(), RouterOptions::default());
+    Gateway { node: node.clone(), local, router }
+}
+
+async fn cluster(seed: u64) -> (Vec<Machine>, Vec<Gateway>) {
+    let (world, hub) = (SimWorld::new(seed), Hub::new());
+    let machines: Vec<_> = (1..=3).map(|number| Machine::new(&world, &hub, number)).collect();
+    let gateways = start_all(&machines, &ADDRESSES).await.iter().map(gateway).collect();
+    (machines, gateways)
+}
+
+fn request(operation: Operation) -> Request {
+    Request { header: RequestHeader::default(), operation }
+}
+
+fn put(key: &str, value: &str) -> Request {
+    let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
+    request(Operation::Put { key, value })
+}
+
+fn get(key: &str) -> Request {
+    request(Operation::Get { key: Bytes::copy_from_slice(key.as_bytes()) })
+}
+
+async fn value(gateway: &Gateway, key: &str) -> Option<Bytes> {
+    match gateway.router.call(get(key), DEADLINE).await.expect("a healthy cluster") {
+        Reply::Get { item } => item.map(|item| item.value),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn shard_of(node: &Node, key: &str) -> ShardId {
+    node.map().shard_of(Slot::of_key(key.as_bytes())).expect("covered").shard
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_node_wrote_every_node_reads() {
+    let (_machines, gateways) = cluster(11).await;
+    let names: Vec<String> = (0..40).map(|number| format!("key {number}")).collect();
+    for (number, key) in names.iter().enumerate() {
+        gateways[number % 3].router.call(put(key, key), DEADLINE).await.expect("written");
+    }
+    for gateway in &gateways {
+        for key in &names {
+            assert_eq!(value(gateway, key).await.as_deref(), Some(key.as_bytes()));
+        }
+        let mut found = 0;
+        for shard in &gateway.node.map().shards {
+            let range = PageRange { header: RequestHeader::default(), start: Bytes::new(), end: None, limit: 100 };
+            let page = gateway.router.scan_shard(shard.shard, range, DEADLINE).await.expect("a page");
+            let Reply::Scan { items, resume: None } = page else { panic!("{page:?}") };
+            found += items.len();
+        }
+        assert_eq!(found, names.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn conditions_and_batches_go_through_the_log() {
+    let (_machines, gateways) = cluster(12).await;
+    let kv = &gateways[0].router;
+    let cas = |expected| {
+        let (key, value) = (Bytes::from("{a}1"), Some(Bytes::from("new")));
+        request(Operation::CompareAndSet { key, expected, value })
+    };
+    let succeeded = |reply: Reply| matches!(reply, Reply::CompareAndSet { succeeded: true, .. });
+    assert!(succeeded(kv.call(cas(Expected::Absent), DEADLINE).await.expect("an answer")));
+    assert!(!succeeded(kv.call(cas(Expected::Absent), DEADLINE).await.expect("an answer")));
+    let mutations =
+        vec![Mutation::Put { key: "{a}2".into(), value: "x".into() }, Mutation::Delete { key: "{a}1".into() }];
+    kv.call(request(Operation::Batch { mutations }), DEADLINE).await.expect("one shard");
+    assert_eq!(value(&gateways[1], "{a}1").await, None);
+    assert_eq!(value(&gateways[1], "{a}2").await.as_deref(), Some(&b"x"[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_that_belong_elsewhere_are_refused_whole() {
+    let (_machines, gateways) = cluster(13).await;
+    let node = &gateways[0].node;
+    let key = (0..100).map(|number| format!("key {number}")).find(|key| shard_of(node, key) == ShardId(0));
+    let key = key.expect("a quarter of all keys");
+    let other = (0..100).map(|number| format!("key {number}")).find(|key| shard_of(node, key) == ShardId(1));
+    let other = other.expect("a quarter of all keys");
+    let map = node.map();
+    let leader = map.shards[0].replicas[0].node;
+    let led = &gateways[leader.0 as usize - 1];
+    let follows = &gateways[leader.0 as usize % 3];
+    let batch =
+        |epoch: Epoch, requests: Vec<Request>| ShardBatch { epoch, shard: ShardId(0), requests: requests.into() };
+
+    match follows.local.execute(batch(map.epoch, vec![put(&key, "v"), get(&key)])).await {
+        ShardReply::NotLeader { leader: hint } => assert_eq!(hint, Some(leader)),
+        other => panic!("{other:?}"),
+    }
+    match led.local.execute(batch(Epoch(0), vec![get(&key), get(&other)])).await {
+        ShardReply::StaleRoute(newer) => assert_eq!(newer.epoch, map.epoch),
+        other => panic!("{other:?}"),
+    }
+    let requests = vec![put(&key, "v"), get(&other), get(&key)];
+    let ShardReply::Done(results) = led.local.execute(batch(map.epoch, requests)).await else { panic!("refused") };
+    assert!(matches!(results[0], Ok(Reply::Put { .. })));
+    assert_eq!(results[1].as_ref().map_err(|error| error.code), Err(ErrorCode::InvalidArgument));
+    assert!(matches!(results[2], Ok(Reply::Get { .. })));
+
+    // A local read needs no leader; it may be old, so it is asked until the write is there.
+    let mut old = get(&key);
+    old.header.level = ReadLevel::Local;
+    for _ in 0..100 {
+        let reply = follows.local.execute(batch(map.epoch, vec![old.clone()])).await;
+        let ShardReply::Done(results) = reply else { panic!("{reply:?}") };
+        if let Ok(Reply::Get { item: Some(item) }) = &results[0] {
+            assert_eq!(item.value, "v");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the follower never applied the write");
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_go_on_after_a_leader_died_and_nothing_is_lost() {
+    let (machines, gateways) = cluster(14).await;
+    for number in 0..20 {
+        gateways[0].router.call(put(&format!("key {number}"), "before"), DEADLINE).await.expect("written");
+    }
+    let leader = gateways[0].node.map().shards[0].replicas[0].node;
+    let (dead, stays) = (leader.0 as usize - 1, &gateways[leader.0 as usize % 3]);
+    machines[dead].kill();
+    for number in 0..20 {
+        let key = format!("key {number}");
+        assert_eq!(value(stays, &key).await.as_deref(), Some(&b"before"[..]), "{key}");
+        let written = stays.router.call(put(&key, "after"), DEADLINE).await;
+        written.unwrap_or_else(|error| panic!("{key}: {error}"));
+        assert_eq!(value(stays, &key).await.as_deref(), Some(&b"after"[..]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_replica_does_not_take_requests() {
+    let (machines, gateways) = cluster(15).await;
+    let node = gateways[0].node.clone();
+    let key = (0..100).map(|number| format!("key {number}")).find(|key| shard_of(&node, key) == ShardId(0));
+    let key = key.expect("a quarter of all keys");
+    gateways[0].router.call(put(&key, "v"), DEADLINE).await.expect("written");
+    let broken = node.map().shards[0].replicas[0];
+    drop((gateways, node));
+    machines.iter().for_each(Machine::kill);
+    *machines[broken.node.0 as usize - 1].damaged.lock() = Some(broken.replica);
+    let gateways: Vec<_> = start_all(&machines, &ADDRESSES).await.iter().map(gateway).collect();
+    for gateway in &gateways {
+        assert_eq!(value(gateway, &key).await.as_deref(), Some(&b"v"[..]));
+        gateway.router.call(put(&key, "v"), DEADLINE).await.expect("the other two are a majority");
+    }
+    let refusing = &gateways[broken.node.0 as usize - 1];
+    assert!(refusing.node.host().group(GroupId::of_shard(ShardId(0))).is_none());
+}

@@ -1,0 +1,57 @@
+//! Every setting of a node: one row each.
+
+/// One setting. Its environment variable is `STRATA_` and the key in capitals, its flag is the key with dashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Its name in `strata.toml`.
+    pub key: &'static str,
+    /// What applies when nobody says anything; empty when that depends on other settings.
+    pub default: &'static str,
+    /// One line for people.
+    pub help: &'static str,
+}
+
+impl Definition {
+    /// The environment variable.
+    pub fn variable(&self) -> String {
+        format!("STRATA_{}", self.key.to_uppercase())
+    }
+
+    /// The flag.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.key.replace('_', "-"))
+    }
+
+    /// The definition of a key.
+    pub fn of(key: &str) -> Option<&'static Definition> {
+        DEFINITIONS.iter().find(|definition| definition.key == key)
+    }
+}
+
+/// All settings, in the order in which `strata config show` lists them.
+pub const DEFINITIONS: &[Definition] = &[
+    row("data", "strata-data", "data directory of the node"),
+    row("listen", "127.0.0.1:7400", "client port: gRPC and HTTP"),
+    row("listen_peer", "", "peer port; default: one above the client port"),
+    row("advertise", "", "where clients reach the client port; default: listen"),
+    row("advertise_peer", "", "where other nodes reach the peer port; default: listen_peer"),
+    row("join", "", "peer addresses of the cluster, the same list in the same order on every node"),
+    row("expect", "1", "number of nodes that found the cluster"),
+    row("shards", "", "number of shards of a new cluster; default: 2 x cores x nodes, rounded up to a power of two"),
+    row("zone", "", "failure domain: replicas of a shard go to different ones"),
+    row("insecure", "false", "allow other addresses than loopback without TLS"),
+    row("connections_max", "20000", "most client connections"),
+    row("heartbeat", "100ms", "how often a leader is heard of"),
+    row("election_min", "200ms", "shortest silence after which a follower stands for election"),
+    row("election_max", "400ms", "longest such silence"),
+    row("log_segment", "64MiB", "size of one file of the log"),
+    row("log_cache", "256MiB", "newest log entries kept in memory, all shards together"),
+    row("tablet_memory", "256MiB", "cached blocks and unflushed writes, all shards together"),
+];
+
+/// Environment variables that start like settings and mean something else.
+pub const OTHER_VARIABLES: &[&str] = &["STRATA_CONFIG", "STRATA_ADDR", "STRATA_FORMAT", "STRATA_LOG"];
+
+const fn row(key: &'static str, default: &'static str, help: &'static str) -> Definition {
+    Definition { key, default, help }
+}

@@ -1,0 +1,140 @@
+//! From text to [`Settings`], with every rule that a value must satisfy.
+
+use std::path::PathBuf;
+
+use strata_types::limits;
+
+use crate::settings::{
+    Address, Entry, Settings, SettingsError, parse_bytes, parse_count, parse_duration, parse_switch,
+};
+
+/// Reads the values of all settings; an error names the place where the wrong one stands.
+pub(super) fn read(entries: &[Entry]) -> Result<Settings, SettingsError> {
+    let reader = Reader(entries);
+    let listen = reader.value("listen", Address::parse)?;
+    let listen_peer = match reader.optional("listen_peer", Address::parse)? {
+        Some(address) => address,
+        None => reader.one_above(&listen)?,
+    };
+    let settings = Settings {
+        data: reader.value("data", |text| match text {
+            "" => Err("the data directory must have a name".to_owned()),
+            text => Ok(PathBuf::from(text)),
+        })?,
+        listen,
+        listen_peer,
+        advertise: reader.optional("advertise", Address::parse)?,
+        advertise_peer: reader.optional("advertise_peer", Address::parse)?,
+        join: reader.value("join", parse_addresses)?,
+        expect: reader.value("expect", |text| parse_count(text, 1, limits::NODES_MAX))?,
+        shards: reader.optional("shards", |text| parse_count(text, 1, limits::SHARDS_MAX))?,
+        zone: reader.value("zone", |text| Ok(text.trim().to_owned()))?,
+        insecure: reader.value("insecure", parse_switch)?,
+        connections_max: reader.value("connections_max", |text| parse_count(text, 1, 1_000_000))?,
+        heartbeat: reader.value("heartbeat", parse_duration)?,
+        election_min: reader.value("election_min", parse_duration)?,
+        election_max: reader.value("election_max", parse_duration)?,
+        log_segment: reader.value("log_segment", at_least(1 << 20))?,
+        log_cache: reader.value("log_cache", at_least(0))?,
+        tablet_memory: reader.value("tablet_memory", at_least(8 << 20))?,
+    };
+    reader.check(&settings)?;
+    Ok(settings)
+}
+
+struct Reader<'a>(&'a [Entry]);
+
+impl Reader<'_> {
+    fn entry(&self, key: &str) -> &Entry {
+        let entry = self.0.iter().find(|entry| entry.definition.key == key);
+        entry.expect("the defaults name every key")
+    }
+
+    fn invalid(&self, key: &str, detail: impl Into<String>) -> SettingsError {
+        SettingsError::Invalid { place: self.entry(key).origin.place(key), detail: detail.into() }
+    }
+
+    fn value<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, SettingsError> {
+        parse(&self.entry(key).value).map_err(|detail| self.invalid(key, detail))
+    }
+
+    /// Empty text means "not set".
+    fn optional<T>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, SettingsError> {
+        self.value(key, |text| if text.trim().is_empty() { Ok(None) } else { parse(text).map(Some) })
+    }
+
+    fn one_above(&self, listen: &Address) -> Result<Address, SettingsError> {
+        match listen.port {
+            0 => Ok(listen.clone()),
+            port => port
+                .checked_add(1)
+                .map(|port| listen.with_port(port))
+                .ok_or_else(|| self.invalid("listen", "the peer port is one above, and there is none above 65535")),
+        }
+    }
+
+    /// Rules that tie several settings together.
+    fn check(&self, settings: &Settings) -> Result<(), SettingsError> {
+        if settings.heartbeat.is_zero() || settings.heartbeat >= settings.election_min {
+            return Err(self.invalid("heartbeat", "must be above zero and below election_min"));
+        }
+        if settings.election_min >= settings.election_max {
+            return Err(self.invalid("election_min", "must be below election_max"));
+        }
+        if settings.expect > 1 && settings.join.is_empty() {
+            let detail = format!("a cluster of {} nodes needs `join`, the same on every node", settings.expect);
+            return Err(self.invalid("expect", detail));
+        }
+        if settings.listen == settings.listen_peer && settings.listen.port != 0 {
+            return Err(self.invalid("listen_peer", "must differ from the client port"));
+        }
+        self.check_reach("listen", &settings.listen, "advertise", settings.advertise.as_ref(), settings.insecure)?;
+        let advertised = settings.advertise_peer.as_ref();
+        self.check_reach("listen_peer", &settings.listen_peer, "advertise_peer", advertised, settings.insecure)
+    }
+
+    fn check_reach(
+        &self,
+        listen: &str,
+        address: &Address,
+        advertise: &str,
+        advertised: Option<&Address>,
+        insecure: bool,
+    ) -> Result<(), SettingsError> {
+        // A derived peer port has no place of its own: the user wrote the client port.
+        let place = if self.entry(listen).value.is_empty() { "listen" } else { listen };
+        if !address.is_loopback() && !insecure {
+            let detail = format!(
+                "{address} can be reached from other machines, and there is neither encryption nor authentication \
+                 yet: keep to 127.0.0.1, or write --insecure if the network is yours alone"
+            );
+            return Err(self.invalid(place, detail));
+        }
+        if address.is_wildcard() && advertised.is_none() {
+            let detail = format!("{address} is no address that others can connect to: set `{advertise}` as well");
+            return Err(self.invalid(place, detail));
+        }
+        match advertised {
+            Some(advertised) if advertised.is_wildcard() || advertised.port == 0 => {
+                Err(self.invalid(advertise, format!("{advertised} is no address that others can connect to")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn parse_addresses(text: &str) -> Result<Vec<String>, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| Address::parse(part).map(|address| address.to_string())).collect()
+}
+
+fn at_least(least: u64) -> impl FnOnce(&str) -> Result<u64, String> {
+    move |text| match parse_bytes(text)? {
+        bytes if bytes < least => Err(format!("must be at least {least} bytes, but found `{text}`")),
+        bytes => Ok(bytes),
+    }
+}
