@@ -1,6 +1,10 @@
 //! Many tasks add to one counter with compare-and-set; none of the additions is lost:
 //! `STRATA_ADDRESS=127.0.0.1:7400 cargo run --example counter`.
-#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "an example talks to its user and has its own tasks")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "an example talks to its user and has its own tasks"
+)]
 
 use strata_client::{Client, Expected, Result};
 

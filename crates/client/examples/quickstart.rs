@@ -1,5 +1,9 @@
 //! Writes, reads and scans a few keys: `STRATA_ADDRESS=127.0.0.1:7400 cargo run --example quickstart`.
-#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "an example talks to its user and has its own tasks")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "an example talks to its user and has its own tasks"
+)]
 
 use strata_client::{Batch, Client, Expected, KeyRange};
 
@@ -13,7 +17,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("city = {} (revision {})", String::from_utf8_lossy(&item.value), item.revision);
 
     // Written only if nobody else did meanwhile.
-    let change = client.compare_and_set("quickstart/city", Expected::Revision(item.revision), Some("Kraków".into())).await?;
+    let change =
+        client.compare_and_set("quickstart/city", Expected::Revision(item.revision), Some("Kraków".into())).await?;
     assert!(change.succeeded, "nobody else writes this key");
 
     // Keys with the same {hash tag} live on one shard, so they can be written together.

@@ -55,7 +55,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Connections to each node. One carries several hundred thousand operations a second.
+    /// Connections to each node; the default is one, so that concurrent calls share as many messages as possible.
     pub fn connections(mut self, connections: usize) -> ClientBuilder {
         self.connections = connections.max(1);
         self

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use strata_env::{Env, real};
 use strata_router::{Kv, Router, ScanRange};
 use strata_types::{
-    DatabaseId, Error, ErrorCode, Expected, Item, KeySpaceId, Operation, ReadLevel, Reply, Request, RequestHeader, Result,
-    Revision, ShardMap, limits,
+    DatabaseId, Error, ErrorCode, Expected, Item, KeySpaceId, Operation, ReadLevel, Reply, Request, RequestHeader,
+    Result, Revision, ShardMap, limits,
 };
 
 use crate::link::GrpcLink;

@@ -90,7 +90,9 @@ mod tests {
     fn a_prefix_covers_exactly_the_keys_that_begin_with_it() {
         for prefix in [&b"a"[..], b"a\xff", b"\xff\xff", b"", b"a\xfe"] {
             let range = KeyRange::prefix(prefix);
-            for key in [&b""[..], b"a", b"a\xfe\xff", b"a\xff", b"a\xff\xff", b"b", b"\xff", b"\xff\xff", b"\xff\xff\x01"] {
+            for key in
+                [&b""[..], b"a", b"a\xfe\xff", b"a\xff", b"a\xff\xff", b"b", b"\xff", b"\xff\xff", b"\xff\xff\x01"]
+            {
                 assert_eq!(contains(&range, key), key.starts_with(prefix), "prefix {prefix:?} key {key:?}");
             }
         }
@@ -99,7 +101,9 @@ mod tests {
     #[test]
     fn bounds_mean_what_they_say() {
         let range = KeyRange::of("b".."d");
-        assert!(!contains(&range, b"a") && contains(&range, b"b") && contains(&range, b"c\xff") && !contains(&range, b"d"));
+        assert!(
+            !contains(&range, b"a") && contains(&range, b"b") && contains(&range, b"c\xff") && !contains(&range, b"d")
+        );
         let range = KeyRange::of("b"..="d");
         assert!(contains(&range, b"d") && !contains(&range, b"d\0"));
         let range = KeyRange::of::<&str>((Bound::Excluded("b"), Bound::Unbounded));

@@ -113,6 +113,7 @@ mod tests {
         std::mem::take(&mut *transport.0.lock())
     }
 
+    /// CLUSTER-4
     #[test]
     fn epochs_only_rise_and_other_clusters_are_ignored() {
         let keeper = MapKeeper::new(map(0, &["a"]), Arc::new(AddressBook::new(Arc::new(Addresses::default()))));

@@ -54,7 +54,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(sink: Arc<dyn Fn(Phase) + Send + Sync>) -> Progress {
-        Progress { sink, phase: watch::Sender::new(Phase::OpeningLog { percent: 0 }) }
+        Progress { sink, phase: watch::Sender::new(Phase::Stopped) }
     }
 
     pub(crate) fn report(&self, phase: Phase) {

@@ -69,11 +69,27 @@ impl Node {
         let node = Node::new(NodeCore { env, settings, started, membership, keeper, host, wal, caller, progress });
         switchboard.set_handler(MessageKind::Cluster, Arc::new(ClusterService::new(&node)));
         node.spawn("greeting", greeter.keep_greeting());
-        let opened = open_groups(&node).await;
-        if opened.is_err() {
+        let unfinished = Unfinished(Some(node.clone()));
+        open_groups(&node).await?;
+        unfinished.finish();
+        Ok(node)
+    }
+}
+
+/// Ends the tasks of a node whose start failed or was given up.
+struct Unfinished(Option<Arc<Node>>);
+
+impl Unfinished {
+    fn finish(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(node) = &self.0 {
             node.abort_tasks();
         }
-        opened.map(|()| node)
     }
 }
 

@@ -172,7 +172,9 @@ impl Stream for Replies {
                 None => self.queue.poll_recv(context),
             };
             match next {
-                Poll::Ready(Some(Ok(outgoing))) if !replies.is_empty() && bytes + outgoing.bytes > MESSAGE_BYTES_MAX => {
+                Poll::Ready(Some(Ok(outgoing)))
+                    if !replies.is_empty() && bytes + outgoing.bytes > MESSAGE_BYTES_MAX =>
+                {
                     self.held = Some(outgoing);
                     break;
                 }
@@ -204,6 +206,7 @@ impl Drop for Replies {
 
 fn weight(request: &Request) -> usize {
     // A page is asked for in few bytes but takes many to answer.
-    let answer = if matches!(request.operation, Operation::Scan { .. }) { MESSAGE_BYTES_TARGET } else { RESULT_OVERHEAD };
+    let answer =
+        if matches!(request.operation, Operation::Scan { .. }) { MESSAGE_BYTES_TARGET } else { RESULT_OVERHEAD };
     request.operation.size() + answer
 }

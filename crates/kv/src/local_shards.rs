@@ -134,6 +134,7 @@ mod tests {
 
     use super::*;
 
+    /// KV-1
     #[test]
     fn a_batch_goes_elsewhere_only_if_nothing_of_it_was_done() {
         let not_leader = |leader: Option<u64>| ProposeError::NotLeader { leader: leader.map(NodeId) };

@@ -124,6 +124,7 @@ mod tests {
         Request { header: RequestHeader::default(), operation }
     }
 
+    /// KV-2
     #[tokio::test(start_paused = true)]
     async fn results_are_those_of_their_positions_inline_or_not() {
         let env = SimWorld::new(1).node(1).env();

@@ -62,6 +62,7 @@ mod tests {
         }
     }
 
+    /// KV-4
     #[test]
     fn a_failure_spoils_everything_that_was_read() {
         let view = SnapshotView::new(&Failing);

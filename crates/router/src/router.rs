@@ -195,9 +195,7 @@ impl Core {
                     .iter()
                     .find(|queue| queue.shard == placement.shard && queue.slots == placement.slots)
                     .cloned();
-                kept.unwrap_or_else(|| {
-                    Arc::new(ShardQueue::new(placement.shard, placement.slots, self.fresh_client()))
-                })
+                kept.unwrap_or_else(|| Arc::new(ShardQueue::new(placement.shard, placement.slots, self.fresh_client())))
             })
             .collect();
         self.routes.store(Arc::new(Routes { map, queues }));

@@ -49,16 +49,7 @@ struct Flight<'c> {
 impl<'c> Flight<'c> {
     fn new(core: &'c Arc<Core>, queue: &'c Arc<ShardQueue>, load: Load) -> Flight<'c> {
         let Load { requests, waiters } = load;
-        Flight {
-            core,
-            queue,
-            requests,
-            waiters,
-            attempt: 0,
-            trouble: None,
-            silent: None,
-            is_released: false,
-        }
+        Flight { core, queue, requests, waiters, attempt: 0, trouble: None, silent: None, is_released: false }
     }
 
     async fn land(&mut self) {

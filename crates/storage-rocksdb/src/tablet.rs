@@ -91,6 +91,13 @@ impl Database {
         visit_range(self.db.raw_iterator_opt(options), b"", self.path(), &mut |_, _| true)
     }
 
+    /// Fails with the error that stopped background work, if one did. After a full disk RocksDB looks for room every few
+    /// seconds and resumes by itself, but only in a moment without background work: a caller that tried to flush again
+    /// and again would keep it from ever resuming. So a flush asks here first, by writing nothing.
+    fn check_accepts_writes(&self) -> StorageResult<()> {
+        self.map(self.db.write_opt(rocksdb::WriteBatch::default(), &self.write_options))
+    }
+
     fn map<T>(&self, result: Result<T, rocksdb::Error>) -> StorageResult<T> {
         result.map_err(|error| error::of_rocksdb(&error, self.path()))
     }
@@ -101,6 +108,7 @@ impl Database {
     }
 
     fn flush(&self) -> StorageResult<()> {
+        self.check_accepts_writes()?;
         // Read first: what is written meanwhile may be covered, but need not be.
         let written = self.written_bytes.load(Ordering::SeqCst);
         self.map(self.db.flush_opt(&self.flush_options))?;

@@ -210,3 +210,44 @@ fn scan(content: &Bytes, number: u64) -> Result<Scan, u16> {
     }
     Ok(scan)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+
+    /// A segment 1 of epoch 5, with frames of these epochs, numbers and durable marks.
+    fn segment(frames: &[(u64, u64, u64)]) -> BytesMut {
+        let mut buffer = BytesMut::new();
+        SegmentHeader { epoch: 5, segment: 1, first_batch: 10 }.encode(&mut buffer);
+        for (epoch, batch, durable_upto) in frames {
+            let start = frame::open_frame(&mut buffer);
+            buffer.extend_from_slice(b"body");
+            frame::seal_frame(&mut buffer, start, 1, *epoch, *batch, *durable_upto);
+        }
+        buffer
+    }
+
+    fn found(content: BytesMut) -> (usize, u64) {
+        let scan = scan(&content.freeze(), 1).unwrap();
+        (scan.frames.len(), scan.claimed)
+    }
+
+    #[test]
+    fn frames_are_read_up_to_the_first_of_another_run_or_number() {
+        assert_eq!(found(segment(&[(5, 10, 9), (5, 11, 10), (5, 12, 11)])), (3, 11));
+        assert_eq!(found(segment(&[(5, 10, 9), (4, 11, 9), (4, 12, 9)])), (1, 9));
+        assert_eq!(found(segment(&[(5, 10, 9), (5, 12, 9)])), (1, 9));
+        assert_eq!(found(segment(&[(5, 11, 9)])), (0, 9));
+    }
+
+    #[test]
+    fn a_frame_behind_a_damaged_one_still_says_what_was_durable() {
+        let mut content = segment(&[(5, 10, 9), (5, 11, 10), (5, 12, 11)]);
+        content[frame::SEGMENT_HEADER_BYTES + frame::FRAME_HEADER_BYTES] ^= 1;
+        assert_eq!(found(content.clone()), (0, 11));
+        content[0] ^= 1;
+        assert_eq!(found(content), (0, 11));
+    }
+}

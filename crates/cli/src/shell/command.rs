@@ -2,6 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use strata_server::settings::closest;
 
 use crate::args::KvCommand;
 use crate::encoding::Encoding;
@@ -35,6 +36,9 @@ pub enum ShellCommand {
     Quit,
 }
 
+/// What suggestions are taken from.
+const COMMANDS: [&str; 10] = ["get", "put", "del", "cas", "scan", "status", "nodes", "shards", "help", "quit"];
+
 /// What a line means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
@@ -64,8 +68,12 @@ pub fn parse(line: &str) -> Result<Parsed, Failure> {
         Err(error) => {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: ").map(str::to_owned));
-            Err(Failure::new(first).hint(tip.unwrap_or_else(|| "`help` lists the commands, `help put` explains one".to_owned())))
+            let typed = line.split_whitespace().next().unwrap_or_default();
+            let meant = closest(typed, COMMANDS).filter(|_| error.kind() == ErrorKind::InvalidSubcommand);
+            Err(Failure::new(first).hint(match meant {
+                Some(command) => format!("did you mean `{command}`?"),
+                None => "`help` lists the commands, `help put` explains one".to_owned(),
+            }))
         }
     }
 }
@@ -97,7 +105,7 @@ mod tests {
     #[test]
     fn help_lists_what_there_is() {
         let Ok(Parsed::Help(help)) = parse("help") else { panic!("help") };
-        for word in ["get", "put", "del", "cas", "scan", "status", "nodes", "shards", "quit"] {
+        for word in COMMANDS {
             assert!(help.contains(word), "{help}");
         }
     }

@@ -52,7 +52,9 @@ impl AddressBook {
             let left = end.since(self.env.now());
             let error = match self.env.timeout(left, self.fetch(Epoch(0))).await {
                 Ok(Ok(map)) if !map.shards.is_empty() => return Ok(map),
-                Ok(Ok(_)) => Error::not_applied(ErrorCode::NotReady, "the cluster is not founded yet: nodes are missing"),
+                Ok(Ok(_)) => {
+                    Error::not_applied(ErrorCode::NotReady, "the cluster is not founded yet: nodes are missing")
+                }
                 Ok(Err(error)) => error,
                 Err(_) => Error::not_applied(ErrorCode::DeadlineExceeded, format!("no node answered in {deadline:?}")),
             };
@@ -85,7 +87,9 @@ impl AddressBook {
     fn candidates(&self) -> Vec<String> {
         let map = self.map();
         let mut all: Vec<String> = map.nodes.iter().map(|node| node.client_address.clone()).collect();
-        all.extend(self.seeds.iter().filter(|seed| !map.nodes.iter().any(|node| node.client_address == **seed)).cloned());
+        all.extend(
+            self.seeds.iter().filter(|seed| !map.nodes.iter().any(|node| node.client_address == **seed)).cloned(),
+        );
         let start = self.env.random_below(all.len().max(1) as u64) as usize;
         all.rotate_left(start);
         all

@@ -47,9 +47,18 @@ pub(super) struct Pipe {
 
 enum State {
     /// Not connected. `reason` is what calls are told before `until`.
-    Down { until: Mono, reason: String, failures: u32 },
-    Connecting { waiting: Vec<Queued>, failures: u32 },
-    Up { queue: mpsc::UnboundedSender<Queued> },
+    Down {
+        until: Mono,
+        reason: String,
+        failures: u32,
+    },
+    Connecting {
+        waiting: Vec<Queued>,
+        failures: u32,
+    },
+    Up {
+        queue: mpsc::UnboundedSender<Queued>,
+    },
 }
 
 /// A call and its size.
@@ -83,7 +92,9 @@ impl Pipe {
         let bytes: usize = batch.requests.iter().map(|request| request.operation.size() + REQUEST_OVERHEAD).sum();
         let room = self.room.clone().acquire_many_owned((bytes as u32).min(PIPE_BYTES_MAX));
         let Ok(Ok(room)) = self.env.timeout(deadline, room).await else {
-            return Err(LinkError::NotSent { detail: "earlier batches to this node wait for their replies".to_owned() });
+            return Err(LinkError::NotSent {
+                detail: "earlier batches to this node wait for their replies".to_owned(),
+            });
         };
         let left = deadline.saturating_sub(self.env.now().since(start));
         let (call, progress, reply) = Call::new(encode(batch, left), room);

@@ -11,10 +11,13 @@ use parking_lot::Mutex;
 use strata_client::{Client, ClientBuilder};
 use strata_env::real;
 use strata_grpc::{ClusterOverview, ClusterView, HealthSwitch, NodeOverview, Parts, ShardOverview};
-use strata_router::{Link, LinkError, Router, RouterOptions, ShardBatch, ShardExecutor, ShardReply, check_limits, lies_in};
+use strata_router::{
+    Link, LinkError, Router, RouterOptions, ShardBatch, ShardExecutor, ShardReply, check_limits, lies_in,
+};
 use strata_types::{
-    ClusterId, Epoch, Expected, Item, LogIndex, Mutation, NodeDescriptor, NodeId, Operation, ReplicaId, ReplicaPlacement,
-    Reply, Request, Result, Revision, ShardId, ShardMap, ShardPlacement, Slot, SlotRange, Term, Timestamp,
+    ClusterId, Epoch, Expected, Item, LogIndex, Mutation, NodeDescriptor, NodeId, Operation, ReplicaId,
+    ReplicaPlacement, Reply, Request, Result, Revision, ShardId, ShardMap, ShardPlacement, Slot, SlotRange, Term,
+    Timestamp,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};

@@ -56,7 +56,8 @@ async fn a_scan_streams_in_order_and_says_where_to_go_on() {
     for number in 0..50 {
         kv.put(put(&format!("{number:02}"), "v")).await.expect("written");
     }
-    let scan = |start: &str, limit| v1::ScanRequest { start: start.to_owned().into(), limit, ..v1::ScanRequest::default() };
+    let scan =
+        |start: &str, limit| v1::ScanRequest { start: start.to_owned().into(), limit, ..v1::ScanRequest::default() };
     let mut keys = Vec::new();
     let mut resume = None;
     let mut stream = kv.scan(scan("10", 20)).await.expect("scanned").into_inner();

@@ -89,9 +89,8 @@ async fn a_stream_that_does_not_read_gets_bounded_replies() {
     nodes.cluster.started.subscribe().wait_for(|started| *started == 201).await.expect("all carried out");
     let answers = answers(replies).await;
     assert_eq!(answers.len(), 200);
-    let (full, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, answer)| {
-        matches!(answer, ShardAnswer::Done(results) if results[0].is_ok())
-    });
+    let (full, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|(_, answer)| matches!(answer, ShardAnswer::Done(results) if results[0].is_ok()));
     // 40 MiB wait at most; a little more may be on its way.
     assert!(!full.is_empty() && full.len() < 60, "{} MiB were kept", full.len());
     assert!(refused.iter().all(|(_, answer)| matches!(answer, ShardAnswer::Done(results)

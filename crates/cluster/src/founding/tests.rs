@@ -89,6 +89,7 @@ fn a_node_too_many_waits_and_is_refused_when_the_others_have_their_seats() {
     assert_eq!(seat_for(&charter, &late), Verdict::Refused(Refusal::Complete { nodes: 3 }));
 }
 
+/// CLUSTER-2
 #[test]
 fn after_a_crash_of_the_founder_candidates_are_gathered_again_and_a_charter_answers_for_ever() {
     let mut before = founding();

@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "tests move the time of the whole world")]
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -112,6 +114,7 @@ async fn three_nodes_become_one_cluster_in_any_order() {
     refused(start(&net, &world.node(10), settings("a:1", &JOIN, 3)).await);
 }
 
+/// CLUSTER-1: whoever crashes, and wherever, there is one charter.
 #[tokio::test(start_paused = true)]
 async fn a_crash_anywhere_leaves_one_cluster() {
     for seed in 0..40 {

@@ -123,6 +123,7 @@ async fn a_clean_stop_gives_leaders_away_first() {
     assert!(leaders(&stays.overview().await).iter().all(|led| led.is_some_and(|by| by != gone)));
 }
 
+/// CLUSTER-5
 #[tokio::test(start_paused = true)]
 async fn a_damaged_replica_is_named_and_the_rest_goes_on() {
     let machines = machines(6);
@@ -153,6 +154,7 @@ async fn copy_identity(from: &Machine, to: &Machine) {
     }
 }
 
+/// CLUSTER-3
 #[tokio::test(start_paused = true)]
 async fn a_copy_of_a_data_directory_is_refused() {
     let (world, hub) = (SimWorld::new(7), Hub::new());

@@ -63,6 +63,7 @@ fn shard_of(node: &Node, key: &str) -> ShardId {
     node.map().shard_of(Slot::of_key(key.as_bytes())).expect("covered").shard
 }
 
+/// KV-3: a read that begins after a write ended sees it, wherever both came in.
 #[tokio::test(start_paused = true)]
 async fn what_one_node_wrote_every_node_reads() {
     let (_machines, gateways) = cluster(11).await;

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use strata_router::{Kv, Link, Router, RouterOptions, ShardBatch, ShardReply, check_limits, fit_results, size_of_result};
+use strata_router::{
+    Kv, Link, Router, RouterOptions, ShardBatch, ShardReply, check_limits, fit_results, size_of_result,
+};
 use strata_types::limits::{
     BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, GRPC_MESSAGE_BYTES_MAX, KEY_BYTES_MAX, SCAN_PAGE_ITEMS_MAX, VALUE_BYTES_MAX,
 };
 use strata_types::{
-    Epoch, Error, ErrorCode, Expected, Item, Mutation, Operation, Outcome, Reply, Request, RequestHeader, Revision, Slot,
-    Timestamp,
+    Epoch, Error, ErrorCode, Expected, Item, Mutation, Operation, Outcome, Reply, Request, RequestHeader, Revision,
+    Slot, Timestamp,
 };
 
 use crate::model::{Fault, Model, SECOND, get, map, put};
@@ -259,11 +261,7 @@ async fn the_traits_are_object_safe() {
     let kv: Arc<dyn Kv> = router;
     kv.call(put("a"), SECOND).await.expect("written");
     let link: Arc<dyn Link> = model;
-    let batch = ShardBatch {
-        epoch: Epoch(1),
-        shard: kv.map().shards[0].shard,
-        requests: Arc::new(vec![get("a")]),
-    };
+    let batch = ShardBatch { epoch: Epoch(1), shard: kv.map().shards[0].shard, requests: Arc::new(vec![get("a")]) };
     let node = kv.map().shards[0].replicas[0].node;
     let reply = link.execute(node, batch, SECOND).await.expect("answered");
     assert!(matches!(reply, ShardReply::Done(results) if results.len() == 1));

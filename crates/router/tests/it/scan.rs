@@ -59,10 +59,14 @@ async fn a_small_limit_asks_for_little() {
     let mut scan = Scan::new(router, range("", None, Some(10)), SECOND);
     let page = scan.next_page().await.expect("scanned").expect("a page");
     assert!(!page.is_empty());
-    let limits = model.requests().iter().map(|request| match request.operation {
-        strata_types::Operation::Scan { limit, .. } => limit,
-        _ => panic!("only scans were sent"),
-    }).collect::<Vec<_>>();
+    let limits = model
+        .requests()
+        .iter()
+        .map(|request| match request.operation {
+            strata_types::Operation::Scan { limit, .. } => limit,
+            _ => panic!("only scans were sent"),
+        })
+        .collect::<Vec<_>>();
     assert_eq!(limits.len(), 8, "every shard was asked");
     assert!(limits.iter().all(|limit| *limit <= 3), "{limits:?}");
 }

@@ -66,7 +66,8 @@ async fn a_floor_never_passes_a_write_that_may_be_repeated() {
     for number in 0..10 {
         router.send(put(&format!("{number}")), SECOND).await.expect("written");
     }
-    let floors: Vec<_> = model.requests().iter().filter_map(|r| r.header.session).map(|session| session.floor).collect();
+    let floors: Vec<_> =
+        model.requests().iter().filter_map(|r| r.header.session).map(|session| session.floor).collect();
     assert!(floors.iter().all(|floor| *floor == 1), "the first one is still open: {floors:?}");
     slow.await.expect("joined").expect("written");
     router.send(put("last"), SECOND).await.expect("written");

@@ -1,0 +1,86 @@
+//! Runs the program.
+
+mod demo;
+mod node;
+mod ports;
+mod wait;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+pub use demo::Demo;
+pub use node::Node;
+pub use ports::free_base;
+pub use wait::{LONG, poll};
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Exit status.
+    pub status: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The one JSON value on standard output.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// Fails the test unless the command succeeded.
+    pub fn succeeded(self) -> Ran {
+        assert_eq!(self.status, 0, "{self:?}");
+        self
+    }
+
+    /// Fails the test unless the command failed with one sentence and a next step. Gives the sentence.
+    pub fn failed(&self) -> &str {
+        assert_ne!(self.status, 0, "{self:?}");
+        assert!(!self.stderr.contains("panicked"), "{self:?}");
+        let sentence = self.stderr.lines().find_map(|line| line.strip_prefix("error: "));
+        assert!(self.stderr.lines().any(|line| line.starts_with("hint: ")), "no next step in {self:?}");
+        sentence.unwrap_or_else(|| panic!("no sentence in {self:?}"))
+    }
+}
+
+/// The program, built beside this test.
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let target = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps/<test>");
+    let program = target.join("strata");
+    assert!(program.exists(), "{} is missing: build it first with `cargo build -p strata-cli`", program.display());
+    program
+}
+
+/// The program with nothing of this process's environment that could change what it does.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STRATA_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments).current_dir(std::env::temp_dir());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a command that ends by itself.
+pub fn run(arguments: &[&str]) -> Ran {
+    let output = command(arguments).output().expect("the program starts");
+    Ran {
+        status: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Sends a signal to a process by its number.
+pub fn signal(name: &str, pid: u32) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status();
+    // The process may be gone already, which is what most signals are for.
+    status.expect("kill is there");
+}

@@ -1,0 +1,131 @@
+//! What goes wrong at a start: one sentence, the cause, the next step.
+
+use std::net::TcpListener;
+
+use crate::harness::{Demo, LONG, Node, free_base, run};
+
+#[test]
+fn a_taken_port_names_its_holder_and_a_free_one() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let base = free_base();
+    let _holder = TcpListener::bind(("127.0.0.1", base)).expect("it was free");
+    let data = place.path().display().to_string();
+    let refused = run(&["start", "--data", &data, "--listen", &format!("127.0.0.1:{base}")]);
+    let sentence = refused.failed();
+    assert!(sentence.starts_with(&format!("client port 127.0.0.1:{base} is taken")), "{refused:?}");
+    assert!(refused.stderr.contains(&(base + 10).to_string()), "the next free one: {refused:?}");
+    if cfg!(target_os = "linux") {
+        assert!(sentence.contains(&format!("process {}", std::process::id())), "{refused:?}");
+    }
+    let refused = run(&["demo", "--no-shell", "--port", &base.to_string()]);
+    assert!(refused.failed().starts_with(&format!("port {base} is taken")), "{refused:?}");
+}
+
+#[test]
+fn a_data_directory_has_one_process() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let data = place.path().display().to_string();
+    let base = free_base();
+    let mut first = Node::start(&["start", "--data", &data, "--listen", &format!("127.0.0.1:{base}")]);
+    first.wait_event("ready", LONG);
+    let refused = run(&["start", "--data", &data, "--listen", &format!("127.0.0.1:{}", base + 10)]);
+    let expected = format!("data directory {data} is in use by process {}", first.pid());
+    assert_eq!(refused.failed(), expected);
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let data = place.path().display().to_string();
+    let address = format!("127.0.0.1:{}", free_base());
+    let mut node = Node::start(&["start", "--data", &data, "--listen", &address]);
+    node.wait_event("ready", LONG);
+    let (ran, _) = node.stop(LONG);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    std::fs::write(place.path().join("FORMAT"), "strata 999\n").expect("writable");
+    let refused = run(&["start", "--data", &data, "--listen", &address]);
+    assert!(refused.failed().contains("format 999"), "{refused:?}");
+}
+
+#[test]
+fn a_join_to_a_dead_address_says_whom_it_waits_for_and_stops_when_told() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let data = place.path().display().to_string();
+    let base = free_base();
+    let (dead, own) = (format!("127.0.0.1:{}", base + 21), format!("127.0.0.1:{}", base + 1));
+    let mut node = Node::start(&[
+        "start",
+        "--data",
+        &data,
+        "--listen",
+        &format!("127.0.0.1:{base}"),
+        "--join",
+        &format!("{dead},{own}"),
+        "--expect",
+        "2",
+    ]);
+    node.wait_told("the dead address", LONG, |told| told["phase"].as_str().is_some_and(|phase| phase.contains(&dead)));
+    let (ran, _) = node.stop(LONG);
+    assert_eq!(ran.status, 0, "{ran:?}");
+}
+
+#[test]
+fn a_node_too_many_is_refused() {
+    let demo = Demo::start();
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let data = place.path().display().to_string();
+    let peers: Vec<String> = (0..3).map(|node| format!("127.0.0.1:{}", demo.base + 10 * node + 1)).collect();
+    let own = format!("127.0.0.1:{}", demo.base + 41);
+    let join = format!("{},{own}", peers.join(","));
+    let listen = format!("127.0.0.1:{}", demo.base + 40);
+    let refused =
+        run(&["start", "--data", &data, "--listen", &listen, "--join", &join, "--expect", "3", "--shards", "4"]);
+    assert!(refused.failed().contains("complete"), "{refused:?}");
+}
+
+#[test]
+fn without_a_quorum_writes_and_reads_fail_with_the_reason() {
+    let mut demo = Demo::start();
+    demo.run(&["kv", "put", "k", "v"]).succeeded();
+    for number in [2, 3] {
+        demo.kill(number);
+        demo.wait_ended(number);
+    }
+    let address = demo.child(1).client.clone();
+    for arguments in [&["kv", "put", "k", "w"][..], &["kv", "get", "k"]] {
+        let mut all = arguments.to_vec();
+        all.extend(["--addr", &address, "--timeout", "2s"]);
+        let refused = run(&all);
+        assert!(!refused.failed().is_empty());
+        assert!(refused.stderr.contains("majority") || refused.stderr.contains("cluster status"), "{refused:?}");
+        all.extend(["--format", "json"]);
+        let refused = run(&all);
+        let error: serde_json::Value = serde_json::from_str(refused.stderr.trim()).expect("json");
+        let code = error["code"].as_str().expect("a code");
+        assert!(["unavailable", "deadline_exceeded"].contains(&code), "{error}");
+        assert!(["not applied", "unknown"].contains(&error["outcome"].as_str().expect("an outcome")), "{error}");
+    }
+}
+
+#[test]
+fn nobody_there_is_said_plainly() {
+    let address = format!("127.0.0.1:{}", free_base());
+    let refused = run(&["kv", "get", "k", "--addr", &address]);
+    assert_eq!(refused.failed(), format!("nobody answers at {address} (connection refused)"));
+}
+
+#[test]
+fn other_addresses_than_loopback_need_the_switch() {
+    let refused = run(&["start", "--listen", "0.0.0.0:7400"]);
+    assert!(refused.failed().contains("--insecure"), "{refused:?}");
+}
+
+#[test]
+fn unknown_settings_are_errors() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let file = place.path().join("strata.toml");
+    std::fs::write(&file, "lisen = \":7400\"\n").expect("writable");
+    let refused = run(&["config", "show", "--config", &file.display().to_string()]);
+    assert!(refused.failed().contains("lisen"), "{refused:?}");
+    assert!(refused.stderr.contains("did you mean `listen`?"), "{refused:?}");
+}
