@@ -47,7 +47,13 @@ impl Encoding {
                 Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
                 _ => bytes.escape_ascii().to_string(),
             },
-            Encoding { hex, .. } => if hex { encode_hex(bytes) } else { encode_base64(bytes) },
+            Encoding { hex, .. } => {
+                if hex {
+                    encode_hex(bytes)
+                } else {
+                    encode_base64(bytes)
+                }
+            }
         }
     }
 

@@ -77,7 +77,11 @@ impl std::error::Error for Failure {}
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
-        if error.kind() == io::ErrorKind::BrokenPipe { Failure::new(BROKEN_PIPE) } else { Failure::new(error.to_string()) }
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Failure::new(BROKEN_PIPE)
+        } else {
+            Failure::new(error.to_string())
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod session;
 mod shell;
 mod signals;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -87,5 +88,6 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
 fn log_to_stderr() {
     let filter = std::env::var("STRATA_LOG").unwrap_or_else(|_| "warn".to_owned());
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr).init();
 }

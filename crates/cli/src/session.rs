@@ -86,8 +86,9 @@ impl Session {
                 Err(reason) => reasons.push(format!("{address} ({reason})")),
             }
         }
-        Err(Failure::new(format!("nobody answers at {}", reasons.join(", ")))
-            .hint("is the node running? `strata demo` and `strata start` print their addresses; name another with --addr"))
+        Err(Failure::new(format!("nobody answers at {}", reasons.join(", "))).hint(
+            "is the node running? `strata demo` and `strata start` print their addresses; name another with --addr",
+        ))
     }
 }
 

@@ -92,7 +92,8 @@ impl Batcher {
         let mut queue = self.queue.lock();
         let mut taken = Vec::new();
         let mut bytes = 0;
-        while let Some(proposal) = queue.proposals.pop_front_if(|next| bytes == 0 || bytes + next.bytes <= ENTRY_BYTES_TARGET)
+        while let Some(proposal) =
+            queue.proposals.pop_front_if(|next| bytes == 0 || bytes + next.bytes <= ENTRY_BYTES_TARGET)
         {
             bytes += proposal.bytes;
             taken.push(proposal);

@@ -249,9 +249,6 @@ mod tests {
         }
         let mut future = good.to_vec();
         future[0] = 9;
-        assert_eq!(
-            decode_entry(future.into()),
-            Err(DecodeError::BadValue { field: "entry version", value: 9 })
-        );
+        assert_eq!(decode_entry(future.into()), Err(DecodeError::BadValue { field: "entry version", value: 9 }));
     }
 }

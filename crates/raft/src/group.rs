@@ -119,7 +119,8 @@ impl Group {
         self.replica.set_running(false);
         let starting = Raft::new(self.replica.id, Arc::new(config), network, log, machine);
         // Election timeouts are drawn from this seed: equal in equal simulations, different on every node.
-        let raft = Runtime::scope(self.env.rng.next_u64(), starting).await.map_err(|error| failed(error.to_string()))?;
+        let raft =
+            Runtime::scope(self.env.rng.next_u64(), starting).await.map_err(|error| failed(error.to_string()))?;
         self.replica.set_running(true);
         self.raft.store(Some(Arc::new(raft)));
         self.publish_status();

@@ -25,8 +25,8 @@ use strata_net::{Caller, Lane, MessageKind, NetError};
 use strata_types::{GroupId, NodeId, ReplicaId};
 
 use crate::messages::{
-    Ballot, Order, Parties, SnapshotPiece, decode_append_reply, decode_vote_reply, encode_append, encode_snapshot_piece,
-    encode_transfer, encode_vote_request,
+    Ballot, Order, Parties, SnapshotPiece, decode_append_reply, decode_vote_reply, encode_append,
+    encode_snapshot_piece, encode_transfer, encode_vote_request,
 };
 use crate::snapshot::{self, SendError, SnapshotSource};
 use crate::state_machine::Replica;
@@ -97,7 +97,12 @@ impl Peer {
         self.call(Lane::Bulk, MessageKind::Snapshot, body, deadline)
     }
 
-    async fn ballot(&self, ballot: Ballot, request: VoteRequest<Types>, deadline: Duration) -> Rpc<VoteResponse<Types>> {
+    async fn ballot(
+        &self,
+        ballot: Ballot,
+        request: VoteRequest<Types>,
+        deadline: Duration,
+    ) -> Rpc<VoteResponse<Types>> {
         let body = encode_vote_request(self.parties, ballot, &request);
         let reply = self.call(Lane::Control, MessageKind::Vote, body, deadline).await.map_err(rpc_error)?;
         decode_vote_reply(reply).map_err(garbled)

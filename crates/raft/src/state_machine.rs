@@ -313,7 +313,8 @@ impl RaftStateMachine<Types> for StateMachine {
         let SnapshotSource::Received(received) = snapshot else {
             return Err(io::Error::other("only a received snapshot can be installed"));
         };
-        let applied = Applied::decode(received.get(APPLIED_KEY).map_err(io::Error::other)?).map_err(io::Error::other)?;
+        let applied =
+            Applied::decode(received.get(APPLIED_KEY).map_err(io::Error::other)?).map_err(io::Error::other)?;
         assert_eq!(applied.log_id, meta.last_log_id, "{}: the receiver checked this", self.replica.group);
         let replica = self.replica.clone();
         let installed = self

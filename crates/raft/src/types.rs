@@ -3,9 +3,9 @@
 use std::fmt;
 
 use bytes::Bytes;
+use openraft::RaftTypeConfig;
 use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_adv};
 use openraft::type_config::alias;
-use openraft::RaftTypeConfig;
 use strata_types::{NodeId, ReplicaId};
 
 /// Our instantiation of openraft.

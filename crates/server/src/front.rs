@@ -66,7 +66,8 @@ impl Front {
             }
             Err(_) => {
                 refused("too_many");
-                let line = format!("strata: {} clients are connected already, try another node\r\n", self.connections_max);
+                let line =
+                    format!("strata: {} clients are connected already, try another node\r\n", self.connections_max);
                 // Without a task: a flood of connections must not become a flood of tasks.
                 let _ = stream.try_write(line.as_bytes());
             }
@@ -86,7 +87,8 @@ impl Front {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY could not be set");
                 }
-                metrics::counter!("strata_client_connections_accepted_total", "protocol" => protocol.name()).increment(1);
+                metrics::counter!("strata_client_connections_accepted_total", "protocol" => protocol.name())
+                    .increment(1);
                 protocol.serve(Connection { stream: Prefixed::new(first, stream), stopping }).await;
             }
             Sniffed::Unknown(first) => {

@@ -40,8 +40,11 @@ fn is_socket(target: &Path, inodes: &[String]) -> bool {
 
 fn describe(pid: u32) -> String {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<String> =
-        line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(|w| String::from_utf8_lossy(w).into()).collect();
+    let words: Vec<String> = line
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty())
+        .map(|w| String::from_utf8_lossy(w).into())
+        .collect();
     let mut line = words.join(" ");
     if let Some((cut, _)) = line.char_indices().nth(60) {
         line.truncate(cut);

@@ -61,7 +61,9 @@ impl PortError {
                 format!("the next free ones are {port} and {}: --listen {}", port + 1, address.with_port(*port))
             }
             PortError::Taken { .. } => "choose another one with --listen and --listen-peer".to_owned(),
-            PortError::Failed { .. } => "check --listen and --listen-peer: is it an address of this machine?".to_owned(),
+            PortError::Failed { .. } => {
+                "check --listen and --listen-peer: is it an address of this machine?".to_owned()
+            }
         }
     }
 }

@@ -78,7 +78,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: ClientId, router: Arc<Router>, record: Arc<Record>, dice: Dice, think_max: Duration) -> Client {
+    pub(crate) fn new(
+        id: ClientId,
+        router: Arc<Router>,
+        record: Arc<Record>,
+        dice: Dice,
+        think_max: Duration,
+    ) -> Client {
         Client { id, router, record, dice, think_max, writes: 0 }
     }
 

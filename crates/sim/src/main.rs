@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use strata_sim::{Plan, Report, run};
 
 const USAGE: &str = "\
-usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--trace]
+usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--trace] [--mutant NAME]
 
   --seed N      first seed (default 1); alone it replays that seed and prints what happened
   --seconds S   simulated seconds under faults a run (default 60)
   --runs R      number of seeds (default 1)
   --wall W      go on with further seeds for W seconds of real time
   --trace       print every event of every run
+  --mutant NAME switch on a seeded bug, which must be found: read-without-quorum, ack-before-sync (debug builds)
 
 example: strata-sim --seed 7 --trace";
 
@@ -23,30 +24,53 @@ struct Arguments {
     runs: u64,
     wall: Option<Duration>,
     trace: bool,
+    mutant: Option<String>,
 }
 
 fn parse() -> Result<Arguments, String> {
-    let mut parsed = Arguments { seed: 1, seconds: 60, runs: 1, wall: None, trace: false };
+    let mut parsed = Arguments { seed: 1, seconds: 60, runs: 1, wall: None, trace: false, mutant: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let mut number = || -> Result<u64, String> {
-            let value = arguments.next().ok_or_else(|| format!("{name} needs a number"))?;
-            value.parse().map_err(|_| format!("{name} needs a number, not `{value}`"))
-        };
         match name.as_str() {
-            "--seed" => parsed.seed = number()?,
-            "--seconds" => parsed.seconds = number()?,
-            "--runs" => parsed.runs = number()?,
-            "--wall" => parsed.wall = Some(Duration::from_secs(number()?)),
+            "--seed" => parsed.seed = number(&name, arguments.next())?,
+            "--seconds" => parsed.seconds = number(&name, arguments.next())?,
+            "--runs" => parsed.runs = number(&name, arguments.next())?,
+            "--wall" => parsed.wall = Some(Duration::from_secs(number(&name, arguments.next())?)),
             "--trace" => parsed.trace = true,
+            "--mutant" => parsed.mutant = arguments.next(),
             _ => return Err(format!("unknown argument `{name}`\n\n{USAGE}")),
         }
     }
     Ok(parsed)
 }
 
+fn number(name: &str, value: Option<String>) -> Result<u64, String> {
+    let value = value.ok_or_else(|| format!("{name} needs a number"))?;
+    value.parse().map_err(|_| format!("{name} needs a number, not `{value}`"))
+}
+
+#[cfg(debug_assertions)]
+fn choose_mutant(name: &str) -> Result<(), String> {
+    use strata_raft::mutant::{Mutant, choose};
+    choose(match name {
+        "read-without-quorum" => Mutant::ReadWithoutQuorum,
+        "ack-before-sync" => Mutant::AckBeforeSync,
+        _ => return Err(format!("unknown mutant `{name}`")),
+    });
+    Ok(())
+}
+
+#[cfg(not(debug_assertions))]
+fn choose_mutant(_name: &str) -> Result<(), String> {
+    Err("seeded bugs are compiled into debug builds only".into())
+}
+
 fn main() -> std::process::ExitCode {
-    let arguments = match parse() {
+    let checked = parse().and_then(|arguments| {
+        arguments.mutant.as_deref().map_or(Ok(()), choose_mutant)?;
+        Ok(arguments)
+    });
+    let arguments = match checked {
         Ok(arguments) => arguments,
         Err(error) => {
             println!("{error}");

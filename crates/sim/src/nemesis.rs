@@ -118,12 +118,21 @@ impl Nemesis {
     }
 
     async fn blackout(&mut self) {
+        if self.dice.chance(600) {
+            // What is acknowledged while every disk is slow, and lost in the dark, was acknowledged too early.
+            for host in 0..self.cluster.size() {
+                self.cluster.machine(host).set_latency(Duration::from_millis(20)..=Duration::from_millis(150));
+            }
+            let slow = self.millis(300, 1_500);
+            tokio::time::sleep(slow).await;
+        }
         for host in 0..self.cluster.size() {
             self.cluster.stop(host, true);
         }
         let down = self.millis(10, 500);
         tokio::time::sleep(down).await;
         for host in 0..self.cluster.size() {
+            self.cluster.machine(host).set_latency(Cluster::SYNC_LATENCY);
             self.cluster.start(host);
         }
         let recovery = self.millis(1_500, 3_000);

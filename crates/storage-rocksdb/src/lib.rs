@@ -28,6 +28,11 @@
 //! [`Engine::flush`](strata_storage::Engine::flush) or when the memtable is full: memtable → SST file, fsynced →
 //! manifest, fsynced. `get_persisted` reads with `ReadTier::Persisted`, which skips memtables; iterators cannot.
 //!
+//! # A full disk
+//! A failed flush stops all writes of that database with [`StorageError::Full`](strata_storage::StorageError::Full);
+//! reads go on, and what was written stays in memory. RocksDB looks for room every five seconds, wants as much as a
+//! memtable holds (32 MiB), and then resumes by itself: the same call simply succeeds again.
+//!
 //! # Invariants
 //! - STORE-1, STORE-2, STORE-3 of [`strata_storage`], by its conformance suite.
 //! - ROCKS-1: the pointer names a database that was whole and durable before it was named.

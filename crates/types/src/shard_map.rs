@@ -127,10 +127,8 @@ mod tests {
 
     fn map(shard_count: u32) -> ShardMap {
         let node = |id| NodeDescriptor { id: NodeId(id), ..NodeDescriptor::default() };
-        let placement = |shard: u32, node| ReplicaPlacement {
-            replica: ReplicaId(u64::from(shard) * 3 + node),
-            node: NodeId(node),
-        };
+        let placement =
+            |shard: u32, node| ReplicaPlacement { replica: ReplicaId(u64::from(shard) * 3 + node), node: NodeId(node) };
         ShardMap {
             nodes: vec![node(1), node(2), node(3)],
             shards: (0..shard_count)

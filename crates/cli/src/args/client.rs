@@ -83,8 +83,10 @@ pub enum KvCommand {
         key: String,
     },
     /// Write or remove a key if it holds what you believe; exits with 3 if it does not
-    #[command(after_help = "Examples:\n  strata kv cas lock me --if-absent\n  strata kv cas lock you --if-value me\n  \
-                            strata kv cas lock --delete --if-revision 17.0")]
+    #[command(
+        after_help = "Examples:\n  strata kv cas lock me --if-absent\n  strata kv cas lock you --if-value me\n  \
+                            strata kv cas lock --delete --if-revision 17.0"
+    )]
     #[command(group = ArgGroup::new("condition").required(true).args(["if_absent", "if_value", "if_revision"]))]
     #[command(group = ArgGroup::new("content").required(true).args(["value", "delete"]))]
     Cas {
@@ -106,7 +108,9 @@ pub enum KvCommand {
         if_revision: Option<String>,
     },
     /// List keys and values in key order
-    #[command(after_help = "Examples:\n  strata kv scan --prefix user: --limit 10\n  strata kv scan a --end b --keys-only")]
+    #[command(
+        after_help = "Examples:\n  strata kv scan --prefix user: --limit 10\n  strata kv scan a --end b --keys-only"
+    )]
     Scan {
         /// First key
         start: Option<String>,

@@ -6,8 +6,10 @@ use clap::Args;
 
 /// `strata demo`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:\n  strata demo\n  strata demo --nodes 5 --keep my-demo    (again later, and the data is there)\n  \
-                        echo 'put greeting hello' | strata demo")]
+#[command(
+    after_help = "Examples:\n  strata demo\n  strata demo --nodes 5 --keep my-demo    (again later, and the data is there)\n  \
+                        echo 'put greeting hello' | strata demo"
+)]
 pub struct DemoArgs {
     /// Number of nodes [default: 3, or as many as the kept demo has]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=9))]

@@ -15,9 +15,9 @@ pub use node::{NodeArgs, StartArgs};
 
 use crate::output::Format;
 
-/// A distributed database in one program.
+/// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "strata", version, about, arg_required_else_help = true, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "strata", version, about = ABOUT, arg_required_else_help = true, propagate_version = true, after_help = EXAMPLES)]
 pub struct Cli {
     /// How to answer: for people or for scripts
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "STRATA_FORMAT")]
@@ -26,6 +26,8 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
+
+const ABOUT: &str = "A distributed database in one program";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -115,7 +117,8 @@ mod tests {
 
     #[test]
     fn flags_become_settings() {
-        let cli = parse("strata start --data d --expect 3 --join a:1,b:1 --insecure --log-segment 1MiB").expect("valid");
+        let cli =
+            parse("strata start --data d --expect 3 --join a:1,b:1 --insecure --log-segment 1MiB").expect("valid");
         let Command::Start(start) = cli.command else { panic!("strata start") };
         let flags = start.node.flags();
         let pairs: Vec<_> = flags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -127,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_format_may_stand_anywhere() {
-        for line in ["strata --format json kv get k", "strata kv get k --format json", "strata kv --format json get k"] {
+        for line in ["strata --format json kv get k", "strata kv get k --format json", "strata kv --format json get k"]
+        {
             assert_eq!(parse(line).expect("valid").format, Format::Json, "{line}");
         }
     }
@@ -146,7 +150,9 @@ mod tests {
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
-        for right in ["strata kv cas k v --if-absent", "strata kv cas k --delete --if-revision 1.0", "strata kv put k --stdin"] {
+        for right in
+            ["strata kv cas k v --if-absent", "strata kv cas k --delete --if-revision 1.0", "strata kv put k --stdin"]
+        {
             assert!(parse(right).is_ok(), "{right}");
         }
     }

@@ -31,7 +31,9 @@ pub struct Dice {
 impl Dice {
     /// Dice of one caller.
     pub fn new(seed: u64, caller: u64) -> Dice {
-        Dice { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(caller.wrapping_mul(0xd1b5_4a32_d192_ed03)) }
+        Dice {
+            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(caller.wrapping_mul(0xd1b5_4a32_d192_ed03)),
+        }
     }
 
     /// 64 random bits (SplitMix64).

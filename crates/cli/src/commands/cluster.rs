@@ -129,7 +129,10 @@ fn shards_answer(shards: &[v1::ShardStatus]) -> Answer {
     for shard in shards {
         let id = shard.placement.as_ref().map_or(0, |placement| placement.shard);
         for replica in shard.replicas.iter().filter(|replica| !replica.problem.is_empty()) {
-            text.push_str(&format!("\n! s{id}: replica r{} on n{}: {}", replica.replica, replica.node, replica.problem));
+            text.push_str(&format!(
+                "\n! s{id}: replica r{} on n{}: {}",
+                replica.replica, replica.node, replica.problem
+            ));
         }
     }
     Answer::new(text, Value::Array(shards.iter().map(shard_json).collect()))

@@ -25,10 +25,8 @@ pub async fn run(args: DemoArgs, format: Format) -> Result<(), Failure> {
     layout.store()?;
     let mut signals = Signals::take()?;
     let fleet = Fleet::start(&layout)?;
-    let connect = Connect {
-        addr: layout.numbers().map(|node| layout.client_address(node)).collect(),
-        timeout: SHELL_TIMEOUT,
-    };
+    let connect =
+        Connect { addr: layout.numbers().map(|node| layout.client_address(node)).collect(), timeout: SHELL_TIMEOUT };
     let mut demo = Demo {
         session: Session::new(&connect),
         layout,
@@ -198,7 +196,8 @@ impl Demo {
             print_error_line(&format!("n{node} | {line}"));
         }
         let nodes: Vec<Value> = self.layout.numbers().map(|node| self.node_json(node)).collect();
-        let json = json!({ "event": "ready", "nodes": nodes, "directory": self.layout.directory.display().to_string() });
+        let json =
+            json!({ "event": "ready", "nodes": nodes, "directory": self.layout.directory.display().to_string() });
         self.say(&banner(&self.layout, &self.fleet, self.is_temporary), json);
         if self.has_shell {
             let lines = Lines::open();
@@ -231,7 +230,9 @@ impl Demo {
             Ok(Parsed::Nothing) => return Next::GoOn,
             Ok(Parsed::Command(ShellCommand::Quit, _)) => return Next::Quit,
             Ok(Parsed::Help(help)) => Ok(Answer::new(help.clone(), json!({ "help": help }))),
-            Ok(Parsed::Command(ShellCommand::Kv(command), encoding)) => kv::ask(&self.session, &command, encoding).await,
+            Ok(Parsed::Command(ShellCommand::Kv(command), encoding)) => {
+                kv::ask(&self.session, &command, encoding).await
+            }
             Ok(Parsed::Command(ShellCommand::Status, _)) => cluster::ask(&self.session, Question::Status).await,
             Ok(Parsed::Command(ShellCommand::Nodes, _)) => cluster::ask(&self.session, Question::Nodes).await,
             Ok(Parsed::Command(ShellCommand::Shards, _)) => cluster::ask(&self.session, Question::Shards).await,

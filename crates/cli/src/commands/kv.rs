@@ -99,7 +99,10 @@ async fn compare_and_set(
     let reply = session.kv(request, |mut client, request| async move { client.compare_and_set(request).await }).await?;
     if reply.succeeded {
         let revision = revision_text(reply.revision.as_ref());
-        return Ok(Answer::new(format!("done at revision {revision}"), json!({ "succeeded": true, "revision": revision })));
+        return Ok(Answer::new(
+            format!("done at revision {revision}"),
+            json!({ "succeeded": true, "revision": revision }),
+        ));
     }
     let held = match &reply.current {
         Some(item) => {

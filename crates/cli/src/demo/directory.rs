@@ -55,8 +55,10 @@ impl Directory {
     /// Somebody else's files must not be mixed with ours.
     fn check_fresh(&self) -> Result<(), Failure> {
         match std::fs::read_dir(&self.path).map(|mut entries| entries.next().is_none()) {
-            Ok(false) => Err(Failure::new(format!("{} is neither empty nor the directory of a demo", self.path.display()))
-                .hint("give --keep a new directory; a node's own data directory belongs to `strata start --data`")),
+            Ok(false) => {
+                Err(Failure::new(format!("{} is neither empty nor the directory of a demo", self.path.display()))
+                    .hint("give --keep a new directory; a node's own data directory belongs to `strata start --data`"))
+            }
             _ => Ok(()),
         }
     }

@@ -62,7 +62,9 @@ pub fn parse(line: &str) -> Result<Parsed, Failure> {
             Err(Failure::new("the shell itself reads standard input").hint("use `strata kv put KEY --stdin < FILE`"))
         }
         Ok(ShellLine { command, encoding }) => Ok(Parsed::Command(command, encoding)),
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) => {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) =>
+        {
             Ok(Parsed::Help(error.to_string().trim_end().to_owned()))
         }
         Err(error) => {

@@ -50,7 +50,8 @@ fn an_error_is_one_sentence_and_a_hint_on_standard_error() {
 
 #[test]
 fn a_reader_that_leaves_is_no_error() {
-    let mut child = strata(&["config", "show"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        strata(&["config", "show"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", text(&output.stderr));

@@ -53,7 +53,11 @@ impl Network {
         for other in (1..=9).map(NodeId).filter(|other| *other != node) {
             for link in [(node, other), (other, node)] {
                 let mut cut = self.cut.lock();
-                if isolated { cut.insert(link) } else { cut.remove(&link) };
+                if isolated {
+                    cut.insert(link)
+                } else {
+                    cut.remove(&link)
+                };
             }
         }
     }

@@ -7,4 +7,3 @@ mod differential;
 mod layout;
 mod node;
 mod rocksdb_conformance;
-mod zz_full;

@@ -169,13 +169,8 @@ impl Run {
         let cache_bytes = [0, 2_000, 100_000][rng.below(3) as usize];
         let spare_segments = 1 + rng.below(2) as usize;
         let batch_bytes_max = [500, 8_000][rng.below(2) as usize];
-        let options = WalOptions {
-            segment_bytes,
-            cache_bytes,
-            spare_segments,
-            batch_bytes_max,
-            ..WalOptions::default()
-        };
+        let options =
+            WalOptions { segment_bytes, cache_bytes, spare_segments, batch_bytes_max, ..WalOptions::default() };
         if rng.coin() {
             node.set_latency(Duration::ZERO..=Duration::from_millis(rng.below(5)));
         }

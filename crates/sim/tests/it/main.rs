@@ -1,0 +1,88 @@
+//! The simulator as CI runs it: it is deterministic, it does enough, it finds the bugs that are seeded for it, and the
+//! seeds that once failed stay healed. Each run is a process of its own, because a seeded bug is switched on for a
+//! whole process.
+
+#![allow(clippy::disallowed_methods, reason = "starts the simulator as a process")]
+
+use std::process::Command;
+
+struct Run {
+    output: String,
+    succeeded: bool,
+}
+
+fn simulate(arguments: &[&str]) -> Run {
+    let output = Command::new(env!("CARGO_BIN_EXE_strata-sim")).args(arguments).output().expect("the simulator starts");
+    let output_text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Run { output: output_text, succeeded: output.status.success() }
+}
+
+fn last_line(run: &Run) -> &str {
+    run.output.lines().last().unwrap_or("nothing")
+}
+
+/// The sum of the numbers before a word, over the summary lines of all runs.
+fn total(run: &Run, word: &str) -> f64 {
+    let number = |line: &str| line.split(word).next()?.split_whitespace().last()?.parse::<f64>().ok();
+    run.output.lines().filter(|line| line.starts_with("seed ") && line.contains(word)).filter_map(number).sum()
+}
+
+#[test]
+fn equal_seeds_give_equal_traces_and_different_seeds_do_not() {
+    let trace = |seed| {
+        let run = simulate(&["--seed", seed, "--seconds", "15", "--trace"]);
+        let is_event = |line: &&str| !line.contains(" simulated seconds, ");
+        run.output.lines().filter(is_event).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for seed in ["1", "2", "3"] {
+        assert_eq!(trace(seed), trace(seed), "seed {seed}");
+    }
+    assert_ne!(trace("1"), trace("2"));
+}
+
+/// A run that did little proves little.
+#[test]
+fn runs_are_dense_and_clean() {
+    let run = simulate(&["--seed", "100", "--runs", "6", "--seconds", "40"]);
+    assert_eq!(last_line(&run), "0 violations", "{}", run.output);
+    assert!(run.succeeded);
+    let hours = total(&run, " s,") / 3_600.0;
+    let faults = total(&run, " faults,") / hours;
+    let acknowledged = total(&run, " operations acknowledged,") / hours;
+    assert!(faults >= 300.0, "{faults:.0} faults a simulated hour\n{}", run.output);
+    assert!(acknowledged >= 20_000.0, "{acknowledged:.0} operations a simulated hour\n{}", run.output);
+}
+
+#[test]
+fn seeds_that_once_failed_stay_healed() {
+    let corpus = include_str!("../../corpus/seeds.txt");
+    for line in corpus.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let mut words = line.split(' ');
+        let (seed, seconds) = (words.next().expect("a seed"), words.next().expect("seconds"));
+        let run = simulate(&["--seed", seed, "--seconds", seconds]);
+        assert_eq!(last_line(&run), "0 violations", "{line}\n{}", run.output);
+    }
+}
+
+/// Runs seeds until the seeded bug is found.
+fn find(mutant: &str) -> Run {
+    for seed in 1..=40 {
+        let run = simulate(&["--seed", &seed.to_string(), "--seconds", "40", "--mutant", mutant]);
+        if !run.succeeded {
+            return run;
+        }
+    }
+    panic!("40 seeds did not find the seeded bug {mutant}");
+}
+
+#[test]
+fn a_leader_that_answers_reads_without_a_quorum_is_found() {
+    let run = find("read-without-quorum");
+    assert!(run.output.contains("VIOLATION SIM-CLIENT-1"), "{}", run.output);
+}
+
+#[test]
+fn an_acknowledgement_before_the_sync_is_found() {
+    let run = find("ack-before-sync");
+    assert!(run.output.contains("VIOLATION SIM-"), "{}", run.output);
+}
