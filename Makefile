@@ -11,7 +11,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # Passed on by the targets that run the program, e.g. make run ARGS='--keep demo --nodes 5'
 ARGS ?=
-# Seed of `make sim`; without one, it draws seeds until its time is over.
+# Seed of `make sim`; without one, it runs seeds for two minutes.
 SEED ?=
 
 .PHONY: help setup run build test verify fix bench bench-peers sim
@@ -65,7 +65,7 @@ fix: setup ## Format, and apply the lints' suggestions
 	$(CARGO) fmt --all
 
 sim: setup ## Simulate a cluster with faults: one seed (SEED=n), or many
-	$(CARGO) run --bin strata-sim -- $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(CARGO) run --bin strata-sim -- $(if $(SEED),--seed $(SEED),--wall 120) $(ARGS)
 
 bench: setup ## Measure latency, failover, blackout and idle nodes, release build (ARGS=--quick)
 	$(CARGO) build --release --bin strata --bin strata-bench

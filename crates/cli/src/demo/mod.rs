@@ -15,8 +15,10 @@ mod banner;
 mod directory;
 mod fleet;
 mod layout;
+mod running;
 
 pub use banner::{banner, restart_line};
 pub use directory::Directory;
 pub use fleet::{Event, Fleet, NodeState};
 pub use layout::Layout;
+pub use running::Running;

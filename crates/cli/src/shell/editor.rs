@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use rustyline::completion::Completer;
@@ -94,6 +95,16 @@ impl Lines {
     /// Prints a line without spoiling what is being typed.
     pub fn print(&mut self, text: &str) {
         (self.print)(text);
+    }
+}
+
+impl Drop for Lines {
+    /// Somebody may still be at the prompt, and the terminal in the editor's hands: give it back as it should be.
+    fn drop(&mut self) {
+        if self.is_terminal && self.is_waiting {
+            // Without stty the terminal needs a `reset` by hand.
+            drop(Command::new("stty").arg("sane").status());
+        }
     }
 }
 
