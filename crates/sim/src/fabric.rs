@@ -41,6 +41,9 @@ enum Parcel {
     Introduction { body: Bytes, answer: tokio::sync::oneshot::Sender<Result<Bytes, NetError>> },
 }
 
+/// A parcel at its door.
+type Delivery = (Weak<dyn Inbox>, Parcel);
+
 struct State {
     dice: Dice,
     weather: Weather,
@@ -144,7 +147,7 @@ impl Fabric {
     }
 
     /// Takes out what is due, in order.
-    fn due(&self) -> (Vec<(Weak<dyn Inbox>, Parcel)>, Option<Instant>) {
+    fn due(&self) -> (Vec<Delivery>, Option<Instant>) {
         let mut state = self.state.lock();
         let now = Instant::now();
         let mut due = Vec::new();

@@ -15,8 +15,8 @@
 //!                  |                                                     ^
 //!                  `--- no live entry left: renamed and used again ------'  by the preparer
 //! ```
-//! Each replica's log is kept in memory ([`replica`]) as its owner sees it, which is ahead of the disk; a byte cap evicts
-//! the oldest durable entries, which are then read from their segment. The [`index`] is what the disk says: the lane
+//! Each replica's log is kept in memory (`replica`) as its owner sees it, which is ahead of the disk; a byte cap evicts
+//! the oldest durable entries, which are then read from their segment. The `index` is what the disk says: the lane
 //! brings it up to date after each sync, and recovery arrives at the same one by reading the segments.
 //!
 //! # Path of an append
@@ -25,7 +25,7 @@
 //! 2. The lane takes all that waits, up to a limit, and encodes it as one frame. What does not fit begins the next
 //!    segment, whose first frame repeats every replica's vote, purge and committed position.
 //! 3. It writes, syncs, brings the index up to date and calls the completions, newest first.
-//! 4. Segments without live entries go; small live remainders are written again at the head first ([`clean`]).
+//! 4. Segments without live entries go; small live remainders are written again at the head first (`clean`).
 //!
 //! # Invariants
 //! - WAL-1: a completion is called with success only when the request and everything before it is durable (Raft takes

@@ -1,6 +1,8 @@
 //! Groups of three replicas on simulated nodes, over a network without delays: the promises of the crate, and the
 //! traps of the Raft library below it, one test each.
 
+#![allow(clippy::disallowed_methods, reason = "a test is the runtime that the simulated machines stand on")]
+
 mod harness;
 mod snapshots;
 mod writes;
