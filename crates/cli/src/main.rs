@@ -84,10 +84,13 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+/// What is logged unless told otherwise. The Raft library warns of every message to a node that is still starting.
+const LOG_DEFAULT: &str = "warn,openraft=error";
+
 /// `STRATA_LOG` takes a level, or levels by crate such as `warn,strata_raft=debug`.
 fn log_to_stderr() {
-    let filter = std::env::var("STRATA_LOG").unwrap_or_else(|_| "warn".to_owned());
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = std::env::var("STRATA_LOG").unwrap_or_else(|_| LOG_DEFAULT.to_owned());
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
     let is_terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr).init();
 }

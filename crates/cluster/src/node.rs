@@ -141,11 +141,11 @@ impl Node {
             return Err(self.phase().to_string());
         }
         let groups = self.host().groups();
-        let with_leader = groups.iter().filter(|group| group.watch().borrow().leader.is_some()).count();
-        if with_leader == 0 && !groups.is_empty() {
+        let with_quorum = groups.iter().filter(|group| group.status().has_quorum).count();
+        if with_quorum == 0 && !groups.is_empty() {
             let count = groups.len();
             return Err(format!(
-                "none of the {count} groups of this node has a leader: it is cut off from the others, or they are down"
+                "none of the {count} groups of this node has a majority: it is cut off from the others, or they are down"
             ));
         }
         Ok(())

@@ -1,11 +1,17 @@
 //! What a group looks like from outside.
 
+use std::time::Duration;
+
+use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use strata_types::{GroupId, LogIndex, NodeId, ReplicaId, Term};
 use strata_wal::ReplicaLog;
 
 use crate::state_machine::Replica;
 use crate::types::Raft;
+
+/// A leader that no majority has answered for this long says so. For people only: reads and writes ask each time.
+const QUORUM_SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// One replica's view of its group, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +26,9 @@ pub struct GroupStatus {
     pub leader: Option<(ReplicaId, NodeId)>,
     /// Whether it leads.
     pub is_leader: bool,
+    /// Whether a majority is there as far as this replica can tell: it follows a leader, or it leads and a majority
+    /// has answered it lately.
+    pub has_quorum: bool,
     /// Whether it takes part at all.
     pub serving: bool,
     /// Last entry of its log.
@@ -66,6 +75,9 @@ pub(crate) fn collect(replica: &Replica, raft: Option<&Raft>, log: &ReplicaLog) 
     status.term = Term(server.vote.leader_id().term);
     status.leader = server.current_leader.map(|id| (id, node_of(&id)));
     status.is_leader = server.current_leader == Some(replica.id) && server.state.is_leader();
+    let heard = metrics.last_quorum_acked.as_ref().is_some_and(|at| at.elapsed() < QUORUM_SILENCE_MAX);
+    let alone = membership.voter_ids().count() == 1;
+    status.has_quorum = if status.is_leader { heard || alone } else { status.leader.is_some() };
     status.last = LogIndex(metrics.last_log_index.unwrap_or(0));
     status.committed = index(&metrics.local_committed);
     status.purged = index(&metrics.purged);
