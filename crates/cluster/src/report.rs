@@ -48,8 +48,9 @@ impl From<GroupStatus> for GroupReport {
             group: status.group,
             replica: status.replica,
             term: status.term,
-            leader: status.leader,
-            is_leader: status.is_leader,
+            // A leader that lost its majority is none: it neither writes nor reads.
+            leader: status.leader.filter(|_| status.has_quorum),
+            is_leader: status.is_leader && status.has_quorum,
             serving: status.serving,
             last: status.last,
             committed: status.committed,

@@ -9,7 +9,7 @@ use crate::encoding::Encoding;
 use crate::failure::Failure;
 use crate::shell::words::words;
 
-/// A line of the shell.
+/// Commands of the shell:
 #[derive(Debug, Parser)]
 #[command(name = "", no_binary_name = true, disable_version_flag = true, disable_help_flag = true)]
 struct ShellLine {

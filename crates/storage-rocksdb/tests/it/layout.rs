@@ -25,6 +25,7 @@ fn home(node: &RocksNode) -> Vec<String> {
     names
 }
 
+/// ROCKS-2.
 #[test]
 fn directories_go_with_their_last_holder() {
     let node = RocksNode::new();
@@ -54,6 +55,7 @@ fn directories_go_with_their_last_holder() {
     assert_eq!(home(&node), [""; 0]);
 }
 
+/// ROCKS-1: what was not named when the node crashed is not a tablet.
 #[test]
 fn leftovers_of_a_crash_are_removed() {
     let mut node = RocksNode::new();
