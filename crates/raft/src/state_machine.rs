@@ -74,6 +74,9 @@ pub(crate) struct Replica {
     tablets: Arc<dyn Tablets>,
     tablet: RwLock<Arc<dyn Engine>>,
     applied: Mutex<Applied>,
+    /// One apply or install at a time. openraft makes one after the other, but an apply of a core that panicked may
+    /// still run when the group has been reopened.
+    changing: Mutex<()>,
     applied_index: AtomicU64,
     applied_changed: Notify,
     /// openraft asks for the current snapshot several times while it starts; a checkpoint would be wasted then.
@@ -103,6 +106,7 @@ impl Replica {
             tablets,
             tablet: RwLock::new(tablet),
             applied: Mutex::new(applied),
+            changing: Mutex::default(),
             applied_index: AtomicU64::new(index),
             applied_changed: Notify::new(),
             running: AtomicBool::new(false),
@@ -170,10 +174,16 @@ impl Replica {
         io::Error::other(error.clone())
     }
 
-    /// Applies entries in one atomic write. Gives them back when that failed, so that it can be tried again.
-    fn apply_entries(&self, items: Vec<Item>) -> Result<(), (Vec<Item>, StorageError)> {
+    /// Applies entries in one atomic write, without those that the tablet holds already. Gives them back when that
+    /// failed, so that it can be tried again.
+    fn apply_entries(&self, mut items: Vec<Item>) -> Result<(), (Vec<Item>, StorageError)> {
+        let _one = self.changing.lock();
         let engine = self.tablet();
         let mut applied = self.applied();
+        items.retain(|(entry, _)| Some(entry.log_id) > applied.log_id);
+        if items.is_empty() {
+            return Ok(());
+        }
         let mut overlay = Overlay::new(engine.as_ref(), applied.chain);
         let mut replies = Vec::with_capacity(items.len());
         for (entry, _) in &items {
@@ -280,7 +290,6 @@ impl RaftStateMachine<Types> for StateMachine {
     where
         Strm: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + Send,
     {
-        let already = self.replica.applied().log_id;
         let mut entries = entries.fuse();
         loop {
             let mut items = Vec::new();
@@ -288,11 +297,8 @@ impl RaftStateMachine<Types> for StateMachine {
             while items.len() < APPLY_ENTRIES_MAX && bytes < APPLY_BYTES_MAX {
                 let Some(item) = entries.next().await else { break };
                 let item = item?;
-                // Never twice, whatever openraft believes about a tablet that was just replaced.
-                if Some(item.0.log_id) > already {
-                    bytes += entry_bytes(&item.0);
-                    items.push(item);
-                }
+                bytes += entry_bytes(&item.0);
+                items.push(item);
             }
             if items.is_empty() {
                 return Ok(());
@@ -321,6 +327,7 @@ impl RaftStateMachine<Types> for StateMachine {
             .replica
             .env
             .blocking(move || {
+                let _one = replica.changing.lock();
                 replica.tablets.install(replica.id, received.clone())?;
                 *replica.tablet.write() = received;
                 replica.set_applied(applied);
@@ -377,5 +384,47 @@ impl RaftSnapshotBuilder<Types> for FlushingBuilder {
                 None => return Err(io::Error::other("flushing a tablet panicked")),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::entry::RaftEntry as _;
+    use strata_env::sim::SimWorld;
+    use strata_machine::ViewMut;
+    use strata_storage::memory::MemoryTablets;
+    use strata_types::Timestamp;
+
+    use super::*;
+    use crate::types::{Payload, log_id};
+
+    /// Counts how many commands it applied.
+    struct Counter;
+
+    impl Machine for Counter {
+        fn apply(&self, view: &mut dyn ViewMut, _context: CommandContext, _command: &Bytes) -> Bytes {
+            let count = view.get(b"count").map_or(0, |count| count[0]) + 1;
+            view.put(Bytes::from_static(b"count"), vec![count].into());
+            Bytes::new()
+        }
+    }
+
+    fn items(indexes: std::ops::RangeInclusive<u64>) -> Vec<Item> {
+        let commands = vec![Bytes::from_static(b"x")];
+        let payload = EntryPayload { stamp: Timestamp(0), stamped_term: Term(0), commands }.encode();
+        let entry = |index| Entry::new(log_id(1, ReplicaId(1), index), EntryBody::Normal(Payload(payload.clone())));
+        indexes.map(|index| (entry(index), None)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn entries_that_come_twice_are_applied_once() {
+        let env = SimWorld::new(1).node(1).env();
+        let tablets = Arc::new(MemoryTablets::new());
+        let replica = Replica::open(env, GroupId(1), ReplicaId(1), Arc::new(Counter), tablets).expect("opens");
+        for range in [1..=3, 1..=3, 2..=5] {
+            assert!(replica.apply_entries(items(range)).is_ok());
+        }
+        assert_eq!(replica.applied_index(), LogIndex(5));
+        assert_eq!(replica.tablet().get(b"count").expect("memory").as_deref(), Some([5].as_slice()));
     }
 }
