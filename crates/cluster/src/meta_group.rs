@@ -85,7 +85,10 @@ async fn read_maps(node: Arc<Node>, group: Arc<Group>, applied: Arc<Notify>) {
                 node.keeper().install(map);
             }
             Some(Ok(None)) => {}
-            Some(Err(ReadMapError::Reader(error))) => tracing::error!(%error, "the shard map cannot be read"),
+            Some(Err(ReadMapError::Reader(error))) => {
+                tracing::error!(%error, "the shard map cannot be read");
+                group.refuse(&error);
+            }
             Some(Err(error)) => return node.env().halt(format!("the shard map cannot be read: {error}")),
             None => return,
         }

@@ -172,11 +172,13 @@ impl Node {
             return;
         }
         self.abort_tasks();
-        let groups = self.host().groups();
-        let remaining = groups.iter().filter(|group| group.watch().borrow().is_leader).count();
-        self.report_phase(Phase::MovingLeaders { remaining });
-        let remaining = self.host().hand_over().await;
-        self.report_phase(Phase::MovingLeaders { remaining });
+        // A leader that nobody can take over from is not moved, and nobody is told that it would be.
+        let movable = self.host().movable();
+        if movable > 0 {
+            self.report_phase(Phase::MovingLeaders { remaining: movable });
+            let remaining = self.host().hand_over().await;
+            self.report_phase(Phase::MovingLeaders { remaining });
+        }
         self.report_phase(Phase::Closing);
         self.host().shutdown().await;
         if let Err(error) = self.core.wal.shutdown().await {

@@ -1,27 +1,48 @@
 //! Opens the shard replicas that the map places on this node.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use strata_env::Mono;
 use strata_machine::Machine;
-use strata_raft::{GroupSpec, OpenError};
+use strata_raft::{Group, GroupSpec, OpenError};
 use strata_shard::ShardMachine;
-use strata_types::{GroupId, ReplicaPlacement, ShardMap, ShardPlacement};
+use strata_types::{GroupId, LogIndex, NodeId, ReplicaId, ReplicaPlacement, ShardMap, ShardPlacement, Term};
 
 use crate::node::Node;
 use crate::{Phase, StartError};
 
-/// Opens what is not open yet. A damaged replica is noted and left closed (CLUSTER-5); the shard goes on with the
-/// others.
+/// How long a group is left to the node that should found it.
+const FOUND_PATIENCE: Duration = Duration::from_secs(3);
+/// Each replica waits this much longer than the one before it in the placement: longer than an election, so that they
+/// do not compete.
+const FOUND_STAGGER: Duration = Duration::from_secs(1);
+/// How often it is looked whether a group has been founded.
+const FOUND_TICK: Duration = Duration::from_millis(500);
+
+/// Opens what is not open yet, several at a time. A damaged replica is noted and left closed (CLUSTER-5); the shard goes
+/// on with the others.
 pub(crate) async fn open_all(node: &Node, map: &ShardMap) -> Result<(), StartError> {
     let wanted = missing(node, map);
     let total = wanted.len();
-    for (done, (placement, here)) in wanted.into_iter().enumerate() {
-        if !node.is_ready() {
+    let report = |done| {
+        if total > 0 && !node.is_ready() {
             node.report_phase(Phase::OpeningShards { done, total });
         }
-        open(node, placement, here).await?;
+    };
+    report(0);
+    let mut opening: FuturesUnordered<_> =
+        wanted.into_iter().map(|(placement, here)| open(node, placement, here)).collect();
+    let (mut done, mut failure) = (0, None);
+    while let Some(opened) = opening.next().await {
+        done += 1;
+        report(done);
+        // The others are opened to the end: a half-opened one would be left in the middle of writing.
+        failure = failure.or(opened.err());
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 /// Opens what later maps place here.
@@ -49,15 +70,54 @@ fn missing<'a>(node: &Node, map: &'a ShardMap) -> Vec<(&'a ShardPlacement, Repli
     map.shards.iter().filter_map(here).collect()
 }
 
+/// Founds the groups whose first replica is on a node that never came: without an entry nobody calls an election. All
+/// name the members that the map has, which are those of the group's birth as long as replicas do not move; see
+/// [`Group::found`] for why it does no harm when the first one comes back.
+pub(crate) async fn found_late(node: Arc<Node>) {
+    let mut waits: BTreeMap<GroupId, Mono> = BTreeMap::new();
+    loop {
+        node.env().sleep(FOUND_TICK).await;
+        let (now, map) = (node.env().now(), node.map());
+        let shards = map.shards.iter().map(|shard| (GroupId::of_shard(shard.shard), shard.replicas.as_slice()));
+        let meta = (GroupId::META, node.membership().charter.meta.as_slice());
+        for (id, replicas) in std::iter::once(meta).chain(shards) {
+            let place = replicas.iter().position(|replica| replica.node == node.identity().node);
+            let Some((group, place)) = node.host().group(id).zip(place).filter(|(group, _)| is_unfounded(group)) else {
+                waits.remove(&id);
+                continue;
+            };
+            if now.since(*waits.entry(id).or_insert(now)) < FOUND_PATIENCE + FOUND_STAGGER * place as u32 {
+                continue;
+            }
+            match group.found(&members(replicas)).await {
+                Ok(false) => {}
+                Ok(true) => tracing::info!(group = %id, "founded a group in the place of its first node"),
+                Err(error) => tracing::warn!(group = %id, %error, "a group could not be founded"),
+            }
+        }
+    }
+}
+
+/// Whether nothing was ever heard of a group. (Term 0 is before the first election.)
+fn is_unfounded(group: &Group) -> bool {
+    let status = group.status();
+    status.serving && status.leader.is_none() && status.term == Term(0) && status.last == LogIndex(0)
+}
+
+fn members(replicas: &[ReplicaPlacement]) -> BTreeMap<ReplicaId, NodeId> {
+    replicas.iter().map(|replica| (replica.replica, replica.node)).collect()
+}
+
 async fn open(node: &Node, placement: &ShardPlacement, here: ReplicaPlacement) -> Result<(), StartError> {
     let machine: Arc<dyn Machine> = Arc::new(ShardMachine);
     let group = GroupId::of_shard(placement.shard);
     let spec = GroupSpec {
         group,
         replica: here.replica,
-        members: placement.replicas.iter().map(|replica| (replica.replica, replica.node)).collect(),
+        members: members(&placement.replicas),
         machine,
-        // One node founds the group, so that it becomes its leader and nobody competes.
+        // One node founds the group, so that it becomes its leader and nobody competes. If it is down the others do
+        // it later.
         initialize: placement.replicas.first() == Some(&here),
     };
     match node.host().open(spec).await {

@@ -64,6 +64,7 @@ impl Node {
             caller: caller.clone(),
             timing: settings.timing,
             retention: settings.retention,
+            cores: settings.cores,
         });
         host.register(&switchboard);
         let node = Node::new(NodeCore { env, settings, started, membership, keeper, host, wal, caller, progress });
@@ -121,6 +122,7 @@ async fn find_cluster(
 
 async fn open_groups(node: &Arc<Node>) -> Result<(), StartError> {
     meta_group::open(node).await?;
+    node.spawn("late-founding", replicas::found_late(node.clone()));
     node.spawn("map-watch", map_watch::run(node.clone()));
     node.spawn("registration", registration::run(node.clone()));
     node.spawn("maintenance", maintain(node.clone()));

@@ -66,6 +66,7 @@ impl Machine for MetaMachine {
     }
 }
 
+/// Each id is given out here or in [`allocate_replica_ids`], and the next free one goes into the head (META-1).
 fn found(
     view: &mut dyn ViewMut,
     cluster: ClusterId,
@@ -97,6 +98,7 @@ fn found(
         next_replica += nodes.len() as u64;
     }
     let map = ShardMap { cluster, epoch: Epoch(1), nodes, shards, meta };
+    // META-3
     map.validate().expect("placement makes valid maps");
     write_map(view, &map, ReplicaId(next_replica));
     Ok(MetaReply::Founded { epoch: map.epoch })
@@ -168,6 +170,7 @@ fn set_addresses(
         return invalid(format!("a node needs a peer address: node=`{id}`"));
     }
     let changed = NodeDescriptor { peer_address, client_address, ..node.clone() };
+    // META-2
     if changed != node {
         head.epoch = Epoch(head.epoch.0 + 1);
         put_node(view, &changed);
@@ -182,6 +185,7 @@ fn allocate_replica_ids(view: &mut dyn ViewMut, count: u32) -> Result<MetaReply,
         return invalid(format!("1 to {REPLICA_IDS_MAX} replica ids can be reserved at once: count=`{count}`"));
     }
     let first = head.next_replica;
+    // META-1; no part of the map, so its epoch stays (META-2).
     head.next_replica = ReplicaId(first.0 + u64::from(count));
     put_head(view, &head);
     Ok(MetaReply::ReplicaIds { first, count })

@@ -64,7 +64,8 @@ pub enum PlacementError {
 }
 
 /// Places each shard on [`REPLICAS_PER_SHARD`] nodes, or on all if there are fewer, starting from where its replicas
-/// are. The first node of each shard is its preferred leader.
+/// are. The first node of each shard is its preferred leader. Integers and ordered collections only, so that every
+/// platform arrives at the same placement (META-4).
 pub fn place(
     nodes: &[PlacementNode],
     present: &BTreeMap<ShardId, Vec<NodeId>>,

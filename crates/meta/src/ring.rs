@@ -67,8 +67,8 @@ struct Rank {
     node: NodeId,
 }
 
-// What is hashed is written out byte by byte: how the standard library hashes numbers and tuples is not promised. The
-// first byte keeps the three kinds apart.
+// What is hashed is written out byte by byte: how the standard library hashes numbers and tuples is not promised, and
+// every platform must hash the same (META-4). The first byte keeps the three kinds apart.
 
 impl Hash for VirtualNode {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -101,6 +101,7 @@ impl Hash for Rank {
 mod tests {
     use super::*;
 
+    /// META-4
     #[test]
     fn positions_are_pinned() {
         let ring = Ring::new((1..=5).map(|id| (NodeId(id), 1)));

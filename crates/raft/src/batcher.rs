@@ -2,9 +2,14 @@
 //!
 //! While an entry is being replicated and made durable, the commands that arrive wait and together become the next
 //! entry: the busier a group is, the more commands an entry carries, without anybody ever waiting on a timer.
+//!
+//! What an entry costs is CPU time on three nodes, far more than its commands do. So a second entry of a group goes out
+//! before the first is back only while this node has cores to spare: it saves the commands some waiting, but where the
+//! cores are busy they would only wait elsewhere, in thinner entries.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use openraft::errors::ClientWriteError;
@@ -12,13 +17,31 @@ use parking_lot::Mutex;
 use strata_codec::EntryPayload;
 use strata_types::limits::{ENTRY_BYTES_TARGET, SHARD_INFLIGHT_BYTES_MAX};
 use strata_types::{Term, Timestamp};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use crate::error::ProposeError;
 use crate::types::{FnResponder, Payload, Raft, WriteResult};
 
 /// Entries of one group on their way at once: one being made durable while the next one is sent.
 const ENTRIES_IN_FLIGHT_MAX: usize = 2;
+
+/// Entries that a node has proposed and that are still on their way.
+pub(crate) struct Traffic {
+    entries: AtomicUsize,
+    /// With so many on their way the node is busy.
+    busy: usize,
+}
+
+impl Traffic {
+    /// Of a node with so many cores.
+    pub(crate) fn new(cores: u32) -> Arc<Traffic> {
+        Arc::new(Traffic { entries: AtomicUsize::new(0), busy: cores.max(1) as usize })
+    }
+
+    fn is_busy(&self) -> bool {
+        self.entries.load(Ordering::Relaxed) >= self.busy
+    }
+}
 
 /// Replies in the order of the commands, or why there are none.
 pub(crate) type Proposed = Result<Vec<Bytes>, ProposeError>;
@@ -35,22 +58,21 @@ struct Queue {
     proposals: VecDeque<Proposal>,
     /// Bytes that wait or are on their way.
     bytes: usize,
+    /// Entries on their way.
+    entries: usize,
 }
 
 /// Collects proposals of one group into entries.
 pub(crate) struct Batcher {
     queue: Mutex<Queue>,
-    arrived: Notify,
-    slots: Arc<Semaphore>,
+    /// There is something to look at: commands arrived, or an entry is back.
+    changed: Notify,
+    traffic: Arc<Traffic>,
 }
 
 impl Batcher {
-    pub(crate) fn new() -> Arc<Batcher> {
-        Arc::new(Batcher {
-            queue: Mutex::default(),
-            arrived: Notify::new(),
-            slots: Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX)),
-        })
+    pub(crate) fn new(traffic: Arc<Traffic>) -> Arc<Batcher> {
+        Arc::new(Batcher { queue: Mutex::default(), changed: Notify::new(), traffic })
     }
 
     /// Queues commands. They go into one entry, in order; the receiver gets their replies.
@@ -64,22 +86,19 @@ impl Batcher {
         queue.bytes += bytes;
         queue.proposals.push_back(Proposal { commands, bytes, respond });
         drop(queue);
-        self.arrived.notify_one();
+        self.changed.notify_one();
         Ok(receiver)
     }
 
     /// Turns what arrives into entries, for ever. `raft` gives the present incarnation of the group.
     pub(crate) async fn run(self: Arc<Self>, raft: impl Fn() -> Option<Raft> + Send) {
         loop {
-            let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-            let batch = loop {
-                let batch = self.take();
-                if !batch.is_empty() {
-                    break batch;
+            let entry = loop {
+                if let Some(entry) = self.take() {
+                    break entry;
                 }
-                self.arrived.notified().await;
+                self.changed.notified().await;
             };
-            let entry = InFlight::new(self.clone(), slot, batch);
             match raft() {
                 Some(raft) => propose(&raft, entry).await,
                 None => entry.fail(ProposeError::Stopped { reason: "the replica is stopping".into() }),
@@ -87,9 +106,19 @@ impl Batcher {
         }
     }
 
-    /// The next entry's worth of proposals.
-    fn take(&self) -> Vec<Proposal> {
+    /// The next entry, if there is something for it and it may go.
+    fn take(self: &Arc<Self>) -> Option<InFlight> {
         let mut queue = self.queue.lock();
+        let may_go = match queue.entries {
+            0 => true,
+            ENTRIES_IN_FLIGHT_MAX.. => false,
+            _ => !self.traffic.is_busy(),
+        };
+        if queue.proposals.is_empty() || !may_go {
+            return None;
+        }
+        queue.entries += 1;
+        self.traffic.entries.fetch_add(1, Ordering::Relaxed);
         let mut taken = Vec::new();
         let mut bytes = 0;
         while let Some(proposal) =
@@ -98,7 +127,8 @@ impl Batcher {
             bytes += proposal.bytes;
             taken.push(proposal);
         }
-        taken
+        drop(queue);
+        Some(InFlight::new(self.clone(), taken))
     }
 }
 
@@ -112,10 +142,9 @@ async fn propose(raft: &Raft, mut entry: InFlight) {
     let _ = raft.client_write_ff(Payload(payload), Some(responder)).await;
 }
 
-/// One entry on its way. Whatever happens to it, its slot and its bytes are given back when it is dropped.
+/// One entry on its way. Whatever happens to it, its place and its bytes are given back when it is dropped.
 struct InFlight {
     batcher: Arc<Batcher>,
-    _slot: OwnedSemaphorePermit,
     proposals: Vec<ProposalInFlight>,
     bytes: usize,
 }
@@ -127,14 +156,14 @@ struct ProposalInFlight {
 }
 
 impl InFlight {
-    fn new(batcher: Arc<Batcher>, slot: OwnedSemaphorePermit, batch: Vec<Proposal>) -> InFlight {
+    fn new(batcher: Arc<Batcher>, batch: Vec<Proposal>) -> InFlight {
         let bytes = batch.iter().map(|proposal| proposal.bytes).sum();
         let in_flight = |proposal: Proposal| ProposalInFlight {
             count: proposal.commands.len(),
             commands: proposal.commands,
             respond: proposal.respond,
         };
-        InFlight { batcher, _slot: slot, proposals: batch.into_iter().map(in_flight).collect(), bytes }
+        InFlight { batcher, proposals: batch.into_iter().map(in_flight).collect(), bytes }
     }
 
     fn complete(mut self, result: WriteResult) {
@@ -160,7 +189,15 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.batcher.queue.lock().bytes -= self.bytes;
+        let mut queue = self.batcher.queue.lock();
+        queue.bytes -= self.bytes;
+        queue.entries -= 1;
+        let is_awaited = !queue.proposals.is_empty();
+        drop(queue);
+        self.batcher.traffic.entries.fetch_sub(1, Ordering::Relaxed);
+        if is_awaited {
+            self.batcher.changed.notify_one();
+        }
     }
 }
 

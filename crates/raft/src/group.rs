@@ -7,17 +7,19 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::{Instant as _, RaftMetrics};
 use parking_lot::Mutex;
 use strata_env::{Env, Mono, TaskHandle};
 use strata_machine::Machine;
 use strata_net::{Caller, Replier};
-use strata_storage::Engine;
+use strata_storage::{Engine, StorageError};
 use strata_types::{GroupId, NodeId, ReplicaId};
 use strata_wal::{ReplicaLog, Wal};
 use tokio::sync::{mpsc, watch};
 
-use crate::batcher::Batcher;
+use crate::batcher::{Batcher, Traffic};
 use crate::error::{OpenError, ProposeError, ReadError};
+use crate::host::HANDOVER_PATIENCE;
 use crate::inbound::{self, Append, Piece};
 use crate::log_store::LogStore;
 use crate::network::Network;
@@ -25,7 +27,7 @@ use crate::reads::Reads;
 use crate::state_machine::{Replica, StateMachine};
 use crate::status::{self, GroupStatus};
 use crate::timing::Timing;
-use crate::types::{Raft, Runtime, Seat};
+use crate::types::{Raft, Runtime, Seat, Types};
 
 /// Unanswered append requests of one group; more than a leader's pipeline, so that only a flood is refused.
 const APPENDS_QUEUED_MAX: usize = 256;
@@ -79,6 +81,7 @@ impl Group {
         wal: Arc<Wal>,
         caller: Arc<Caller>,
         timing: Timing,
+        traffic: Arc<Traffic>,
         replica: Arc<Replica>,
         spec: &GroupSpec,
     ) -> Result<Arc<Group>, OpenError> {
@@ -93,7 +96,7 @@ impl Group {
             caller,
             timing,
             raft: ArcSwapOption::empty(),
-            batcher: Batcher::new(),
+            batcher: Batcher::new(traffic),
             reads: Arc::default(),
             appends,
             pieces,
@@ -103,7 +106,7 @@ impl Group {
         });
         group.start().await?;
         if spec.initialize {
-            group.initialize(&spec.members).await?;
+            group.found(&spec.members).await?;
         }
         group.spawn_tasks(appends_in, pieces_in);
         Ok(group)
@@ -127,18 +130,25 @@ impl Group {
         Ok(())
     }
 
-    async fn initialize(&self, members: &BTreeMap<ReplicaId, NodeId>) -> Result<(), OpenError> {
+    /// Founds the group with these members, unless something is known of it here already. Returns whether it did.
+    ///
+    /// Several replicas may do this, also when others founded the group long ago and have led it since, as long as all
+    /// name the same members. Each writes the same membership as entry 0 of term 0. No leader has term 0, so that entry
+    /// is never committed by itself and is below every entry that a leader wrote: its owner cannot win an election
+    /// against a replica that has more, and a leader replaces it by its own entry 0. Until then every replica counts
+    /// the same majorities. openraft refuses where an entry was written or a vote given ("Formation of Clusters" in its
+    /// documentation, `Engine::check_initialize`), so nothing that this replica promised is forgotten.
+    pub async fn found(&self, members: &BTreeMap<ReplicaId, NodeId>) -> Result<bool, OpenError> {
         let failed = |detail: String| OpenError::Failed { detail };
         let raft = self.raft().ok_or_else(|| failed("the group is stopping".into()))?;
         if raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
-            return Ok(());
+            return Ok(false);
         }
         let seats: BTreeMap<_, _> = members.iter().map(|(&replica, &node)| (replica, Seat { node })).collect();
         match raft.initialize(seats).await {
-            // Another replica founded the group between the question and the call: the same one, so all is well.
-            Ok(()) | Err(openraft::errors::RaftError::APIError(openraft::errors::InitializeError::NotAllowed(_))) => {
-                Ok(())
-            }
+            Ok(()) => Ok(true),
+            // Another replica asked for a vote or sent its log between the question and the call.
+            Err(openraft::errors::RaftError::APIError(openraft::errors::InitializeError::NotAllowed(_))) => Ok(false),
             Err(error) => Err(failed(error.to_string())),
         }
     }
@@ -191,6 +201,11 @@ impl Group {
         status::collect(&self.replica, self.raft.load().as_deref(), &self.log)
     }
 
+    /// Whether nothing is known of damage to this replica's files.
+    pub fn is_sound(&self) -> bool {
+        self.replica.problem().is_none()
+    }
+
     /// Changes when leader, term, membership or health change. Positions are as of then.
     pub fn watch(&self) -> watch::Receiver<GroupStatus> {
         self.status.subscribe()
@@ -237,8 +252,8 @@ impl Group {
         self.reads.barrier().await
     }
 
-    /// Hands leadership to another replica; completes when this one does not lead any more, or after `patience`.
-    /// Returns whether it was handed over.
+    /// Hands leadership to another replica; completes when this one does not lead any more, or after `patience`, or as
+    /// soon as the other one or the majority falls silent. Returns whether it was handed over.
     pub async fn transfer_leader(&self, to: ReplicaId, patience: Duration) -> bool {
         let Some(raft) = self.raft() else { return true };
         if !raft.is_leader() {
@@ -249,23 +264,41 @@ impl Group {
         }
         let until = self.env.now() + patience;
         while self.env.now() < until {
-            if raft.metrics().borrow_watched().current_leader != Some(self.replica.id) {
+            let metrics = raft.metrics().borrow_watched().clone();
+            if metrics.current_leader != Some(self.replica.id) {
                 return true;
+            }
+            if !self.successors(&metrics).contains(&to) {
+                return false;
             }
             self.env.sleep(TRANSFER_POLL).await;
         }
         false
     }
 
-    /// The voter that is furthest along, other than this replica; for handing over leadership.
+    /// The voter that can take over and is furthest along, if there is one; for handing over leadership.
     pub fn best_successor(&self) -> Option<ReplicaId> {
         let raft = self.raft()?;
         let metrics = raft.metrics();
         let metrics = metrics.borrow_watched();
-        let voters: Vec<ReplicaId> = metrics.membership_config.membership().voter_ids().collect();
-        let replication = metrics.replication.as_ref()?;
-        let matched = replication.iter().filter(|(id, _)| voters.contains(id) && **id != self.replica.id);
+        let able = self.successors(&metrics);
+        let matched = metrics.replication.as_ref()?.iter().filter(|(id, _)| able.contains(id));
         matched.max_by_key(|(id, at)| (at.map(|id| id.index), std::cmp::Reverse(**id))).map(|(id, _)| *id)
+    }
+
+    /// The other voters that have answered lately; none when this replica does not lead or a majority is silent: then
+    /// nobody could be elected in its place.
+    fn successors(&self, metrics: &RaftMetrics<Types>) -> Vec<ReplicaId> {
+        // A follower that heard nothing of the leader for this long would have begun an election: one that was not
+        // heard for this long may have.
+        let silence_max = self.timing.election_max * 2;
+        if metrics.last_quorum_acked.as_ref().is_none_or(|at| at.elapsed() >= silence_max) {
+            return Vec::new();
+        }
+        let heard = metrics.heartbeat.iter().flatten();
+        let heard = heard.filter(|(_, at)| at.as_ref().is_some_and(|at| at.elapsed() < silence_max));
+        let voters: Vec<ReplicaId> = metrics.membership_config.membership().voter_ids().collect();
+        heard.map(|(id, _)| *id).filter(|id| voters.contains(id) && *id != self.replica.id).collect()
     }
 
     /// How far a follower's log is known to agree with this leader's; `None` when this replica does not lead.
@@ -275,6 +308,25 @@ impl Group {
         let metrics = metrics.borrow_watched();
         let at = metrics.replication.as_ref()?.get(&follower)?;
         Some(strata_types::LogIndex(at.map_or(0, |id| id.index)))
+    }
+
+    /// Refuses to serve from now on if the error says that this replica's own files are damaged: leadership goes to
+    /// another replica, and the group goes on with the others (CLUSTER-5). Any other error is the caller's affair.
+    pub fn refuse(self: &Arc<Self>, error: &StorageError) {
+        if self.replica.refuse(error) {
+            self.publish_status();
+            let group = self.clone();
+            self.env.spawn("raft-refuse", async move { group.leave().await });
+        }
+    }
+
+    /// Hands over leadership if somebody can take it and takes no part any more: the others elect a leader if that
+    /// failed, which they would not while this replica leads.
+    pub(crate) async fn leave(&self) {
+        if let Some(successor) = self.best_successor() {
+            self.transfer_leader(successor, HANDOVER_PATIENCE).await;
+        }
+        self.stop_raft().await;
     }
 
     /// Stops openraft; the tasks stay for a restart.

@@ -8,10 +8,11 @@ use parking_lot::RwLock;
 use strata_env::Env;
 use strata_net::{Caller, Switchboard};
 use strata_storage::{StorageError, Tablets};
-use strata_types::{GroupId, NodeId};
+use strata_types::{GroupId, NodeId, ReplicaId};
 use strata_wal::Wal;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
+use crate::batcher::Traffic;
 use crate::error::OpenError;
 use crate::group::{Group, GroupSpec};
 use crate::inbound::Inbound;
@@ -20,7 +21,10 @@ use crate::state_machine::Replica;
 use crate::timing::{Retention, Timing};
 
 /// How long a leader that stops waits for another replica to take over.
-const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
+/// Groups that are opened at once. Opening reads files and waits for the disk, so that a few overlap well; each also
+/// takes memory of its own while it reads.
+const OPENINGS_MAX: usize = 4;
 
 /// What the groups of a node share.
 pub struct HostParts {
@@ -38,20 +42,26 @@ pub struct HostParts {
     pub timing: Timing,
     /// When logs are cut.
     pub retention: Retention,
+    /// Cores of the machine: how much it can do at once.
+    pub cores: u32,
 }
 
 /// All groups of one node.
 pub struct Host {
     pub(crate) parts: HostParts,
+    traffic: Arc<Traffic>,
     groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
-    /// One group is opened at a time under its id; opening twice at once would run one log under two cores.
-    opening: Mutex<()>,
+    /// A lock for each group that was ever asked for: opening one twice at once would run one log under two cores.
+    opening: parking_lot::Mutex<BTreeMap<GroupId, Arc<Mutex<()>>>>,
+    openings: Semaphore,
 }
 
 impl Host {
     /// A host without groups.
     pub fn new(parts: HostParts) -> Arc<Host> {
-        Arc::new(Host { parts, groups: RwLock::default(), opening: Mutex::default() })
+        let openings = Semaphore::new(OPENINGS_MAX);
+        let traffic = Traffic::new(parts.cores);
+        Arc::new(Host { parts, traffic, groups: RwLock::default(), opening: parking_lot::Mutex::default(), openings })
     }
 
     /// Takes the messages that belong to Raft from now on.
@@ -61,12 +71,15 @@ impl Host {
         }
     }
 
-    /// Opens a group from what this node holds of it, or as an empty replica. Returns the open one if it is.
+    /// Opens a group from what this node holds of it, or as an empty replica. Returns the open one if it is. Different
+    /// groups may be opened at once; some then wait for the others.
     pub async fn open(&self, spec: GroupSpec) -> Result<Arc<Group>, OpenError> {
-        let _one = self.opening.lock().await;
+        let alone = self.opening.lock().entry(spec.group).or_default().clone();
+        let _alone = alone.lock().await;
         if let Some(open) = self.group(spec.group) {
             return Ok(open);
         }
+        let _turn = self.openings.acquire().await.expect("the semaphore is never closed");
         let (env, tablets, machine) = (self.parts.env.clone(), self.parts.tablets.clone(), spec.machine.clone());
         let (group, id) = (spec.group, spec.replica);
         let replica = self.parts.env.blocking(move || Replica::open(env, group, id, machine, tablets)).await;
@@ -77,7 +90,9 @@ impl Host {
             None => return Err(OpenError::Failed { detail: "opening the tablet panicked".into() }),
         };
         let HostParts { env, wal, caller, timing, .. } = &self.parts;
-        let group = Group::open(env.clone(), wal.clone(), caller.clone(), *timing, replica, &spec).await?;
+        let group =
+            Group::open(env.clone(), wal.clone(), caller.clone(), *timing, self.traffic.clone(), replica, &spec)
+                .await?;
         self.groups.write().insert(spec.group, group.clone());
         Ok(group)
     }
@@ -102,15 +117,20 @@ impl Host {
         maintain::maintain(self).await;
     }
 
-    /// Hands over every group this node leads. Returns how many it still leads.
+    /// How many groups this node leads that another replica could take over.
+    pub fn movable(&self) -> usize {
+        self.movable_groups().len()
+    }
+
+    fn movable_groups(&self) -> Vec<(Arc<Group>, ReplicaId)> {
+        let led = self.groups().into_iter().filter(|group| group.status().is_leader);
+        led.filter_map(|group| group.best_successor().map(|successor| (group, successor))).collect()
+    }
+
+    /// Hands over every group this node leads and somebody can take over. Returns how many of these it still leads.
     pub async fn hand_over(&self) -> usize {
-        let led: Vec<_> = self.groups().into_iter().filter(|group| group.status().is_leader).collect();
-        let handovers = led.iter().map(|group| async {
-            match group.best_successor() {
-                Some(successor) => group.transfer_leader(successor, HANDOVER_PATIENCE).await,
-                None => false,
-            }
-        });
+        let groups = self.movable_groups();
+        let handovers = groups.iter().map(|(group, successor)| group.transfer_leader(*successor, HANDOVER_PATIENCE));
         let done = futures_util::future::join_all(handovers).await;
         done.into_iter().filter(|done| !done).count()
     }
@@ -123,9 +143,8 @@ impl Host {
         }
     }
 
-    /// Hands over leadership, stops all groups and makes their tablets durable, so that a restart replays nothing.
+    /// Stops all groups and makes their tablets durable, so that a restart replays nothing. Hand over first.
     pub async fn shutdown(&self) {
-        self.hand_over().await;
         let groups = self.groups();
         self.abandon().await;
         for group in groups {

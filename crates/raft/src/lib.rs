@@ -37,6 +37,8 @@
 //! responders: batching, reading and cutting the log are decided here.
 
 mod batcher;
+#[cfg(test)]
+mod conformance;
 mod encoding;
 mod error;
 mod group;
@@ -49,6 +51,7 @@ mod messages;
 pub mod mutant;
 mod network;
 mod overlay;
+mod pipeline;
 mod reads;
 mod snapshot;
 mod state_machine;

@@ -66,6 +66,8 @@ impl RaftLogReader<Types> for LogStore {
         range: RB,
     ) -> io::Result<Vec<Entry>> {
         let (from, to) = self.bounds(&range);
+        // By contract this one leaves out what was purged. For replication and apply a missing entry is an error.
+        let from = from.max(self.log.state().first.map_or(to, |first| first.0));
         if from >= to { Ok(Vec::new()) } else { self.read(from, to, usize::MAX).await }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::Fatal;
 use strata_codec::APPLIED_KEY;
@@ -19,6 +20,7 @@ use strata_types::LogIndex;
 use crate::group::Group;
 use crate::host::Host;
 use crate::state_machine::Applied;
+use crate::types::{Raft, Types};
 
 /// A group whose core panics more often than this within [`REOPEN_WINDOW`] stays down and says so.
 const REOPENS_MAX: usize = 3;
@@ -47,16 +49,16 @@ fn pins(host: &Host) -> Vec<strata_types::ReplicaId> {
 /// openraft treats some races as bugs of its own and panics (openraft#2116): then only that group is reopened.
 async fn supervise(host: &Host, group: &Arc<Group>) {
     let Some(raft) = group.raft() else { return };
-    let state = raft.metrics().borrow_watched().running_state.clone();
-    match state {
-        Ok(()) | Err(Fatal::Stopped) => {}
-        Err(Fatal::StorageError(error)) => {
-            if group.state().problem().is_none() {
-                host.parts.env.halt(format!("{} failed: {error}", group.id()));
-            }
+    if group.state().problem().is_some() {
+        return group.leave().await;
+    }
+    match end_of(&raft).await {
+        None | Some(Fatal::Stopped) => {}
+        Some(Fatal::StorageError(error)) => {
+            host.parts.env.halt(format!("{} failed: {error}", group.id()));
             group.stop_raft().await;
         }
-        Err(Fatal::Panicked) => {
+        Some(Fatal::Panicked) => {
             let now = host.parts.env.now();
             let recent = {
                 let mut reopened = group.reopened.lock();
@@ -74,6 +76,24 @@ async fn supervise(host: &Host, group: &Arc<Group>) {
             }
         }
     }
+}
+
+/// Why the core ended, if it did. A core that panicked could not say so in its metrics any more: what they say last is
+/// that all is well, and the sender is gone.
+async fn end_of(raft: &Raft) -> Option<Fatal<Types>> {
+    let mut metrics = raft.metrics();
+    loop {
+        if let Err(fatal) = &metrics.borrow_watched().running_state {
+            return Some(fatal.clone());
+        }
+        match metrics.changed().now_or_never() {
+            None => return None,
+            Some(Ok(())) => {}
+            Some(Err(_)) => break,
+        }
+    }
+    // Any question does: the answer is how the core ended.
+    raft.is_initialized().await.err()
 }
 
 async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: bool) -> Result<(), StorageError> {
@@ -106,7 +126,7 @@ async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: bool) -> Result<
 }
 
 /// Where the log may be cut: behind what is durable in the tablet, and behind what live followers have, unless they
-/// hold back too much.
+/// hold back too much (RAFT-4).
 fn cut_at(group: &Arc<Group>, keep_bytes_max: u64, cuttable: LogIndex, log_bytes: u64) -> Option<LogIndex> {
     if group.state().transfers.load(Ordering::Acquire) > 0 {
         return None;

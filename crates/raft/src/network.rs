@@ -1,11 +1,8 @@
-//! openraft's network over the node's calls. Appends are pipelined: many requests to one follower are on their way at
-//! once, in order, and their answers come back in order.
+//! openraft's network over the node's calls.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +18,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use strata_codec::DecodeError;
+use strata_env::Env;
 use strata_net::{Caller, Lane, MessageKind, NetError};
 use strata_types::{GroupId, NodeId, ReplicaId};
 
@@ -28,17 +26,16 @@ use crate::messages::{
     Ballot, Order, Parties, SnapshotPiece, decode_append_reply, decode_vote_reply, encode_append,
     encode_snapshot_piece, encode_transfer, encode_vote_request,
 };
+use crate::pipeline::Pipeline;
 use crate::snapshot::{self, SendError, SnapshotSource};
 use crate::state_machine::Replica;
-use crate::types::{LogId, Seat, Snapshot, Types, Vote};
+use crate::types::{Seat, Snapshot, Types, Vote};
 
-/// Append requests to one follower that may be unanswered at once.
-const APPENDS_IN_FLIGHT_MAX: usize = 32;
 /// An append waits for the follower's disk; a slow disk must not look like a lost message.
 const APPEND_DEADLINE: Duration = Duration::from_secs(2);
 
-type Rpc<T> = Result<T, RPCError<Types>>;
-type CallFuture = Pin<Box<dyn Future<Output = Result<Bytes, NetError>> + Send>>;
+pub(crate) type Rpc<T> = Result<T, RPCError<Types>>;
+pub(crate) type CallFuture = Pin<Box<dyn Future<Output = Result<Bytes, NetError>> + Send>>;
 
 /// Makes clients for the replicas of one group.
 pub(crate) struct Network {
@@ -92,6 +89,16 @@ impl Peer {
         Box::pin(self.caller.call(self.node, lane, self.group, kind, body, deadline))
     }
 
+    /// Sends one request of a pipeline.
+    pub(crate) fn append(&self, order: Order, request: &AppendEntriesRequest<Types>) -> CallFuture {
+        let body = encode_append(self.parties, order, request);
+        self.call(Lane::Data, MessageKind::Append, body, APPEND_DEADLINE)
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.replica.env
+    }
+
     pub(crate) fn snapshot_piece(&self, piece: &SnapshotPiece, deadline: Duration) -> CallFuture {
         let body = encode_snapshot_piece(self.parties, piece);
         self.call(Lane::Bulk, MessageKind::Snapshot, body, deadline)
@@ -110,14 +117,14 @@ impl Peer {
 }
 
 /// Whether openraft should back off (nobody there) or try again at once (a lost message).
-fn rpc_error(error: NetError) -> RPCError<Types> {
+pub(crate) fn rpc_error(error: NetError) -> RPCError<Types> {
     match error {
         NetError::NoAnswer { .. } => RPCError::Network(NetworkError::new(&error)),
         _ => RPCError::Unreachable(Unreachable::new(&error)),
     }
 }
 
-fn garbled(error: DecodeError) -> RPCError<Types> {
+pub(crate) fn garbled(error: DecodeError) -> RPCError<Types> {
     RPCError::Unreachable(Unreachable::new(&error))
 }
 
@@ -152,82 +159,8 @@ impl NetStreamAppend<Types> for Peer {
             // A heartbeat is one request a stream.
             return stream_append_sequential(self, input, option);
         }
-        let next = Order { stream: self.replica.env.rng.next_u64() | 1, place: 0 };
-        let pipeline = Pipeline { peer: self.clone(), next, input: Some(input), pending: VecDeque::new() };
-        let answers: BoxStream<'s, Rpc<StreamAppendResult<Types>>> = Box::pin(pipeline);
+        let answers: BoxStream<'s, Rpc<StreamAppendResult<Types>>> = Box::pin(Pipeline::new(self.clone(), input));
         Box::pin(std::future::ready(Ok(answers)))
-    }
-}
-
-/// Requests going out and answers coming back, in order.
-struct Pipeline<S> {
-    peer: Peer,
-    /// Of the next request.
-    next: Order,
-    /// `None` once there is nothing more to send.
-    input: Option<S>,
-    pending: VecDeque<Pending>,
-}
-
-struct Pending {
-    before: Option<LogId>,
-    last: Option<LogId>,
-    reply: CallFuture,
-}
-
-impl Pending {
-    /// The result of one request, and whether the pipeline can go on after it.
-    fn finish(self, reply: Result<Bytes, NetError>) -> (Rpc<StreamAppendResult<Types>>, bool) {
-        let reply = match reply.map_err(rpc_error).and_then(|bytes| decode_append_reply(bytes).map_err(garbled)) {
-            Ok(reply) => reply,
-            Err(error) => return (Err(error), false),
-        };
-        let whole = match &reply {
-            AppendEntriesResponse::PartialSuccess(last) => *last == self.last,
-            _ => true,
-        };
-        let result = reply.into_stream_result(self.before, self.last);
-        let goes_on = whole && result.is_ok();
-        (Ok(result), goes_on)
-    }
-}
-
-impl<S> Pipeline<S> {
-    fn send(&mut self, request: AppendEntriesRequest<Types>) {
-        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-        let body = encode_append(self.peer.parties, self.next, &request);
-        self.next.place += 1;
-        let reply = self.peer.call(Lane::Data, MessageKind::Append, body, APPEND_DEADLINE);
-        self.pending.push_back(Pending { before: request.prev_log_id, last, reply });
-    }
-}
-
-impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Stream for Pipeline<S> {
-    type Item = Rpc<StreamAppendResult<Types>>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        while this.pending.len() < APPENDS_IN_FLIGHT_MAX
-            && let Some(input) = &mut this.input
-        {
-            match Pin::new(input).poll_next(context) {
-                Poll::Ready(Some(request)) => this.send(request),
-                Poll::Ready(None) => this.input = None,
-                Poll::Pending => break,
-            }
-        }
-        let Some(first) = this.pending.front_mut() else {
-            return if this.input.is_none() { Poll::Ready(None) } else { Poll::Pending };
-        };
-        let Poll::Ready(reply) = first.reply.as_mut().poll(context) else { return Poll::Pending };
-        let first = this.pending.pop_front().expect("it was just looked at");
-        let (result, goes_on) = first.finish(reply);
-        if !goes_on {
-            // What follows a conflict or a lost request is of no use: openraft probes and starts a new stream.
-            this.input = None;
-            this.pending.clear();
-        }
-        Poll::Ready(Some(result))
     }
 }
 

@@ -33,6 +33,11 @@ impl<'a> Overlay<'a> {
         self.error.borrow_mut().get_or_insert(error);
     }
 
+    /// Whether a read failed: then nothing that the machine did since is worth anything.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.error.borrow().is_some()
+    }
+
     /// The writes as one batch, or the first read that failed.
     pub(crate) fn finish(self) -> Result<WriteBatch, StorageError> {
         if let Some(error) = self.error.into_inner() {

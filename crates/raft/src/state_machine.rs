@@ -4,6 +4,7 @@
 //! into the tablet as one atomic batch, and only then are the replies sent.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -161,13 +162,27 @@ impl Replica {
         self.machine.applied(LogIndex(index));
     }
 
+    /// Refuses to serve from now on if the error says that this replica's files are damaged (CLUSTER-5). Returns
+    /// whether that is news.
+    pub(crate) fn refuse(&self, error: &StorageError) -> bool {
+        if !matches!(error, StorageError::Corrupt { .. }) {
+            return false;
+        }
+        let mut problem = self.problem.lock();
+        let is_news = problem.is_none();
+        if is_news {
+            tracing::error!(group = %self.group, replica = %self.id, %error, "replica refuses to serve");
+            metrics::counter!("strata_cluster_replicas_refused_total").increment(1);
+            *problem = Some(error.to_string());
+        }
+        is_news
+    }
+
     /// Turns a failed engine call into what the replica or the node must do about it.
     pub(crate) fn storage_failed(&self, error: &StorageError) -> io::Error {
         match error {
-            StorageError::Corrupt { .. } => {
-                tracing::error!(group = %self.group, replica = %self.id, %error, "replica refuses to serve");
-                self.problem.lock().get_or_insert(error.to_string());
-            }
+            // `maintain` has it leave the group.
+            StorageError::Corrupt { .. } => drop(self.refuse(error)),
             StorageError::Full { .. } => {}
             _ => self.env.halt(format!("storage of {} failed: {error}", self.group)),
         }
@@ -195,7 +210,15 @@ impl Replica {
                 entry.log_id,
                 applied.log_id
             );
-            replies.push(self.apply_entry(&mut overlay, entry, &mut applied));
+            match catch_unwind(AssertUnwindSafe(|| self.apply_entry(&mut overlay, entry, &mut applied))) {
+                Ok(reply) => replies.push(reply),
+                // A machine is shown nothing in the place of what cannot be read. It may rightly not know what to do.
+                Err(panic) if !overlay.has_failed() => resume_unwind(panic),
+                Err(_) => {}
+            }
+            if overlay.has_failed() {
+                break;
+            }
         }
         applied.chain = overlay.chain();
         let written = overlay.finish().and_then(|mut batch| {
@@ -392,7 +415,7 @@ mod tests {
     use openraft::entry::RaftEntry as _;
     use strata_env::sim::SimWorld;
     use strata_machine::ViewMut;
-    use strata_storage::memory::MemoryTablets;
+    use strata_storage::memory::{Durable, MemoryTablets};
     use strata_types::Timestamp;
 
     use super::*;
@@ -416,6 +439,7 @@ mod tests {
         indexes.map(|index| (entry(index), None)).collect()
     }
 
+    /// RAFT-3
     #[tokio::test(start_paused = true)]
     async fn entries_that_come_twice_are_applied_once() {
         let env = SimWorld::new(1).node(1).env();
@@ -426,5 +450,41 @@ mod tests {
         }
         assert_eq!(replica.applied_index(), LogIndex(5));
         assert_eq!(replica.tablet().get(b"count").expect("memory").as_deref(), Some([5].as_slice()));
+    }
+
+    /// Knows that something is there, and panics if it is not.
+    struct Strict;
+
+    impl Machine for Strict {
+        fn apply(&self, view: &mut dyn ViewMut, context: CommandContext, _command: &Bytes) -> Bytes {
+            assert!(context.index == LogIndex(1) || view.get(b"k").is_some(), "a row that must be there");
+            view.put(Bytes::from_static(b"k"), Bytes::new());
+            Bytes::new()
+        }
+    }
+
+    /// CLUSTER-5
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_read_while_applying_is_damage_even_if_the_machine_panics_over_it() {
+        let env = SimWorld::new(1).node(1).env();
+        let durable = Durable::new();
+        let tablets = Arc::new(MemoryTablets::over(durable.clone()));
+        let replica = Replica::open(env, GroupId(1), ReplicaId(1), Arc::new(Strict), tablets).expect("opens");
+        assert!(replica.apply_entries(items(1..=2)).is_ok());
+        assert!(durable.damage(ReplicaId(1)));
+        let (back, error) = replica.apply_entries(items(3..=4)).expect_err("the tablet cannot be read");
+        assert_eq!((back.len(), replica.applied_index()), (2, LogIndex(2)), "nothing of it was applied");
+        replica.storage_failed(&error);
+        let problem = replica.problem().expect("it refuses to serve");
+        assert!(problem.contains("r1/image"), "and names the file: {problem}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[should_panic(expected = "a row that must be there")]
+    async fn a_panic_of_the_machine_alone_stays_one() {
+        let env = SimWorld::new(1).node(1).env();
+        let tablets = Arc::new(MemoryTablets::new());
+        let replica = Replica::open(env, GroupId(1), ReplicaId(1), Arc::new(Strict), tablets).expect("opens");
+        let _ = replica.apply_entries(items(2..=2));
     }
 }

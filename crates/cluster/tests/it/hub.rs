@@ -84,10 +84,14 @@ pub(crate) struct Machine {
     /// A replica whose tablet is damaged.
     pub(crate) damaged: Arc<Mutex<Option<strata_types::ReplicaId>>>,
     pub(crate) phases: Arc<Mutex<Vec<Phase>>>,
+    /// Called at each phase, within the process.
+    pub(crate) on_phase: Arc<Mutex<Option<OnPhase>>>,
     hub: Arc<Hub>,
     /// The running process; dropping it closes its port.
-    process: Mutex<Option<Process>>,
+    process: Arc<Mutex<Option<Process>>>,
 }
+
+pub(crate) type OnPhase = Box<dyn Fn(&Phase) + Send>;
 
 struct Process {
     address: String,
@@ -102,8 +106,9 @@ impl Machine {
             durable: Durable::new(),
             damaged: Arc::default(),
             phases: Arc::default(),
+            on_phase: Arc::default(),
             hub: hub.clone(),
-            process: Mutex::default(),
+            process: Arc::default(),
         }
     }
 
@@ -120,7 +125,7 @@ impl Machine {
         let address = settings.peer_address.clone();
         self.hub.listeners.lock().insert(address.clone(), Arc::downgrade(&switchboard));
         *self.process.lock() = Some(Process { address, _switchboard: switchboard.clone(), is_alive });
-        let phases = self.phases.clone();
+        let (phases, on_phase) = (self.phases.clone(), self.on_phase.clone());
         let inner = MemoryTablets::over(self.durable.clone());
         let parts = NodeParts {
             env,
@@ -130,17 +135,30 @@ impl Machine {
             switchboard: switchboard.clone(),
             caller,
             settings,
-            progress: Arc::new(move |phase| phases.lock().push(phase)),
+            progress: Arc::new(move |phase| {
+                if let Some(on_phase) = &*on_phase.lock() {
+                    on_phase(&phase);
+                }
+                phases.lock().push(phase);
+            }),
         };
         Node::start(parts).await.map(|node| (node, switchboard))
     }
 
     /// The process ends, and its port is free.
     pub(crate) fn kill(&self) {
-        self.sim.kill();
-        if let Some(process) = self.process.lock().take() {
-            process.is_alive.store(false, Ordering::Release);
-            self.hub.listeners.lock().remove(&process.address);
+        self.killer()();
+    }
+
+    /// What ends the process, for those who do not hold the machine.
+    pub(crate) fn killer(&self) -> impl Fn() + Send + 'static {
+        let (sim, hub, process) = (self.sim.clone(), self.hub.clone(), self.process.clone());
+        move || {
+            sim.kill();
+            if let Some(process) = process.lock().take() {
+                process.is_alive.store(false, Ordering::Release);
+                hub.listeners.lock().remove(&process.address);
+            }
         }
     }
 }

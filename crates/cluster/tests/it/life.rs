@@ -10,25 +10,25 @@ use strata_types::{GroupId, NodeId};
 
 use crate::hub::{Hub, Machine, settings, start_all};
 
-const ADDRESSES: [&str; 3] = ["a:1", "b:1", "c:1"];
+pub(crate) const ADDRESSES: [&str; 3] = ["a:1", "b:1", "c:1"];
 
-fn machines(seed: u64) -> Vec<Machine> {
+pub(crate) fn machines(seed: u64) -> Vec<Machine> {
     let (world, hub) = (SimWorld::new(seed), Hub::new());
     (1..=3).map(|number| Machine::new(&world, &hub, number)).collect()
 }
 
 /// Nodes that lead, by shard.
-fn leaders(overview: &ClusterOverview) -> Vec<Option<NodeId>> {
+pub(crate) fn leaders(overview: &ClusterOverview) -> Vec<Option<NodeId>> {
     overview.shards.iter().map(|shard| shard.leader).collect()
 }
 
 /// Nodes that should lead, by shard.
-fn preferred(node: &Node) -> Vec<Option<NodeId>> {
+pub(crate) fn preferred(node: &Node) -> Vec<Option<NodeId>> {
     node.map().shards.iter().map(|shard| shard.replicas.first().map(|first| first.node)).collect()
 }
 
 /// Waits until an overview looks as wanted.
-async fn eventually(node: &Node, what: &str, wanted: impl Fn(&ClusterOverview) -> bool) -> ClusterOverview {
+pub(crate) async fn eventually(node: &Node, what: &str, wanted: impl Fn(&ClusterOverview) -> bool) -> ClusterOverview {
     for _ in 0..600 {
         let overview = node.overview().await;
         if wanted(&overview) {

@@ -1,5 +1,8 @@
 //! Whole nodes, without sockets.
 #![allow(clippy::disallowed_methods, reason = "tests move the time of the whole world")]
 
+mod births;
+mod full_disk;
 mod hub;
 mod life;
+mod stops;

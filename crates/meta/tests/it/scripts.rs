@@ -9,11 +9,13 @@ use strata_machine::{CommandContext, Machine, View, ViewMut};
 use strata_meta::{MetaCommand, MetaMachine, MetaRefusal, MetaReply, load_map};
 use strata_types::{ClusterId, Epoch, LogIndex, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, ShardMap, Term};
 
+/// META-1, META-2: ids and epochs are in what it prints. META-3: each `map` is validated.
 #[test]
 fn machine() {
     goldenscript::run(&mut MetaRunner::default(), "tests/scripts/machine").expect("script");
 }
 
+/// META-4
 #[test]
 fn placement() {
     goldenscript::run(&mut MetaRunner::default(), "tests/scripts/placement").expect("script");
@@ -97,7 +99,10 @@ impl goldenscript::Runner for MetaRunner {
             }
             // map: the shard map.
             "map" => match load_map(&self.tablet) {
-                Some(map) => show_map(&mut output, &map)?,
+                Some(map) => {
+                    map.validate()?;
+                    show_map(&mut output, &map)?;
+                }
                 None => writeln!(output, "no map")?,
             },
             // reset: forgets everything.

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use strata_codec::{Decoder, Encoder};
 use strata_env::sim::SimWorld;
+use strata_env::{BoxFuture, Halt, TaskHandle, Tasks};
 use strata_machine::{CommandContext, Machine, ViewMut};
-use strata_net::{Caller, Inbox, Lane, Message, NetError, Switchboard, Transport};
+use strata_net::{Caller, Inbox, Lane, Message, MessageKind, NetError, Switchboard, Transport};
 use strata_raft::{Group, GroupSpec, GroupStatus, Host, HostParts, ProposeError, Retention, Timing};
 use strata_storage::memory::{Durable, MemoryTablets};
 use strata_types::{ClusterId, GroupId, NodeId, ReplicaId};
@@ -46,9 +47,65 @@ pub(crate) fn put(key: &str, value: &str) -> Bytes {
 pub(crate) struct Network {
     inboxes: Mutex<BTreeMap<NodeId, Weak<Switchboard>>>,
     cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
+    /// What happens to pieces of snapshots.
+    pub(crate) pieces: Mutex<Pieces>,
+    held: Mutex<Vec<Message>>,
+    /// What receivers said when they refused a message.
+    pub(crate) refusals: Mutex<Vec<String>>,
+}
+
+/// What happens to pieces of snapshots on their way.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Pieces {
+    /// They are delivered.
+    #[default]
+    Pass,
+    /// They wait until they are released.
+    Wait,
+    /// In the first one that is longer than this a bit is flipped; what comes after it waits.
+    Damage(usize),
 }
 
 impl Network {
+    /// How many pieces of snapshots wait.
+    pub(crate) fn held(&self) -> usize {
+        self.held.lock().len()
+    }
+
+    /// Delivers the pieces that waited, in order, and all that come.
+    pub(crate) fn release(&self) {
+        *self.pieces.lock() = Pieces::Pass;
+        for message in std::mem::take(&mut *self.held.lock()) {
+            if let Some(inbox) = self.inbox(message.to) {
+                inbox.deliver(Lane::Bulk, message);
+            }
+        }
+    }
+
+    fn inbox(&self, node: NodeId) -> Option<Arc<Switchboard>> {
+        self.inboxes.lock().get(&node).and_then(Weak::upgrade)
+    }
+
+    /// What becomes of a piece of a snapshot: `None` when it waits.
+    fn pass(&self, mut message: Message) -> Option<Message> {
+        let mut pieces = self.pieces.lock();
+        match *pieces {
+            Pieces::Pass => Some(message),
+            Pieces::Damage(longer) if message.body.len() <= longer => Some(message),
+            Pieces::Damage(_) => {
+                *pieces = Pieces::Wait;
+                let mut body = message.body.to_vec();
+                *body.last_mut().expect("it is long") ^= 1;
+                message.body = body.into();
+                Some(message)
+            }
+            Pieces::Wait => {
+                self.held.lock().push(message);
+                None
+            }
+        }
+    }
+
     pub(crate) fn isolate(&self, node: NodeId, isolated: bool) {
         for other in (1..=9).map(NodeId).filter(|other| *other != node) {
             for link in [(node, other), (other, node)] {
@@ -73,9 +130,15 @@ impl Transport for End {
         if self.network.cut.lock().contains(&(message.from, message.to)) {
             return Ok(());
         }
-        let inbox = self.network.inboxes.lock().get(&message.to).and_then(Weak::upgrade);
-        let Some(inbox) = inbox else {
+        let Some(inbox) = self.network.inbox(message.to) else {
             return Err(NetError::Unreachable { target: message.to.to_string(), detail: "down".into() });
+        };
+        if message.kind == MessageKind::Refusal {
+            self.network.refusals.lock().push(String::from_utf8_lossy(&message.body).into_owned());
+        }
+        let is_piece = message.kind == MessageKind::Snapshot;
+        let Some(message) = (if is_piece { self.network.pass(message) } else { Some(message) }) else {
+            return Ok(());
         };
         tokio::spawn(async move { inbox.deliver(lane, message) });
         Ok(())
@@ -105,19 +168,50 @@ pub(crate) struct Cluster {
     /// The replica that lives on a node; changes when a node comes back without its disk.
     pub(crate) replicas: BTreeMap<u64, ReplicaId>,
     pub(crate) retention: Retention,
+    /// The nodes that found the group when they start.
+    pub(crate) founders: BTreeSet<u64>,
+    /// How long each call takes that may block, in nodes that are started from now on.
+    pub(crate) pool_delay: Duration,
+}
+
+/// Tasks whose pool for what may block is slow.
+struct SlowPool {
+    inner: Arc<dyn Tasks>,
+    delay: Duration,
+}
+
+impl Tasks for SlowPool {
+    fn spawn(&self, name: &'static str, future: BoxFuture<()>) -> TaskHandle {
+        self.inner.spawn(name, future)
+    }
+
+    fn dedicated(&self, name: &'static str, future: BoxFuture<()>) -> TaskHandle {
+        self.inner.dedicated(name, future)
+    }
+
+    fn blocking(&self, work: Box<dyn FnOnce() + Send + 'static>) {
+        let (inner, delay) = (self.inner.clone(), self.delay);
+        let later = async move {
+            tokio::time::sleep(delay).await;
+            inner.blocking(work);
+        };
+        self.inner.spawn("slow-pool", Box::pin(later));
+    }
+
+    fn halt(&self, halt: Halt) {
+        self.inner.halt(halt);
+    }
+}
+
+/// The replicas of the group at its birth, and their nodes.
+pub(crate) fn members() -> BTreeMap<ReplicaId, NodeId> {
+    (1..=3).map(|node| (ReplicaId(10 * node), NodeId(node))).collect()
 }
 
 impl Cluster {
     /// Three nodes with one replica each, and a leader.
     pub(crate) async fn new(seed: u64, retention: Retention) -> Cluster {
-        let mut cluster = Cluster {
-            world: SimWorld::new(seed),
-            network: Arc::default(),
-            tablets: (1..=3).map(|node| (node, Durable::new())).collect(),
-            running: BTreeMap::new(),
-            replicas: (1..=3).map(|node| (node, ReplicaId(10 * node))).collect(),
-            retention,
-        };
+        let mut cluster = Cluster::unborn(seed, retention, [1]);
         for node in 1..=3 {
             cluster.start(node).await;
         }
@@ -125,10 +219,27 @@ impl Cluster {
         cluster
     }
 
+    /// Three nodes that do not run yet.
+    pub(crate) fn unborn(seed: u64, retention: Retention, founders: impl IntoIterator<Item = u64>) -> Cluster {
+        Cluster {
+            world: SimWorld::new(seed),
+            network: Arc::default(),
+            tablets: (1..=3).map(|node| (node, Durable::new())).collect(),
+            running: BTreeMap::new(),
+            replicas: (1..=3).map(|node| (node, ReplicaId(10 * node))).collect(),
+            retention,
+            founders: founders.into_iter().collect(),
+            pool_delay: Duration::ZERO,
+        }
+    }
+
     pub(crate) async fn start(&mut self, node: u64) {
         let machine = self.world.node(node);
         machine.restart();
-        let env = machine.env();
+        let mut env = machine.env();
+        if self.pool_delay > Duration::ZERO {
+            env.tasks = Arc::new(SlowPool { inner: env.tasks, delay: self.pool_delay });
+        }
         let transport = Arc::new(End { network: self.network.clone() });
         let caller = Caller::new(env.clone(), transport.clone());
         caller.identify(NodeId(node));
@@ -144,15 +255,15 @@ impl Cluster {
             caller,
             timing: Timing::default(),
             retention: self.retention,
+            cores: 2,
         });
         host.register(&switchboard);
-        let members = (1..=3).map(|node| (ReplicaId(10 * node), NodeId(node))).collect();
         let spec = GroupSpec {
             group: GROUP,
             replica: self.replicas[&node],
-            members,
+            members: members(),
             machine: Arc::new(Register),
-            initialize: node == 1,
+            initialize: self.founders.contains(&node),
         };
         let group = host.open(spec).await.expect("group opens");
         self.running.insert(node, Running { host, group, _switchboard: switchboard });
@@ -164,6 +275,15 @@ impl Cluster {
         self.world.node(node).crash();
         self.tablets[&node].crash();
         running.host.abandon().await;
+    }
+
+    pub(crate) fn host(&self, node: u64) -> &Arc<Host> {
+        &self.running[&node].host
+    }
+
+    /// The tablet of a node cannot be read any more.
+    pub(crate) fn damage(&self, node: u64) {
+        assert!(self.tablets[&node].damage(self.replicas[&node]), "it has one");
     }
 
     pub(crate) fn group(&self, node: u64) -> &Arc<Group> {

@@ -3,6 +3,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test is the runtime that the simulated machines stand on")]
 
+mod births;
+mod damage;
+mod faults;
 mod harness;
 mod snapshots;
 mod writes;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use strata_raft::Retention;
 use strata_types::LogIndex;
 
-use crate::harness::Cluster;
+use crate::harness::{Cluster, Pieces};
 
 /// Everything is cut as soon as it may be.
 const EAGER: Retention = Retention {
@@ -22,6 +22,7 @@ async fn fill(cluster: &Cluster, from: u32, to: u32) {
     }
 }
 
+/// RAFT-3, RAFT-4
 #[tokio::test(start_paused = true)]
 async fn the_log_is_cut_behind_what_is_durable_and_never_before() {
     let mut cluster = Cluster::new(21, EAGER).await;
@@ -77,4 +78,74 @@ async fn a_follower_that_was_away_for_long_gets_a_snapshot() {
         cluster.converge().await;
         assert!(cluster.value(away, "k59").is_some());
     }
+}
+
+async fn maintain(cluster: &Cluster, rounds: u32) {
+    for _ in 0..rounds {
+        cluster.maintain().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// A cluster one of whose followers needs a snapshot: the node of the leader, and that of the follower, which is down.
+async fn left_behind(seed: u64) -> (Cluster, u64, u64) {
+    let mut cluster = Cluster::new(seed, EAGER).await;
+    fill(&cluster, 0, 5).await;
+    cluster.converge().await;
+    let leader = cluster.leader().await;
+    let away = (1..=3).find(|node| *node != leader).expect("three nodes");
+    // What it has is durable in its tablet.
+    maintain(&cluster, 5).await;
+    cluster.crash(away).await;
+    fill(&cluster, 5, 60).await;
+    maintain(&cluster, 20).await;
+    assert!(cluster.group(leader).status().purged > LogIndex(20), "{:?}", cluster.statuses());
+    assert_eq!(cluster.leader().await, leader);
+    (cluster, leader, away)
+}
+
+/// RAFT-4: what a snapshot on its way lacks is still in the log when it arrives.
+#[tokio::test(start_paused = true)]
+async fn the_log_is_not_cut_while_a_snapshot_is_on_its_way() {
+    let (mut cluster, leader, away) = left_behind(41).await;
+    *cluster.network.pieces.lock() = Pieces::Wait;
+    cluster.start(away).await;
+    while cluster.network.held() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let before = cluster.group(leader).status();
+    fill(&cluster, 60, 120).await;
+    maintain(&cluster, 20).await;
+    let during = cluster.group(leader).status();
+    assert!(during.log_bytes > EAGER.keep_bytes_max, "no cut was due");
+    assert_eq!(during.purged, before.purged);
+    cluster.network.release();
+    cluster.converge().await;
+    assert!(cluster.value(away, "k119").is_some());
+    maintain(&cluster, 10).await;
+    assert_eq!(cluster.leader().await, leader);
+    let after = cluster.group(leader).status().purged;
+    assert!(after >= during.last, "the log is kept for nobody: {after:?}");
+}
+
+/// RAFT-7 too: the replica that got the repeated snapshot ends up equal to the others.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_piece_of_a_snapshot_is_refused_and_the_transfer_repeated() {
+    let (mut cluster, _, away) = left_behind(42).await;
+    *cluster.network.pieces.lock() = Pieces::Damage(1_000);
+    cluster.start(away).await;
+    let applied = cluster.group(away).status().applied;
+    while *cluster.network.pieces.lock() != Pieces::Wait {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let refusals = cluster.network.refusals.lock().clone();
+    assert!(refusals.iter().any(|refusal| refusal.contains("was damaged on the way")), "{refusals:?}");
+    assert_eq!(cluster.group(away).status().applied, applied, "something of it was installed");
+    assert!(cluster.value(away, "k4").is_some(), "what it had is gone");
+    assert!(cluster.value(away, "k59").is_none());
+    assert!(cluster.network.held() > 0, "the transfer was not begun again");
+    cluster.network.release();
+    cluster.converge().await;
+    assert!(cluster.value(away, "k59").is_some());
 }

@@ -43,6 +43,7 @@ async fn waiting_proposals_of_many_callers_become_few_entries() {
     assert!(entries <= 10, "200 concurrent writes took {entries} entries");
 }
 
+/// RAFT-1, RAFT-2
 #[tokio::test(start_paused = true)]
 async fn acknowledged_writes_survive_power_loss_of_everybody() {
     let mut cluster = Cluster::new(3, Retention::default()).await;
@@ -62,6 +63,7 @@ async fn acknowledged_writes_survive_power_loss_of_everybody() {
     }
 }
 
+/// RAFT-1, RAFT-7 (`converge` compares the hash chains)
 #[tokio::test(start_paused = true)]
 async fn the_others_go_on_when_the_leader_is_lost_and_it_catches_up() {
     let mut cluster = Cluster::new(4, Retention::default()).await;
@@ -110,6 +112,7 @@ async fn a_follower_refuses_and_names_the_leader() {
     assert_eq!(cluster.group(follower).read_barrier().await, Err(ReadError::NotLeader { leader: named }));
 }
 
+/// RAFT-6
 #[tokio::test(start_paused = true)]
 async fn a_leader_without_a_majority_answers_no_read_and_loses_no_certainty() {
     let cluster = Cluster::new(7, Retention::default()).await;
@@ -144,7 +147,7 @@ async fn leadership_moves_when_asked_to() {
     }
 }
 
-/// A node that lost its disk comes back as another replica; what is meant for the old one must not reach the new one.
+/// RAFT-5: a node that lost its disk comes back as another replica; what is meant for the old one must not reach the new one.
 #[tokio::test(start_paused = true)]
 async fn messages_for_a_former_replica_are_refused() {
     let mut cluster = Cluster::new(9, Retention::default()).await;
