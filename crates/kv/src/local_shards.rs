@@ -8,10 +8,12 @@ use strata_cluster::Node;
 use strata_codec::decode_reply;
 use strata_raft::{Group, ProposeError, ReadError};
 use strata_router::{ShardBatch, ShardExecutor, ShardReply};
+use strata_storage::StorageError;
 use strata_types::{Error, ErrorCode, GroupId, Reply, Request, Result, ShardPlacement};
 
 use crate::plan::{Plan, Results};
-use crate::refusals::{Elsewhere, propose_error, read_error};
+use crate::reads::ReadFailed;
+use crate::refusals::{Elsewhere, propose_error, read_error, storage_error};
 use crate::{reads, route};
 
 /// This node's own shards.
@@ -39,8 +41,10 @@ impl ShardExecutor for LocalShards {
         let Some(placement) = route::placement(&map, own, batch.shard, batch.epoch, &batch.requests) else {
             return ShardReply::StaleRoute(map);
         };
-        // A replica that is damaged or not open yet does not lead; the others of the shard may.
-        let Some(group) = self.node.host().group(GroupId::of_shard(batch.shard)) else {
+        // A replica that is damaged or not open yet does not lead; the others of the shard may. What it holds is not
+        // shown to local reads either.
+        let group = self.node.host().group(GroupId::of_shard(batch.shard));
+        let Some(group) = group.filter(|group| group.is_sound()) else {
             return ShardReply::NotLeader { leader: None };
         };
         let plan = Plan::new(placement, &batch.requests);
@@ -51,7 +55,7 @@ impl ShardExecutor for LocalShards {
 impl LocalShards {
     async fn carry_out(
         &self,
-        group: &Group,
+        group: &Arc<Group>,
         placement: &ShardPlacement,
         mut plan: Plan,
         requests: &Arc<Vec<Request>>,
@@ -81,12 +85,27 @@ impl LocalShards {
             None | Some(Ok(())) => readable.extend(plan.linearizable),
         }
         if !readable.is_empty() {
-            let read = reads::read(self.node.env(), group.tablet(), placement, requests, &readable);
-            for (position, result) in read.await {
-                results.set(position, result);
+            let read = reads::read(self.node.env(), group.tablet(), placement, requests, &readable).await;
+            for (position, result) in read {
+                results.set(position, result.map_err(|failed| self.read_failed(group, failed)));
             }
         }
         ShardReply::Done(results.finish())
+    }
+
+    /// Damage is the replica's end, so that nothing more is read from it (CLUSTER-5). A disk that fails stops the node:
+    /// what is durable on it is not known.
+    fn read_failed(&self, group: &Arc<Group>, failed: ReadFailed) -> Error {
+        match failed {
+            ReadFailed::Storage(error) => {
+                group.refuse(&error);
+                if let StorageError::Io { detail } = &error {
+                    self.node.env().halt(format!("reading a tablet failed: {detail}"));
+                }
+                storage_error(&error)
+            }
+            ReadFailed::BrokeOff => Error::not_applied(ErrorCode::Internal, "reading the replica's tablet broke off"),
+        }
     }
 }
 
@@ -124,7 +143,7 @@ fn whole_batch_elsewhere(written: &Written, confirmed: &Confirmed) -> Option<Opt
 fn decode(reply: Bytes) -> Result<Reply> {
     decode_reply(reply).unwrap_or_else(|error| {
         let message = format!("the write was applied, but its reply is damaged: {error}");
-        Err(Error { code: ErrorCode::Internal, outcome: strata_types::Outcome::Applied, message })
+        Err(Error::new(ErrorCode::Internal, strata_types::Outcome::Applied, message))
     })
 }
 

@@ -128,14 +128,14 @@ fn decode_answer(answer: Bytes, count: usize) -> std::result::Result<ShardReply,
     }
 }
 
+/// The router knows whom it asked: only what happened there is told.
 fn link_error(error: NetError) -> LinkError {
-    let detail = error.to_string();
     match error {
-        NetError::Unreachable { .. } | NetError::Overflow { .. } | NetError::Refused { .. } => {
-            LinkError::NotSent { detail }
-        }
+        NetError::Unreachable { detail, .. } | NetError::Refused { detail, .. } => LinkError::NotSent { detail },
+        NetError::Overflow { .. } => LinkError::NotSent { detail: "too much is queued for it".to_owned() },
+        NetError::NoAnswer { detail, .. } => LinkError::Unknown { detail },
         // Whatever else went wrong, went wrong after sending.
-        _ => LinkError::Unknown { detail },
+        other => LinkError::Unknown { detail: other.to_string() },
     }
 }
 

@@ -7,13 +7,23 @@ use strata_codec::data_key;
 use strata_env::Env;
 use strata_shard::decode_item;
 use strata_storage::{Engine, StorageError};
-use strata_types::{Error, ErrorCode, Operation, Reply, Request, Result, ShardPlacement, Slot, SlotRange};
+use strata_types::{Operation, Reply, Request, ShardPlacement, Slot, SlotRange};
 
-use crate::refusals::storage_error;
 use crate::snapshot_view::SnapshotView;
 
 /// So many keys are looked up where the batch runs; for more, and for scans, it pays to go to a thread that may block.
 const INLINE_GETS_MAX: usize = 8;
+
+/// Why a read has no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ReadFailed {
+    /// The tablet could not be read: never an absent key (KV-4).
+    Storage(StorageError),
+    /// The reading code panicked.
+    BrokeOff,
+}
+
+type ReadResult = Result<Reply, ReadFailed>;
 
 /// Carries out the reads at `positions`, on the tablet as it is now.
 pub(crate) async fn read(
@@ -22,28 +32,24 @@ pub(crate) async fn read(
     placement: &ShardPlacement,
     requests: &Arc<Vec<Request>>,
     positions: &[usize],
-) -> Vec<(usize, Result<Reply>)> {
+) -> Vec<(usize, ReadResult)> {
     metrics::counter!("strata_kv_reads_total").increment(positions.len() as u64);
     let has_scan = positions.iter().any(|&position| matches!(requests[position].operation, Operation::Scan { .. }));
     let slots = placement.slots;
     if positions.len() <= INLINE_GETS_MAX && !has_scan {
-        return on_tablet(env, tablet.as_ref(), slots, requests, positions);
+        return on_tablet(tablet.as_ref(), slots, requests, positions);
     }
-    let (owned, requests, for_halt) = (positions.to_vec(), requests.clone(), env.clone());
-    let done = env.blocking(move || on_tablet(&for_halt, tablet.as_ref(), slots, &requests, &owned)).await;
-    done.unwrap_or_else(|| {
-        let broken = || Error::not_applied(ErrorCode::Internal, "reading the replica's tablet broke off");
-        positions.iter().map(|&position| (position, Err(broken()))).collect()
-    })
+    let (owned, requests) = (positions.to_vec(), requests.clone());
+    let done = env.blocking(move || on_tablet(tablet.as_ref(), slots, &requests, &owned)).await;
+    done.unwrap_or_else(|| positions.iter().map(|&position| (position, Err(ReadFailed::BrokeOff))).collect())
 }
 
 fn on_tablet(
-    env: &Env,
     tablet: &dyn Engine,
     slots: SlotRange,
     requests: &[Request],
     positions: &[usize],
-) -> Vec<(usize, Result<Reply>)> {
+) -> Vec<(usize, ReadResult)> {
     let (mut gets, mut results) = (Vec::new(), Vec::with_capacity(positions.len()));
     for &position in positions {
         let request = &requests[position];
@@ -68,11 +74,11 @@ fn on_tablet(
             results.extend(gets.into_iter().map(|(position, _)| (position, Err(error.clone()))));
         }
     }
-    results.into_iter().map(|(position, result)| (position, result.map_err(|error| failed(env, &error)))).collect()
+    results.into_iter().map(|(position, result)| (position, result.map_err(ReadFailed::Storage))).collect()
 }
 
 /// One page of the shard. Keys that it does not own, left behind by a split, are not shown.
-fn scan(tablet: &dyn Engine, slots: SlotRange, request: &Request) -> std::result::Result<Reply, StorageError> {
+fn scan(tablet: &dyn Engine, slots: SlotRange, request: &Request) -> Result<Reply, StorageError> {
     let Operation::Scan { start, end, limit } = &request.operation else {
         unreachable!("only scans are given to this function");
     };
@@ -81,14 +87,6 @@ fn scan(tablet: &dyn Engine, slots: SlotRange, request: &Request) -> std::result
     let keep = |key: &[u8]| slots.contains(Slot::of_key(key));
     let page = strata_shard::scan(&view, &request.header, start, end.as_deref(), *limit, &keep);
     view.finish(page)
-}
-
-/// A disk that fails stops the node: what is durable on it is not known.
-fn failed(env: &Env, error: &StorageError) -> Error {
-    if let StorageError::Io { detail } = error {
-        env.halt(format!("reading a tablet failed: {detail}"));
-    }
-    storage_error(error)
 }
 
 #[cfg(test)]

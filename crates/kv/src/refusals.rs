@@ -1,4 +1,5 @@
-//! What the layers below answer, in the words of the error table.
+//! What the layers below answer, in the words of the error table: sentences for the people who read them, without the
+//! fields of the errors that they are made of.
 
 use strata_raft::{ProposeError, ReadError};
 use strata_storage::StorageError;
@@ -35,35 +36,52 @@ impl From<&ReadError> for Elsewhere {
 }
 
 pub(crate) fn propose_error(error: ProposeError) -> Error {
-    let message = error.to_string();
     match error {
-        ProposeError::NotLeader { .. } => Error::not_applied(ErrorCode::NotLeader, message),
-        ProposeError::Overloaded => Error::not_applied(ErrorCode::Overloaded, message),
-        ProposeError::DiskFull => Error::not_applied(ErrorCode::DiskFull, message),
-        ProposeError::Stopped { .. } => Error::not_applied(ErrorCode::NotReady, message),
-        ProposeError::Unknown { .. } => Error::unknown(ErrorCode::Unavailable, message),
+        ProposeError::NotLeader { leader } => not_leader(leader),
+        ProposeError::Overloaded => Error::not_applied(ErrorCode::Overloaded, error.to_string()),
+        ProposeError::DiskFull => Error::not_applied(ErrorCode::DiskFull, error.to_string()),
+        ProposeError::Stopped { reason } => stopped(&reason),
+        ProposeError::Unknown { detail } => {
+            let message = format!("the write may or may not have been applied: {detail}");
+            Error::unknown(ErrorCode::Unavailable, message)
+        }
         // A newer reason: the honest answer is that nobody can tell.
-        _ => Error::unknown(ErrorCode::Internal, message),
+        newer => Error::unknown(ErrorCode::Internal, newer.to_string()),
     }
 }
 
 pub(crate) fn read_error(error: ReadError) -> Error {
-    let message = error.to_string();
-    let code = match error {
-        ReadError::NotLeader { .. } => ErrorCode::NotLeader,
-        ReadError::NoQuorum { .. } => ErrorCode::Unavailable,
-        ReadError::Stopped { .. } => ErrorCode::NotReady,
-        _ => ErrorCode::Internal,
-    };
-    Error::not_applied(code, message)
+    match error {
+        ReadError::NotLeader { leader } => not_leader(leader),
+        ReadError::NoQuorum { detail } => {
+            let message = format!("no majority of the shard's replicas answers its leader ({detail})");
+            Error::not_applied(ErrorCode::Unavailable, message)
+        }
+        ReadError::Stopped { reason } => stopped(&reason),
+        newer => Error::not_applied(ErrorCode::Internal, newer.to_string()),
+    }
 }
 
 pub(crate) fn storage_error(error: &StorageError) -> Error {
-    let code = match error {
-        StorageError::Corrupt { .. } => ErrorCode::Corrupt,
-        _ => ErrorCode::Internal,
-    };
-    Error::not_applied(code, format!("reading the replica's tablet failed: {error}"))
+    match error {
+        StorageError::Corrupt { file, detail } => {
+            let message = format!("file {file} of the replica is damaged ({detail}): it serves no more");
+            Error::not_applied(ErrorCode::Corrupt, message)
+        }
+        StorageError::Full { detail } | StorageError::Io { detail } | StorageError::Invalid { detail } => {
+            Error::not_applied(ErrorCode::Internal, format!("reading the replica's tablet failed: {detail}"))
+        }
+        newer => Error::not_applied(ErrorCode::Internal, format!("reading the replica's tablet failed: {newer}")),
+    }
+}
+
+fn not_leader(leader: Option<NodeId>) -> Error {
+    let known = leader.map_or_else(|| "knows no leader".to_owned(), |leader| format!("says that {leader} does"));
+    Error::not_applied(ErrorCode::NotLeader, format!("the replica does not lead the shard and {known}"))
+}
+
+fn stopped(reason: &str) -> Error {
+    Error::not_applied(ErrorCode::NotReady, format!("the replica does not serve: {reason}"))
 }
 
 #[cfg(test)]
@@ -85,10 +103,11 @@ mod tests {
         for (error, code, outcome) in table {
             let mapped = propose_error(error);
             assert_eq!((mapped.code, mapped.outcome), (code, outcome));
+            assert!(!mapped.message.contains("=`"), "a sentence without fields: {mapped}");
         }
         let corrupt = StorageError::Corrupt { file: "000012.sst".into(), detail: "checksum".into() };
         let error = storage_error(&corrupt);
         assert_eq!(error.code, ErrorCode::Corrupt);
-        assert!(error.message.contains("000012.sst"), "{error}");
+        assert_eq!(error.message, "file 000012.sst of the replica is damaged (checksum): it serves no more");
     }
 }

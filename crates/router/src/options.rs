@@ -10,6 +10,9 @@ pub struct RouterOptions {
     /// Batches of one shard under way at once. While that many are, requests gather into the next batch: more of
     /// them hide latency, fewer make larger batches.
     pub inflight: usize,
+    /// With so many batches of all shards under way, each shard has only one: many shards keep the nodes busy anyway,
+    /// and what a batch costs them is far more than what a request in it costs.
+    pub busy: usize,
     /// Most requests of a batch.
     pub batch_requests: usize,
     /// A batch closes before the request that would take it past this many bytes, unless it is the only one.
@@ -35,7 +38,8 @@ pub struct RouterOptions {
 impl Default for RouterOptions {
     fn default() -> RouterOptions {
         RouterOptions {
-            inflight: 4,
+            inflight: 2,
+            busy: 4,
             batch_requests: 4096,
             batch_bytes: 1024 * 1024,
             queue_bytes: limits::SHARD_INFLIGHT_BYTES_MAX,

@@ -1,8 +1,14 @@
 //! Requests of one shard that wait for the next batch.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use parking_lot::Mutex;
 use strata_env::Mono;
-use strata_types::{ClientId, Error, ErrorCode, Operation, Outcome, Reply, Request, Result, ShardId, SlotRange};
+use strata_types::{
+    ClientId, Error, ErrorCode, LogIndex, Operation, Outcome, Reply, Request, Result, SessionRequest, ShardId,
+    SlotRange,
+};
 use tokio::sync::oneshot;
 
 use crate::leader::LeaderGuess;
@@ -46,6 +52,22 @@ impl Waiter {
     }
 }
 
+/// Batches under way of all shards of a router, which decide whether a shard may have more than one.
+#[derive(Default)]
+pub(crate) struct Traffic(AtomicUsize);
+
+impl Traffic {
+    /// Whether shards that have a batch under way may have another one.
+    fn has_room(&self, options: &RouterOptions) -> bool {
+        self.0.load(Ordering::Relaxed) < options.busy
+    }
+
+    /// Whether there is more than a shard would be given a second batch for.
+    fn is_crowded(&self, options: &RouterOptions) -> bool {
+        self.0.load(Ordering::Relaxed) > options.busy
+    }
+}
+
 /// Requests with who waits for each, index by index.
 #[derive(Default)]
 pub(crate) struct Load {
@@ -58,6 +80,8 @@ struct State {
     bytes: usize,
     /// Batches under way that count against [`RouterOptions::inflight`].
     workers: usize,
+    /// The same of all shards together.
+    traffic: Arc<Traffic>,
     session: SessionWindow,
     /// No request of `load` has an earlier deadline.
     earliest: Mono,
@@ -80,18 +104,19 @@ pub(crate) enum Wake {
 }
 
 impl ShardQueue {
-    pub(crate) fn new(shard: ShardId, slots: SlotRange, client: ClientId) -> ShardQueue {
+    pub(crate) fn new(shard: ShardId, slots: SlotRange, client: ClientId, traffic: Arc<Traffic>) -> ShardQueue {
         let state = State {
             load: Load::default(),
             bytes: 0,
             workers: 0,
-            session: SessionWindow::new(client),
+            traffic,
+            session: SessionWindow::new(client, LogIndex(0)),
             earliest: Mono::default(),
         };
         ShardQueue { shard, slots, leader: LeaderGuess::new(), state: Mutex::new(state) }
     }
 
-    /// Adds a request, or gives the waiter back with the reason when the queue is full.
+    /// Adds a request, or gives the waiter back with the reason when the queue is full (ROUTE-5).
     pub(crate) fn push(
         &self,
         options: &RouterOptions,
@@ -133,9 +158,11 @@ impl ShardQueue {
     /// The next batch. `None`: there is none, and the calling worker does not count any more.
     pub(crate) fn take(&self, options: &RouterOptions) -> Option<Load> {
         let mut state = self.state.lock();
-        let load = state.take(options);
+        // What waits now had better ride with the batch of another worker, which will look again.
+        let is_spare = state.workers > 1 && state.traffic.is_crowded(options);
+        let load = if is_spare { None } else { state.take(options) };
         if load.is_none() {
-            state.workers -= 1;
+            state.leave();
         }
         load
     }
@@ -143,7 +170,7 @@ impl ShardQueue {
     /// A worker goes on waiting for a batch that is stuck, but makes room for the next one.
     pub(crate) fn release(&self, options: &RouterOptions) -> Wake {
         let mut state = self.state.lock();
-        state.workers -= 1;
+        state.leave();
         state.wake(options)
     }
 
@@ -174,14 +201,23 @@ impl ShardQueue {
         answered.filter_map(|request| request.header.session).for_each(|session| state.session.close(session));
     }
 
-    /// The shard forgot a session.
-    pub(crate) fn renew_session(&self, forgotten: ClientId, fresh: ClientId) {
-        self.state.lock().session.renew(forgotten, fresh);
+    /// The shard forgot a session; its log is at `position`. Returns a number of the next session, if one is wanted for
+    /// the request at once and there is room for it.
+    pub(crate) fn renew_session(
+        &self,
+        forgotten: ClientId,
+        fresh: ClientId,
+        position: Option<LogIndex>,
+        is_wanted: bool,
+    ) -> Option<SessionRequest> {
+        let mut state = self.state.lock();
+        state.session.renew(forgotten, fresh, position);
+        if is_wanted { state.session.open() } else { None }
     }
 
     /// A batch for the shard as this queue knows it.
     pub(crate) fn batch(&self, epoch: strata_types::Epoch, requests: Vec<Request>) -> ShardBatch {
-        ShardBatch { epoch, shard: self.shard, requests: std::sync::Arc::new(requests) }
+        ShardBatch { epoch, shard: self.shard, requests: Arc::new(requests) }
     }
 }
 
@@ -194,11 +230,22 @@ impl Load {
 
 impl State {
     fn wake(&mut self, options: &RouterOptions) -> Wake {
-        if self.load.requests.is_empty() || self.workers >= options.inflight {
+        let may_start = match self.workers {
+            0 => true,
+            workers => workers < options.inflight && self.traffic.has_room(options),
+        };
+        if self.load.requests.is_empty() || !may_start {
             return Wake::Nothing;
         }
         self.workers += 1;
+        self.traffic.0.fetch_add(1, Ordering::Relaxed);
         Wake::StartWorker
+    }
+
+    /// A worker does not count any more.
+    fn leave(&mut self) {
+        self.workers -= 1;
+        self.traffic.0.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn take(&mut self, options: &RouterOptions) -> Option<Load> {
@@ -252,7 +299,7 @@ pub(crate) fn weight(request: &Request) -> usize {
     request.operation.size() + extra
 }
 
-/// The outcome of a request that gets no more attempts.
+/// The outcome of a request that gets no more attempts (ROUTE-2).
 pub(crate) fn outcome(request: &Request, waiter: &Waiter, is_under_way: bool) -> Outcome {
     if !request.operation.is_read() && (waiter.uncertain || is_under_way) {
         Outcome::Unknown

@@ -15,7 +15,7 @@ use strata_types::{
 };
 use tokio::sync::oneshot;
 
-use crate::queue::{ShardQueue, Waiter, Wake};
+use crate::queue::{ShardQueue, Traffic, Waiter, Wake};
 use crate::route::{check_limits, shard_index};
 use crate::{Kv, Link, PageRange, RouterOptions, worker};
 
@@ -39,6 +39,7 @@ pub(crate) struct Core {
     pub(crate) link: Arc<dyn Link>,
     pub(crate) options: RouterOptions,
     pub(crate) routes: ArcSwap<Routes>,
+    traffic: Arc<Traffic>,
     /// Held while a map is installed.
     installing: Mutex<()>,
     is_refreshing: AtomicBool,
@@ -60,6 +61,7 @@ impl Router {
             link,
             options,
             routes: ArcSwap::from_pointee(Routes { map: Arc::default(), queues: Vec::new() }),
+            traffic: Arc::default(),
             installing: Mutex::new(()),
             is_refreshing: AtomicBool::new(false),
             batches: metrics::counter!("strata_router_batches_total"),
@@ -175,7 +177,8 @@ impl Core {
         }
     }
 
-    /// Installs a map if its epoch is higher. Queues of unchanged shards, and what is known about their leaders, stay.
+    /// Installs a map if its epoch is higher (ROUTE-4). Queues of unchanged shards, and what is known about their leaders,
+    /// stay.
     pub(crate) fn install(&self, map: Arc<ShardMap>) -> bool {
         let _alone = self.installing.lock();
         let old = self.routes.load_full();
@@ -195,7 +198,10 @@ impl Core {
                     .iter()
                     .find(|queue| queue.shard == placement.shard && queue.slots == placement.slots)
                     .cloned();
-                kept.unwrap_or_else(|| Arc::new(ShardQueue::new(placement.shard, placement.slots, self.fresh_client())))
+                kept.unwrap_or_else(|| {
+                    let (client, traffic) = (self.fresh_client(), self.traffic.clone());
+                    Arc::new(ShardQueue::new(placement.shard, placement.slots, client, traffic))
+                })
             })
             .collect();
         self.routes.store(Arc::new(Routes { map, queues }));

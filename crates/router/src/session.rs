@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use strata_types::{ClientId, SessionRequest, limits::SESSION_RESULTS_MAX};
+use strata_types::{ClientId, LogIndex, SessionRequest, limits::SESSION_RESULTS_MAX};
 
 /// This router's session on one shard.
 ///
@@ -13,14 +13,16 @@ use strata_types::{ClientId, SessionRequest, limits::SESSION_RESULTS_MAX};
 #[derive(Debug)]
 pub(crate) struct SessionWindow {
     client: ClientId,
+    /// How far the shard's log was known to be when the client was chosen; zero for the first session.
+    opened: LogIndex,
     next: u64,
     open: BTreeSet<u64>,
 }
 
 impl SessionWindow {
-    /// A new session; `client` is random.
-    pub(crate) fn new(client: ClientId) -> SessionWindow {
-        SessionWindow { client, next: 1, open: BTreeSet::new() }
+    /// A new session; `client` is random, and chosen when the shard's log was known to have reached `opened`.
+    pub(crate) fn new(client: ClientId, opened: LogIndex) -> SessionWindow {
+        SessionWindow { client, opened, next: 1, open: BTreeSet::new() }
     }
 
     /// A number for the next write; `None` while too many are unanswered.
@@ -32,7 +34,7 @@ impl SessionWindow {
         }
         self.next += 1;
         self.open.insert(sequence);
-        Some(SessionRequest { client: self.client, sequence, floor })
+        Some(SessionRequest { client: self.client, sequence, floor, opened: self.opened })
     }
 
     /// A write was answered, or its caller was told that the outcome is unknown: it is not repeated any more.
@@ -42,10 +44,11 @@ impl SessionWindow {
         }
     }
 
-    /// The shard forgot a session: start another one, unless that was done already.
-    pub(crate) fn renew(&mut self, forgotten: ClientId, fresh: ClientId) {
+    /// The shard forgot a session, or cannot tell a new one from those it forgot: start another one where it said that
+    /// its log is, unless that was done already.
+    pub(crate) fn renew(&mut self, forgotten: ClientId, fresh: ClientId, position: Option<LogIndex>) {
         if forgotten == self.client {
-            *self = SessionWindow::new(fresh);
+            *self = SessionWindow::new(fresh, position.unwrap_or(self.opened));
         }
     }
 }

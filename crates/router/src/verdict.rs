@@ -1,4 +1,4 @@
-//! The retry rules, as pure functions of what was asked and what came back.
+//! The retry rules, as pure functions of what was asked and what came back, and what a caller reads at their end.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) enum Pace {
     Later,
 }
 
-/// Whether sending the request twice does no harm.
+/// Whether sending the request twice does no harm (ROUTE-1).
 pub(crate) fn is_repeatable(request: &Request) -> bool {
     request.operation.is_read() || request.header.session.is_some()
 }
@@ -39,6 +39,18 @@ pub(crate) fn judge(request: &Request, error: &Error) -> Option<Pace> {
         // The other side's own deadline passed, ours did not.
         Retry::No => (error.code == ErrorCode::DeadlineExceeded).then_some(Pace::Soon),
     }
+}
+
+/// The error of a request that gets no more attempts: what kept it, what became of it (ROUTE-2), and when to try again.
+pub(crate) fn give_up(code: ErrorCode, outcome: Outcome, reason: &str, is_read: bool, advice: &str) -> Error {
+    let result = match outcome {
+        _ if is_read => "",
+        Outcome::Applied => "; the write was applied",
+        Outcome::NotApplied => "; the write was not applied",
+        Outcome::Unknown => "; whether the write was applied is unknown",
+    };
+    let (separator, advice) = if advice.is_empty() { ("", "") } else { ("; ", advice) };
+    Error::new(code, outcome, format!("{reason}{result}{separator}{advice}"))
 }
 
 /// The pause before attempt number `attempt` (the first one is 0).

@@ -9,9 +9,10 @@ use strata_types::{
     Error, ErrorCode, NodeId, Outcome, Reply, Request, Result, ShardPlacement, limits::REQUEST_DEADLINE_MAX,
 };
 
+use crate::leader::{Absence, Miss};
 use crate::queue::{Load, ShardQueue, Waiter, can_move, outcome};
 use crate::router::Core;
-use crate::verdict::{Pace, judge, pause};
+use crate::verdict::{Pace, give_up, judge, pause};
 use crate::{LinkError, ShardReply};
 
 /// A newer map is asked for after this many attempts in vain, and then after as many again.
@@ -112,20 +113,22 @@ impl<'c> Flight<'c> {
         result
     }
 
-    /// Answers what is late: in the batch under way, and in the queue behind it.
+    /// Answers what is late (ROUTE-3): in the batch under way, and in the queue behind it.
     fn sweep(&mut self, requests: &[Request], node: NodeId, now: Mono) {
         for (request, waiter) in requests.iter().zip(&mut self.waiters) {
             if waiter.deadline <= now && waiter.is_open() {
-                let message = format!("{node} did not answer by the deadline");
+                let reason = format!("{node} did not answer by the deadline");
                 let outcome = outcome(request, waiter, true);
-                waiter.answer(Err(Error { code: ErrorCode::DeadlineExceeded, outcome, message }));
+                let is_read = request.operation.is_read();
+                waiter.answer(Err(give_up(ErrorCode::DeadlineExceeded, outcome, &reason, is_read, "")));
             }
         }
         let mut late = self.queue.expired(now);
         for (request, waiter) in late.requests.iter().zip(&mut late.waiters) {
-            let message = format!("waited for earlier requests to shard {} until the deadline", self.queue.shard);
+            let reason = format!("waited for earlier requests to shard {} until the deadline", self.queue.shard);
             let outcome = outcome(request, waiter, false);
-            waiter.answer(Err(Error { code: ErrorCode::DeadlineExceeded, outcome, message }));
+            let is_read = request.operation.is_read();
+            waiter.answer(Err(give_up(ErrorCode::DeadlineExceeded, outcome, &reason, is_read, "")));
         }
         if self.core.options.sessions {
             let numbered = late.requests.iter().zip(&late.waiters).filter(|(_, waiter)| waiter.numbered);
@@ -135,6 +138,7 @@ impl<'c> Flight<'c> {
 
     /// The node is slow or gone: lets the next batch go, and takes along what may be sent again.
     fn stall(&mut self, requests: &[Request], node: NodeId, placement: &ShardPlacement) {
+        self.queue.leader.note(node, Miss::Silent);
         self.queue.leader.miss(node, placement);
         self.core.refresh();
         let mut moved = Load::default();
@@ -168,6 +172,7 @@ impl<'c> Flight<'c> {
         match result {
             Ok(ShardReply::Done(results)) => self.settle(node, placement, results),
             Ok(ShardReply::NotLeader { leader: hint }) => {
+                leader.note(node, Miss::Follows);
                 let hint = hint.filter(|hint| Some(*hint) != self.silent);
                 let is_news = hint.is_some_and(|hint| leader.hint(node, hint, placement));
                 if !is_news {
@@ -183,15 +188,17 @@ impl<'c> Flight<'c> {
                 if self.core.install(map) { Pace::Now } else { Pace::Soon }
             }
             Err(LinkError::NotSent { detail }) => {
+                leader.note(node, Miss::Silent);
                 leader.miss(node, placement);
                 self.silent = Some(node);
-                self.note(ErrorCode::Unavailable, format!("{node} cannot be reached: {detail}"));
+                self.note(ErrorCode::Unavailable, format!("{node} cannot be reached ({detail})"));
                 Pace::Soon
             }
             Err(LinkError::Unknown { detail }) => {
+                leader.note(node, Miss::Silent);
                 leader.miss(node, placement);
                 self.silent = Some(node);
-                self.note(ErrorCode::Unavailable, format!("{node} did not answer: {detail}"));
+                self.note(ErrorCode::Unavailable, format!("{node} did not answer ({detail})"));
                 self.answer_unrepeatable(node, &detail);
                 Pace::Soon
             }
@@ -203,10 +210,8 @@ impl<'c> Flight<'c> {
         if results.len() != self.requests.len() {
             let (got, asked) = (results.len(), self.requests.len());
             let detail = format!("{node} sent {got} results for {asked} requests");
-            self.answer_all(|request, waiter| Error {
-                code: ErrorCode::Internal,
-                outcome: outcome(request, waiter, true),
-                message: detail.clone(),
+            self.answer_all(|request, waiter| {
+                Error::new(ErrorCode::Internal, outcome(request, waiter, true), detail.clone())
             });
             return Pace::Soon;
         }
@@ -224,10 +229,11 @@ impl<'c> Flight<'c> {
             let request = &mut self.requests[index];
             if error.code == ErrorCode::SessionExpired && waiter.numbered {
                 if let Some(session) = request.header.session.take() {
-                    self.queue.renew_session(session.client, self.core.fresh_client());
+                    let (fresh, is_wanted) = (self.core.fresh_client(), !waiter.uncertain);
+                    request.header.session = self.queue.renew_session(session.client, fresh, error.position, is_wanted);
                 }
-                waiter.numbered = false;
-                // The shard never applies a write of a session it does not know: the first attempt is free.
+                waiter.numbered = request.header.session.is_some();
+                // The shard did not apply it now: if this was the first attempt, nothing was done.
                 if !waiter.uncertain {
                     keep.push(index);
                     continue;
@@ -264,8 +270,8 @@ impl<'c> Flight<'c> {
                 keep.push(index);
                 continue;
             }
-            let message = format!("the write was sent to {node}, which did not answer: {detail}");
-            waiter.answer(Err(Error::unknown(ErrorCode::Unavailable, message)));
+            let reason = format!("the write was sent to {node}, which did not answer ({detail})");
+            waiter.answer(Err(give_up(ErrorCode::Unavailable, Outcome::Unknown, &reason, false, "")));
         }
         self.retain(&keep);
     }
@@ -276,12 +282,14 @@ impl<'c> Flight<'c> {
         if !is_spent && self.waiters.iter().all(|waiter| waiter.deadline > now && waiter.reply.is_some()) {
             return;
         }
+        let routes = self.core.routes.load_full();
+        let absence = routes.placement(self.queue).and_then(|placement| self.queue.leader.absence(placement));
         let mut keep = Vec::new();
         for (index, (request, waiter)) in self.requests.iter().zip(&mut self.waiters).enumerate() {
             if waiter.is_open() && waiter.deadline > now && !is_spent {
                 keep.push(index);
             } else {
-                waiter.answer(Err(give_up(request, waiter, self.attempt, self.trouble.as_ref())));
+                waiter.answer(Err(too_late(request, waiter, self.attempt, self.trouble.as_ref(), absence.as_ref())));
             }
         }
         self.retain(&keep);
@@ -335,16 +343,27 @@ impl<'c> Flight<'c> {
     }
 }
 
-/// The error of a request that gets no more attempts.
-fn give_up(request: &Request, waiter: &Waiter, attempts: u32, trouble: Option<&Error>) -> Error {
+/// The error of a request that gets no more attempts. `absence`: why there is no leader, if that is what kept it.
+fn too_late(
+    request: &Request,
+    waiter: &Waiter,
+    attempts: u32,
+    trouble: Option<&Error>,
+    absence: Option<&Absence>,
+) -> Error {
     let code = match trouble.map(|trouble| trouble.code) {
         Some(ErrorCode::NotLeader | ErrorCode::StaleRoute | ErrorCode::Corrupt) => ErrorCode::Unavailable,
         Some(code) => code,
         None => ErrorCode::DeadlineExceeded,
     };
-    let reason = trouble.map_or("it waited for earlier requests", |trouble| trouble.message.as_str());
-    let message = format!("gave up after {attempts} attempts: {reason}");
-    Error { code, outcome: outcome(request, waiter, false), message }
+    let (outcome, is_read) = (outcome(request, waiter, false), request.operation.is_read());
+    match absence.filter(|_| code == ErrorCode::Unavailable) {
+        Some(absence) => give_up(code, outcome, &absence.reason, is_read, absence.advice),
+        None => {
+            let last = trouble.map_or("it waited for earlier requests", |trouble| trouble.message.as_str());
+            give_up(code, outcome, &format!("gave up after {attempts} attempts: {last}"), is_read, "")
+        }
+    }
 }
 
 /// Keeps the items at these positions, which rise.

@@ -8,7 +8,7 @@
 //! # Model
 //! ```text
 //!   command -> session? -- known result --> the same reply again, no write
-//!                 |   \--- below the floor, or forgotten --> session_expired, outcome unknown, no write
+//!                 |   \--- below the floor, or maybe forgotten --> session_expired, outcome unknown, no write
 //!                 v
 //!              execute: data rows (key -> StoredValue with the command's revision), reply
 //!                 |
@@ -29,9 +29,10 @@
 //! - SHARD-2: the revision of a key only rises, and all writes of one command have the command's revision.
 //! - SHARD-3: a sequence of a session whose row is there is applied at most once: it is either among the results, below
 //!   the floor, or new.
-//! - SHARD-4: a request of a session that the shard has forgotten is not applied once the client has raised its floor
-//!   above the first sequence. Before that a forgotten session cannot be told from a new one, so a client that heard no
-//!   answer at all must stop sending its first writes again before ten thousand other sessions have used the shard.
+//! - SHARD-4: a request of a session that the shard has forgotten is not applied. Its client may have raised its floor,
+//!   which tells; or it opened the session before the last use of the session that was forgotten last, which may be its
+//!   own. A new session that was opened there is refused in the same way, once: the answer says how far the log is, and
+//!   the next session is opened there. The argument is in `sessions.rs`.
 //! - SHARD-5: a shard has at most `SESSIONS_PER_SHARD_MAX` session rows of at most `SESSION_RESULTS_MAX` results; the
 //!   session used longest ago, by revision, is forgotten first.
 //!

@@ -6,7 +6,8 @@ use strata_machine::{CommandContext, Machine, ViewMut};
 
 use crate::{sessions, writes};
 
-/// Applies the commands of one shard. It has no state: all of it is in the tablet.
+/// Applies the commands of one shard. It has no state: all of it is in the tablet, and nothing but the view and the
+/// command says what happens (SHARD-1, MACHINE-1). A command that cannot be carried out is answered (MACHINE-2).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShardMachine;
 

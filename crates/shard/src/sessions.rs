@@ -17,6 +17,21 @@
 //! other one stands further back and was used no earlier than it stands.
 //!
 //! A repeated request is answered without a write; it does not count as a use.
+//!
+//! # A session that has no row
+//! It is new, or it was forgotten, and then its writes may have been applied. Two things tell (SHARD-4):
+//! - A client whose floor is above the first sequence had an answer: the shard knew the session.
+//! - `opened`, the same in all requests of a session, is an index that the shard's log had reached when the client
+//!   chose its number. Sessions are forgotten in the order of their last use, and the summary keeps the last use of the
+//!   one that was forgotten last (`oldest`). A session that was opened before that may be among the forgotten ones and
+//!   is refused. One that was opened there or later is not among them. For had one of its writes been applied, at `r`,
+//!   then `opened < r`, because it was sent when the log was at `opened` already; and had the session been forgotten
+//!   since, then `r <= oldest`, because `r` is not after its last use. Together: `opened < oldest`.
+//!
+//! So no write of a session that is taken for new was ever applied, and it does not matter how many of its requests are
+//! still on their way, how often each of them comes, or in which order. The refusal says how far the log is: a session
+//! opened there is taken, unless all others are forgotten in the meantime. The client number must be a new one with
+//! each position, or `opened` would not be that of all its requests.
 
 use bytes::Bytes;
 use strata_codec::{
@@ -25,7 +40,7 @@ use strata_codec::{
 };
 use strata_machine::{View, ViewMut};
 use strata_types::limits::{SESSION_RESULTS_MAX, SESSIONS_PER_SHARD_MAX};
-use strata_types::{ClientId, Error, ErrorCode, Revision, SessionRequest};
+use strata_types::{ClientId, Error, ErrorCode, LogIndex, Revision, SessionRequest};
 
 /// Log entries by which a session's place in the order of last use may lag behind its use. Large enough that a busy
 /// session hardly ever moves, small enough that few lagging ones stand before the session to forget.
@@ -35,7 +50,7 @@ const SESSION_INDEX_LAG: u64 = 1024;
 /// keeping 64 values of 16 MiB in one row would make every write of the client rewrite them.
 const SESSION_REPLY_BYTES_MAX: usize = 1024;
 
-/// Applies a write of a session unless it was applied before.
+/// Applies a write of a session unless it was applied before (SHARD-3) or may have been (SHARD-4).
 pub(crate) fn apply_once(
     view: &mut dyn ViewMut,
     revision: Revision,
@@ -45,13 +60,16 @@ pub(crate) fn apply_once(
     if request.sequence < FIRST_SEQUENCE {
         return refuse_zero(request);
     }
-    let known = load(view, request.client);
-    match judge(known.as_ref(), request) {
+    let verdict = match load(view, request.client) {
+        Some(row) => judge_known(row, request),
+        None => judge_unknown(view, request),
+    };
+    match verdict {
         Verdict::Repeated(reply) => reply,
-        Verdict::Expired => refuse_expired(request),
-        Verdict::New => {
+        Verdict::Expired => refuse_expired(request, revision.index),
+        Verdict::New(place) => {
             let reply = write(view);
-            record(view, revision, request, known, reply.clone());
+            record(view, revision, request, place, reply.clone());
             reply
         }
     }
@@ -63,39 +81,51 @@ enum Verdict {
     Repeated(Bytes),
     /// It may have been applied; nobody knows.
     Expired,
-    /// It was never applied.
-    New,
+    /// It was never applied, and this is where its reply goes.
+    New(Place),
 }
 
-fn judge(known: Option<&SessionRow>, request: SessionRequest) -> Verdict {
-    let Some(row) = known else {
-        // The floor is above the first sequence only after this shard answered a write of the session: without a row,
-        // the shard has forgotten it, and this request may be one that was applied before that.
-        let first = request.floor <= FIRST_SEQUENCE;
-        return if first { Verdict::New } else { Verdict::Expired };
-    };
+/// Where the reply of a new request is remembered.
+enum Place {
+    /// In the session's row.
+    Row(SessionRow),
+    /// In a row that is made for it.
+    NewRow(SessionSummary),
+}
+
+fn judge_known(row: SessionRow, request: SessionRequest) -> Verdict {
     if let Ok(at) = row.results.binary_search_by_key(&request.sequence, |result| result.sequence) {
         return Verdict::Repeated(row.results[at].reply.clone());
     }
-    if request.sequence < row.floor.max(request.floor) { Verdict::Expired } else { Verdict::New }
+    match request.sequence < row.floor.max(request.floor) {
+        true => Verdict::Expired,
+        false => Verdict::New(Place::Row(row)),
+    }
+}
+
+/// Of a session without a row (SHARD-4).
+fn judge_unknown(view: &dyn View, request: SessionRequest) -> Verdict {
+    // The floor is above the first sequence only after this shard answered a write of the session.
+    if request.floor > FIRST_SEQUENCE {
+        return Verdict::Expired;
+    }
+    let summary = load_summary(view);
+    match request.opened < summary.oldest.index {
+        true => Verdict::Expired,
+        false => Verdict::New(Place::NewRow(summary)),
+    }
 }
 
 /// Remembers the reply of an applied write.
-fn record(
-    view: &mut dyn ViewMut,
-    revision: Revision,
-    request: SessionRequest,
-    known: Option<SessionRow>,
-    reply: Bytes,
-) {
+fn record(view: &mut dyn ViewMut, revision: Revision, request: SessionRequest, place: Place, reply: Bytes) {
     let client = request.client;
-    let mut row = match known {
-        Some(row) => {
+    let mut row = match place {
+        Place::Row(row) => {
             assert!(row.used < revision, "revisions rise: used=`{}` revision=`{revision}`", row.used);
             row
         }
-        None => {
-            enroll(view, client, revision);
+        Place::NewRow(summary) => {
+            enroll(view, summary, client, revision);
             SessionRow { indexed: revision, floor: FIRST_SEQUENCE, ..SessionRow::default() }
         }
     };
@@ -134,10 +164,7 @@ fn keepable(request: SessionRequest, reply: Bytes) -> Bytes {
 }
 
 /// Makes room for a new session and puts it at the end of the order of last use.
-fn enroll(view: &mut dyn ViewMut, client: ClientId, revision: Revision) {
-    let mut summary = view.get(SESSION_SUMMARY_KEY).map_or_else(SessionSummary::default, |stored| {
-        SessionSummary::decode(stored).unwrap_or_else(|error| panic!("the session summary must decode: {error}"))
-    });
+fn enroll(view: &mut dyn ViewMut, mut summary: SessionSummary, client: ClientId, revision: Revision) {
     if summary.count as usize >= SESSIONS_PER_SHARD_MAX {
         summary.oldest = forget_oldest(view, summary.oldest);
     } else {
@@ -189,16 +216,22 @@ fn load(view: &dyn View, client: ClientId) -> Option<SessionRow> {
     Some(SessionRow::decode(stored).unwrap_or_else(|error| panic!("a session row must decode: {error}")))
 }
 
+fn load_summary(view: &dyn View) -> SessionSummary {
+    let Some(stored) = view.get(SESSION_SUMMARY_KEY) else { return SessionSummary::default() };
+    SessionSummary::decode(stored).unwrap_or_else(|error| panic!("the session summary must decode: {error}"))
+}
+
 fn refuse_zero(request: SessionRequest) -> Bytes {
     let message = format!("write {} of session {}: sequences start at 1", request.sequence, request.client);
     encode_reply(&Err(Error::not_applied(ErrorCode::InvalidArgument, message)))
 }
 
-fn refuse_expired(request: SessionRequest) -> Bytes {
+/// Refuses what nobody can tell about, with the position at which the client may open its next session.
+fn refuse_expired(request: SessionRequest, position: LogIndex) -> Bytes {
     let message = format!(
-        "the shard has no result of write {} of session {} any more: whether it was applied is unknown; read the key, \
-         and go on with a new session",
+        "the shard has no result of write {} of session {}, or has forgotten it: whether it was applied is unknown; \
+         read the key, and go on with a new session",
         request.sequence, request.client
     );
-    encode_reply(&Err(Error::unknown(ErrorCode::SessionExpired, message)))
+    encode_reply(&Err(Error::unknown(ErrorCode::SessionExpired, message).at(position)))
 }

@@ -7,7 +7,7 @@ use strata_types::{Expected, Item, Mutation, Reply, Revision, Timestamp};
 
 use crate::reads::decode_item;
 
-/// Carries out a command and returns its encoded reply.
+/// Carries out a command and returns its encoded reply. Whatever it writes has the command's revision (SHARD-2).
 pub(crate) fn execute(view: &mut dyn ViewMut, revision: Revision, command: &Command) -> Bytes {
     let header = &command.header;
     let reply = match &command.body {

@@ -166,6 +166,45 @@ async fn writes_go_on_after_a_leader_died_and_nothing_is_lost() {
     }
 }
 
+/// CLUSTER-5, KV-4: the replica was sound when it was opened.
+#[tokio::test(start_paused = true)]
+async fn a_replica_whose_damage_a_read_finds_serves_no_more_and_the_shard_goes_on() {
+    let (machines, gateways) = cluster(16).await;
+    let node = &gateways[0].node;
+    let key = (0..100).map(|number| format!("key {number}")).find(|key| shard_of(node, key) == ShardId(0));
+    let key = key.expect("a quarter of all keys");
+    gateways[0].router.call(put(&key, "v"), DEADLINE).await.expect("written");
+    let (map, broken) = (node.map(), node.map().shards[0].replicas[0]);
+    let index = broken.node.0 as usize - 1;
+    let led = &gateways[index];
+    let group = led.node.host().group(GroupId::of_shard(ShardId(0))).expect("it leads");
+    let batch = |request: Request| ShardBatch { epoch: map.epoch, shard: ShardId(0), requests: vec![request].into() };
+
+    assert!(machines[index].durable.damage(broken.replica));
+    assert!(group.is_sound(), "nobody has looked yet");
+    let reply = led.local.execute(batch(get(&key))).await;
+    let ShardReply::Done(results) = reply else { panic!("{reply:?}") };
+    let error = results[0].as_ref().expect_err("not an absent key");
+    assert_eq!((error.code, error.message.contains("image")), (ErrorCode::Corrupt, true), "{error}");
+    assert!(!group.is_sound(), "the read has told");
+    let mut local = get(&key);
+    local.header.level = ReadLevel::Local;
+    let reply = led.local.execute(batch(local)).await;
+    assert!(matches!(reply, ShardReply::NotLeader { .. }), "not even a local read: {reply:?}");
+
+    for gateway in &gateways {
+        assert_eq!(value(gateway, &key).await.as_deref(), Some(&b"v"[..]));
+        gateway.router.call(put(&key, "v"), DEADLINE).await.expect("the other two are a majority");
+    }
+    let overview = gateways[0].node.overview().await;
+    let shard = &overview.shards[0];
+    assert!(shard.leader.is_some_and(|leader| leader != broken.node), "{shard:?}");
+    let told = shard.replicas.iter().find(|replica| replica.replica == broken.replica).expect("its node is up");
+    assert!(!told.is_serving && told.problem.as_deref().is_some_and(|problem| problem.contains("image")), "{told:?}");
+    let others = &overview.shards[1..];
+    assert!(others.iter().all(|shard| shard.replicas.iter().all(|replica| replica.is_serving)), "{others:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_damaged_replica_does_not_take_requests() {
     let (machines, gateways) = cluster(15).await;

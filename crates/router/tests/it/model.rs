@@ -1,6 +1,6 @@
 //! A cluster in a map: shards with leaders that move, nodes that are away, and faults by script.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use strata_env::Env;
 use strata_env::sim::SimWorld;
 use strata_router::{Link, LinkError, Router, RouterOptions, ShardBatch, ShardReply, lies_in};
 use strata_types::{
-    Epoch, Error, ErrorCode, Item, LogIndex, NodeDescriptor, NodeId, Operation, ReplicaId, ReplicaPlacement, Reply,
-    Request, RequestHeader, Result, Revision, ShardId, ShardMap, ShardPlacement, Slot, SlotRange, Timestamp,
+    ClientId, Epoch, Error, ErrorCode, Item, LogIndex, NodeDescriptor, NodeId, Operation, ReplicaId, ReplicaPlacement,
+    Reply, Request, RequestHeader, Result, Revision, ShardId, ShardMap, ShardPlacement, Slot, SlotRange, Timestamp,
 };
 
 /// What happens to the next batch.
@@ -55,9 +55,14 @@ struct State {
     log: u64,
     /// Every write that was applied, in order.
     applied: Vec<Operation>,
-    results: BTreeMap<(u64, u64), Reply>,
-    forgotten: Vec<u64>,
+    /// The sessions that are remembered, and their results.
+    sessions: BTreeSet<ClientId>,
+    results: BTreeMap<(ClientId, u64), Reply>,
+    /// The last use of the session that was forgotten last.
+    oldest: LogIndex,
     faults: VecDeque<Fault>,
+    /// Nodes that nobody reaches.
+    down: Vec<NodeId>,
     sent: Vec<Sent>,
     requests: Vec<Request>,
     maps_fetched: u32,
@@ -115,6 +120,10 @@ impl Model {
         };
     }
 
+    pub(crate) fn set_down<const N: usize>(&self, nodes: [u64; N]) {
+        self.state.lock().down = nodes.map(NodeId).to_vec();
+    }
+
     pub(crate) fn set_hints(&self, hints: bool) {
         self.state.lock().hints = hints;
     }
@@ -125,10 +134,13 @@ impl Model {
         state.map = map;
     }
 
-    pub(crate) fn forget_sessions(&self) {
+    /// Forgets all sessions, the last of which was used just now. Returns how far the log is.
+    pub(crate) fn forget_sessions(&self) -> LogIndex {
         let mut state = self.state.lock();
-        let known: Vec<u64> = state.results.keys().map(|(client, _)| *client).collect();
-        state.forgotten.extend(known);
+        state.sessions.clear();
+        state.results.clear();
+        state.oldest = LogIndex(state.log);
+        state.oldest
     }
 
     pub(crate) fn sent(&self) -> Vec<Sent> {
@@ -172,12 +184,16 @@ impl State {
         if request.operation.is_read() {
             return Ok(self.read(&request.operation, slots));
         }
-        let id = request.header.session.map(|session| (session.client.0, session.sequence));
-        if let Some((client, _)) = id
-            && self.forgotten.contains(&client)
+        if let Some(session) = request.header.session
+            && !self.sessions.contains(&session.client)
         {
-            return Err(Error::unknown(ErrorCode::SessionExpired, "the session was forgotten"));
+            if session.floor > 1 || session.opened < self.oldest {
+                let forgotten = Error::unknown(ErrorCode::SessionExpired, "the session was forgotten");
+                return Err(forgotten.at(LogIndex(self.log)));
+            }
+            self.sessions.insert(session.client);
         }
+        let id = request.header.session.map(|session| (session.client, session.sequence));
         if let Some(reply) = id.and_then(|id| self.results.get(&id)) {
             return Ok(reply.clone());
         }
@@ -239,7 +255,8 @@ impl Link for Model {
             let (shard, epoch, count) = (batch.shard, batch.epoch, batch.requests.len());
             state.sent.push(Sent { at: self.env.now().0, node, shard, epoch, count });
             state.requests.extend(batch.requests.iter().cloned());
-            state.faults.pop_front()
+            let is_down = state.down.contains(&node);
+            state.faults.pop_front().or_else(|| is_down.then_some(Fault::NotSent))
         };
         self.env.sleep(Duration::from_millis(1)).await;
         let lost = |detail: &str| Err(LinkError::Unknown { detail: detail.to_owned() });

@@ -23,6 +23,7 @@ async fn a_write_that_was_not_sent_is_sent_again() {
     assert_eq!(nodes, [1, 2, 3, 1], "the replicas in turn, from the preferred one on");
 }
 
+/// ROUTE-1
 #[tokio::test(start_paused = true)]
 async fn a_write_that_may_be_applied_is_never_sent_again() {
     for fault in [Fault::LoseRequest, Fault::LoseReply] {
@@ -30,7 +31,9 @@ async fn a_write_that_may_be_applied_is_never_sent_again() {
         model.script([fault]);
         let error = router.send(put("a"), SECOND).await.expect_err("nobody can tell");
         assert_eq!((error.code, error.outcome), (ErrorCode::Unavailable, Outcome::Unknown));
-        assert!(error.message.contains("n1") && error.message.contains("connection reset"), "{error}");
+        let sentence = "the write was sent to n1, which did not answer (connection reset); whether the write was \
+                        applied is unknown";
+        assert_eq!(error.message, sentence);
         assert_eq!(model.sent().len(), 1);
     }
 }
@@ -87,6 +90,7 @@ async fn a_failover_ends_for_the_caller_soon_after_the_election() {
     assert!(model.sent().len() < 60, "but no busy loop: {}", model.sent().len());
 }
 
+/// ROUTE-2, ROUTE-3
 #[tokio::test(start_paused = true)]
 async fn without_a_leader_the_deadline_ends_it_and_says_why() {
     let (model, router) = start();
@@ -94,10 +98,38 @@ async fn without_a_leader_the_deadline_ends_it_and_says_why() {
     let start = Instant::now();
     let error = router.send(put("a"), SECOND).await.expect_err("no leader");
     assert_eq!((error.code, error.outcome), (ErrorCode::Unavailable, Outcome::NotApplied));
-    assert!(error.message.contains("does not lead shard s0"), "{error}");
+    let sentence = "shard s0 has no leader: 3 of its 3 replicas do not lead (n1, n2, n3); the write was not applied; \
+                    retry in a moment";
+    assert_eq!(error.message, sentence);
     assert!(start.elapsed() >= SECOND && start.elapsed() < SECOND + Duration::from_millis(60), "{:?}", start.elapsed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn without_a_majority_the_error_names_the_nodes_that_do_not_answer() {
+    let (model, router) = start();
+    model.set_leader(0, None);
+    model.set_down([2, 3]);
+    let error = router.send(put("a"), SECOND).await.expect_err("no majority");
+    assert_eq!((error.code, error.outcome), (ErrorCode::Unavailable, Outcome::NotApplied));
+    assert_eq!(
+        error.message,
+        "shard s0 has no leader: 2 of its 3 replicas do not answer (n2, n3); the write was not applied; retry when a \
+         majority is back"
+    );
+    let error = router.send(get("a"), SECOND).await.expect_err("no majority");
+    assert_eq!(
+        error.message,
+        "shard s0 has no leader: 2 of its 3 replicas do not answer (n2, n3); retry when a majority is back"
+    );
+    model.set_down([]);
+    model.set_leader(0, Some(3));
+    router.send(put("a"), SECOND).await.expect("they are back");
+    model.set_leader(0, None);
+    let error = router.send(put("a"), SECOND).await.expect_err("no leader");
+    assert!(error.message.contains("3 of its 3 replicas do not lead"), "what was is forgotten: {error}");
+}
+
+/// ROUTE-2, ROUTE-3
 #[tokio::test(start_paused = true)]
 async fn a_node_that_does_not_answer_makes_the_outcome_unknown_at_the_deadline() {
     let (model, router) = start();
@@ -105,6 +137,7 @@ async fn a_node_that_does_not_answer_makes_the_outcome_unknown_at_the_deadline()
     let start = Instant::now();
     let error = router.send(put("a"), SECOND).await.expect_err("no answer");
     assert_eq!(error.outcome, Outcome::Unknown);
+    assert_eq!(error.message, "n1 did not answer by the deadline; whether the write was applied is unknown");
     assert!(start.elapsed() <= SECOND + Duration::from_millis(60), "{:?}", start.elapsed());
 }
 

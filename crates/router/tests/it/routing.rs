@@ -12,7 +12,7 @@ use strata_types::limits::{
 };
 use strata_types::{
     Epoch, Error, ErrorCode, Expected, Item, Mutation, Operation, Outcome, Reply, Request, RequestHeader, Revision,
-    Slot, Timestamp,
+    ShardId, Slot, Timestamp,
 };
 
 use crate::model::{Fault, Model, SECOND, get, map, put};
@@ -126,6 +126,28 @@ async fn no_more_batches_than_allowed_are_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn busy_shards_have_one_batch_each() {
+    for (busy, expected) in [(1, [1, 1]), (4, [2, 2])] {
+        let (model, router) = Model::start(2, RouterOptions { inflight: 2, busy, ..RouterOptions::default() });
+        model.script(vec![Fault::Slow(Duration::from_millis(99)); 4]);
+        let mut calls = Vec::new();
+        for number in 0..20 {
+            let router = router.clone();
+            calls.push(tokio::spawn(async move { router.send(put(&format!("{number}")), SECOND).await }));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let sent = model.sent();
+        let of_shard = |shard| sent.iter().filter(|sent| sent.shard == ShardId(shard)).count();
+        assert_eq!([of_shard(0), of_shard(1)], expected, "with busy={busy}");
+        for call in calls {
+            call.await.expect("joined").expect("written");
+        }
+    }
+}
+
+/// ROUTE-5
+#[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses() {
     let options = RouterOptions { inflight: 1, queue_bytes: 1000, ..RouterOptions::default() };
     let (model, router) = Model::start(1, options);
@@ -143,6 +165,7 @@ async fn a_full_queue_refuses() {
     first.await.expect("joined").expect("written");
 }
 
+/// ROUTE-4
 #[tokio::test(start_paused = true)]
 async fn a_stale_route_installs_the_newer_map_and_goes_on() {
     let (model, router) = Model::start(4, RouterOptions::default());

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
-use strata_codec::{KeyKind, SessionRow, SessionSummary, decode_reply, encode_command, session_use_client};
+use strata_codec::{
+    KeyKind, SESSION_SUMMARY_KEY, SessionRow, SessionSummary, decode_reply, encode_command, session_use_client,
+};
 use strata_machine::{CommandContext, Machine};
 use strata_shard::ShardMachine;
 use strata_types::limits::{SESSION_RESULTS_MAX, SESSIONS_PER_SHARD_MAX};
@@ -62,6 +64,7 @@ fn session() -> impl Strategy<Value = Option<SessionRequest>> {
         client: ClientId(client),
         sequence,
         floor: floor.min(sequence),
+        opened: LogIndex(0),
     });
     proptest::option::weighted(0.8, request)
 }
@@ -155,11 +158,39 @@ fn check_sessions(view: &TraceView) -> BTreeMap<ClientId, Revision> {
     used
 }
 
+/// A shard that is about to be full: it has room for `room` sessions more.
+fn crowded(room: u32) -> TraceView {
+    let mut view = TraceView::default();
+    let summary = SessionSummary { count: SESSIONS_PER_SHARD_MAX as u32 - room, ..SessionSummary::default() };
+    view.rows.insert(Bytes::from_static(SESSION_SUMMARY_KEY), summary.encode());
+    view
+}
+
+/// What a client does that never hears an answer.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Takes a new number, knowing the log up to so many entries before its end, and writes.
+    Open { behind: u64 },
+    /// One of the requests that were ever sent arrives again.
+    Again { pick: usize },
+    /// One of the clients writes once more.
+    Next { pick: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..6u64).prop_map(|behind| Step::Open { behind }),
+        4 => (0..1000usize).prop_map(|pick| Step::Again { pick }),
+        2 => (0..1000usize).prop_map(|pick| Step::Next { pick }),
+    ]
+}
+
 proptest! {
     #![proptest_config(Config {
         cases: 256, failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..Config::default()
     })]
 
+    /// SHARD-1, SHARD-2, SHARD-3, MACHINE-1
     #[test]
     fn a_write_of_a_session_is_applied_at_most_once(
         schedule in vec((session(), operation()), 1..60)
@@ -196,14 +227,63 @@ proptest! {
         }
         prop_assert_eq!(view.rows, twin.rows, "SHARD-1");
     }
+
+    /// SHARD-4: the shard has room for three sessions, so that most of them are forgotten while their requests, which
+    /// never get an answer through, still arrive.
+    #[test]
+    fn a_write_of_a_forgotten_session_is_not_applied_again(schedule in vec(step(), 1..60)) {
+        let mut view = crowded(3);
+        let mut sent: Vec<SessionRequest> = Vec::new();
+        let mut applied: BTreeMap<(ClientId, u64), Reply> = BTreeMap::new();
+        let mut clients = 0;
+        for (number, step) in schedule.into_iter().enumerate() {
+            let index = number as u64 + 1;
+            let session = match step {
+                Step::Open { behind } => {
+                    clients += 1;
+                    let opened = LogIndex((index - 1).saturating_sub(behind));
+                    SessionRequest { client: ClientId(clients), sequence: 1, floor: 1, opened }
+                }
+                Step::Again { .. } | Step::Next { .. } if sent.is_empty() => continue,
+                Step::Again { pick } => sent[pick % sent.len()],
+                Step::Next { pick } => {
+                    let client = sent[pick % sent.len()].client;
+                    let own = sent.iter().filter(|one| one.client == client);
+                    let newest = *own.max_by_key(|one| one.sequence).unwrap();
+                    SessionRequest { sequence: newest.sequence + 1, ..newest }
+                }
+            };
+            let is_first = !sent.contains(&session);
+            if is_first {
+                sent.push(session);
+            }
+            let header = RequestHeader { session: Some(session), ..RequestHeader::default() };
+            let operation = Operation::Put { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"v") };
+            match apply(&mut view, number + 1, &Request { header, operation }) {
+                Ok(reply) if reply == (Reply::Put { revision: revision(number + 1) }) => {
+                    let before = applied.insert((session.client, session.sequence), reply);
+                    prop_assert_eq!(before, None, "applied twice: {:?}", session);
+                }
+                Ok(reply) => prop_assert_eq!(Some(&reply), applied.get(&(session.client, session.sequence))),
+                Err(error) => {
+                    prop_assert_eq!((error.code, error.outcome), (ErrorCode::SessionExpired, Outcome::Unknown));
+                    prop_assert_eq!(error.position, Some(LogIndex(index)), "the next session can be opened");
+                    let is_new = is_first && session.sequence == 1 && session.opened.0 + 1 == index;
+                    prop_assert!(!is_new, "opened where the log is, and refused: {:?}", session);
+                }
+            }
+            view.take_trace();
+        }
+    }
 }
 
-/// More sessions than a shard remembers, used at random: those that remain are the ones used last.
+/// SHARD-5: more sessions than a shard remembers, used at random: those that remain are the ones used last.
 #[test]
 fn the_session_used_longest_ago_is_forgotten_first() {
     let mut view = TraceView::default();
     let mut by_use: BTreeMap<Revision, u64> = BTreeMap::new();
     let mut last: BTreeMap<u64, (Revision, u64)> = BTreeMap::new();
+    let mut openings: BTreeMap<u64, LogIndex> = BTreeMap::new();
     let (mut state, mut clients) = (7u64, 0u64);
     for index in 1..=40_000 {
         // A linear congruential generator: the same schedule in every run.
@@ -218,7 +298,8 @@ fn the_session_used_longest_ago_is_forgotten_first() {
         });
         let (before, sequence) = last.get(&client).copied().map_or((None, 0), |(at, sequence)| (Some(at), sequence));
         let sequence = sequence + 1;
-        let session = Some(SessionRequest { client: ClientId(client), sequence, floor: sequence });
+        let opened = *openings.entry(client).or_insert(LogIndex(index as u64 - 1));
+        let session = Some(SessionRequest { client: ClientId(client), sequence, floor: sequence, opened });
         let header = RequestHeader { session, ..RequestHeader::default() };
         let operation = Operation::Put { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"v") };
         let reply = apply(&mut view, index, &Request { header, operation });

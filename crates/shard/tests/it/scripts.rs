@@ -1,4 +1,5 @@
-//! Runs the scripts: each command shows its reads, its writes and its reply.
+//! Runs the scripts: each command shows its reads, its writes and its reply, also one that cannot be carried out
+//! (MACHINE-2).
 //! `UPDATE_GOLDENFILES=1 cargo test -p strata-shard` writes the outputs anew, to be read before they are committed.
 
 use std::error::Error;
@@ -44,8 +45,8 @@ macro_rules! scripts {
 }
 
 scripts! {
-    batch, compare_and_set, delete, key_spaces, put, scan, session_commands, session_eviction, session_floor, session_lag,
-    session_results, session_retry, session_value_too_large,
+    batch, compare_and_set, delete, key_spaces, put, scan, session_commands, session_eviction, session_floor,
+    session_forgotten, session_lag, session_results, session_retry, session_value_too_large,
 }
 
 /// A shard whose commands stand one to an entry, unless `at` says otherwise.
@@ -71,13 +72,14 @@ impl goldenscript::Runner for ShardRunner {
         match command.name.as_str() {
             // at REVISION: where the next command stands.
             "at" => self.next = positional(&mut args, "revision")?.parse()?,
-            // fill FROM COUNT: one entry that holds a put with a new session for each of COUNT clients, numbered from FROM.
+            // fill FROM COUNT: one entry that holds a put with a new session for each of COUNT clients, numbered from
+            // FROM and opened at the entry before.
             "fill" => {
                 let from: u64 = positional(&mut args, "from")?.parse()?;
                 let entry = self.next.index;
                 for position in 0..positional(&mut args, "count")?.parse::<u32>()? {
                     self.next = Revision { index: entry, position };
-                    self.put_in_session(from + u64::from(position), 1, 1);
+                    self.put_in_session(from + u64::from(position), 1, entry.0 - 1);
                 }
                 self.view.take_trace();
             }
@@ -86,7 +88,7 @@ impl goldenscript::Runner for ShardRunner {
                 let client = positional(&mut args, "client")?.parse()?;
                 let from: u64 = positional(&mut args, "from")?.parse()?;
                 for sequence in from..from + positional(&mut args, "count")?.parse::<u64>()? {
-                    self.put_in_session(client, sequence, 1);
+                    self.put_in_session(client, sequence, 0);
                 }
                 self.view.take_trace();
             }
@@ -143,8 +145,9 @@ impl ShardRunner {
         ShardMachine.apply(&mut self.view, context, command)
     }
 
-    fn put_in_session(&mut self, client: u64, sequence: u64, floor: u64) {
-        let session = Some(SessionRequest { client: ClientId(client), sequence, floor });
+    fn put_in_session(&mut self, client: u64, sequence: u64, opened: u64) {
+        let (client, opened) = (ClientId(client), LogIndex(opened));
+        let session = Some(SessionRequest { client, sequence, floor: 1, opened });
         let header = RequestHeader { session, ..RequestHeader::default() };
         let operation = Operation::Put { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"v") };
         self.apply(&encode_command(&Request { header, operation }).unwrap());
@@ -195,14 +198,16 @@ fn sized(args: &mut ArgumentConsumer<'_>) -> Outcome<Option<Bytes>> {
     Ok(args.lookup_parse::<usize>("size")?.map(|size| Bytes::from(vec![b'x'; size])))
 }
 
-/// [database=N] [key_space=N] [session=CLIENT/SEQUENCE/FLOOR]
+/// [database=N] [key_space=N] [session=CLIENT/SEQUENCE/FLOOR[/OPENED]]
 fn header(args: &mut ArgumentConsumer<'_>) -> Outcome<RequestHeader> {
     let session = match args.lookup("session") {
         None => None,
         Some(arg) => {
             let numbers: Vec<u64> = arg.value.split('/').map(str::parse).collect::<Result<_, _>>()?;
-            let &[client, sequence, floor] = &numbers[..] else { return Err("session=CLIENT/SEQUENCE/FLOOR".into()) };
-            Some(SessionRequest { client: ClientId(client), sequence, floor })
+            let wrong = "expected session=CLIENT/SEQUENCE/FLOOR[/OPENED]";
+            let (&[client, sequence, floor], opened) = numbers.split_first_chunk().ok_or(wrong)?;
+            let opened = LogIndex(opened.first().copied().unwrap_or(0));
+            Some(SessionRequest { client: ClientId(client), sequence, floor, opened })
         }
     };
     Ok(RequestHeader {

@@ -47,7 +47,10 @@ fn session(row: &SessionRow) -> String {
 pub(crate) fn reply(encoded: &Bytes) -> String {
     match decode_reply(encoded.clone()).unwrap() {
         Ok(reply) => result(&reply),
-        Err(Error { code, outcome, message }) => format!("{} ({outcome}): {message}", code.name()),
+        Err(Error { code, outcome, message, position }) => {
+            let position = position.map_or(String::new(), |position| format!(" at {position}"));
+            format!("{} ({outcome}){position}: {message}", code.name())
+        }
     }
 }
 
