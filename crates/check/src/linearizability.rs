@@ -44,7 +44,8 @@ pub struct Violation {
     pub window: Vec<(OperationId, HistoryOperation)>,
 }
 
-/// Judges a history of keys that nobody wrote before it began, with a budget of search steps for each key.
+/// Judges a history of keys that nobody wrote before it began, with a budget of search steps for each key. Keys are
+/// judged in their order, and nothing is drawn or timed (CHECK-3).
 pub fn check(history: &History, steps_max: u64) -> Verdict {
     let mut keys: BTreeMap<&Bytes, Vec<(OperationId, &HistoryOperation)>> = BTreeMap::new();
     for (index, operation) in history.operations().iter().enumerate() {

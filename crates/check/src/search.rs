@@ -4,7 +4,8 @@
 //! nothing, so earlier is never worse. A write takes effect only when an answer that has just arrived cannot be
 //! explained otherwise; then every open write that may come next is tried. Configurations that were found hopeless are
 //! remembered, so that the work is bounded by the number of distinct configurations, not of orders; and one that used
-//! the same unanswered writes and more is hopeless too.
+//! the same unanswered writes and more is hopeless too. None of these leaves out an order that explains more (CHECK-1),
+//! and an order is called an explanation only when every answer fitted the register as it went (CHECK-2).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use strata_types::{
-    ClientId, DatabaseId, Durability, Error, ErrorCode, Expected, KeySpaceId, Mutation, Operation, Request,
+    ClientId, DatabaseId, Durability, Error, ErrorCode, Expected, KeySpaceId, LogIndex, Mutation, Operation, Request,
     RequestHeader, SchemaVersion, SessionRequest, Timestamp,
 };
 
@@ -13,6 +13,7 @@ const VERSION: u8 = 1;
 const PREFIX_BYTES: usize = 1 + 1 + LENGTH_BYTES;
 const HEADER_BYTES: usize = 4 + 4 + 8 + 4 + 1 + 1;
 const SESSION_BYTES: usize = 3 * 8;
+const OPENED_BYTES: usize = 8;
 
 const TAG_NOOP: u8 = 0;
 const TAG_PUT: u8 = 1;
@@ -30,12 +31,17 @@ const EXPECTED_REVISION: u8 = 2;
 
 const DURABILITY_MAJORITY: u8 = 0;
 
+const SESSION_NONE: u8 = 0;
+/// A session that was opened without knowing the shard.
+const SESSION_AT_ZERO: u8 = 1;
+const SESSION_OPENED: u8 = 2;
+
 /// One write, as the log carries it.
 ///
 /// ```text
 ///   version u8 | tag u8 | length u32 | header | body                    length = bytes of header and body
-///   header: database u32 | key space u32 | seen u64 | schema u32 | durability u8 | session? u8
-///           [client u64 | sequence u64 | floor u64]
+///   header: database u32 | key space u32 | seen u64 | schema u32 | durability u8 | session u8
+///           session 0: none    1: client u64 | sequence u64 | floor u64    2: the same | opened u64, which is not 0
 ///   body of put: key, value    of delete: key    of batch: count u32, (tag u8, key, value?) ...    of noop: nothing
 ///        of compare-and-set: key, expected tag u8 [value | revision], new value? u8 [value]
 /// ```
@@ -166,7 +172,7 @@ impl CommandHeader {
     /// An encoder of exactly the command's size that already holds everything before the body. Exact, because bytes
     /// with spare capacity cost a second allocation when they are frozen.
     fn encoder(&self, tag: u8, body_bytes: usize) -> Encoder {
-        let length = HEADER_BYTES + self.session.map_or(0, |_| SESSION_BYTES) + body_bytes;
+        let length = HEADER_BYTES + session_size(self.session) + body_bytes;
         let mut encoder = Encoder::with_capacity(PREFIX_BYTES + length);
         let length = u32::try_from(length).expect("commands are far below 4 GiB");
         let durability = match self.durability {
@@ -174,10 +180,7 @@ impl CommandHeader {
         };
         encoder.u8(VERSION).u8(tag).u32(length);
         encoder.u32(self.database.0).u32(self.key_space.0).u64(self.seen.0).u32(self.schema.0).u8(durability);
-        match self.session {
-            Some(session) => encoder.u8(1).u64(session.client.0).u64(session.sequence).u64(session.floor),
-            None => encoder.u8(0),
-        };
+        encode_session(&mut encoder, self.session);
         encoder
     }
 
@@ -190,14 +193,7 @@ impl CommandHeader {
             DURABILITY_MAJORITY => Durability::Majority,
             value => return Err(DecodeError::BadValue { field: "command durability", value: value.into() }),
         };
-        let session = match decoder.flag("command session")? {
-            false => None,
-            true => Some(SessionRequest {
-                client: ClientId(decoder.u64("command client")?),
-                sequence: decoder.u64("command sequence")?,
-                floor: decoder.u64("command floor")?,
-            }),
-        };
+        let session = decode_session(decoder)?;
         Ok(CommandHeader { database, key_space, session, seen, durability, schema })
     }
 
@@ -267,6 +263,49 @@ impl CommandBody {
             value => Err(DecodeError::BadValue { field: "command tag", value: value.into() }),
         }
     }
+}
+
+fn session_size(session: Option<SessionRequest>) -> usize {
+    match session {
+        None => 0,
+        Some(SessionRequest { opened: LogIndex(0), .. }) => SESSION_BYTES,
+        Some(_) => SESSION_BYTES + OPENED_BYTES,
+    }
+}
+
+fn encode_session(encoder: &mut Encoder, session: Option<SessionRequest>) {
+    let Some(SessionRequest { client, sequence, floor, opened }) = session else {
+        encoder.u8(SESSION_NONE);
+        return;
+    };
+    let is_at_zero = opened == LogIndex(0);
+    encoder.u8(if is_at_zero { SESSION_AT_ZERO } else { SESSION_OPENED });
+    encoder.u64(client.0).u64(sequence).u64(floor);
+    if !is_at_zero {
+        encoder.u64(opened.0);
+    }
+}
+
+fn decode_session(decoder: &mut Decoder) -> Result<Option<SessionRequest>, DecodeError> {
+    let form = decoder.u8("command session")?;
+    if form == SESSION_NONE {
+        return Ok(None);
+    }
+    if form > SESSION_OPENED {
+        return Err(DecodeError::BadValue { field: "command session", value: form.into() });
+    }
+    let client = ClientId(decoder.u64("command client")?);
+    let sequence = decoder.u64("command sequence")?;
+    let floor = decoder.u64("command floor")?;
+    let opened = match form {
+        SESSION_AT_ZERO => 0,
+        _ => match decoder.u64("command opened")? {
+            // That is what the other form is for (CODEC-4).
+            0 => return Err(DecodeError::BadValue { field: "command opened", value: 0 }),
+            opened => opened,
+        },
+    };
+    Ok(Some(SessionRequest { client, sequence, floor, opened: LogIndex(opened) }))
 }
 
 fn decode_expected(decoder: &mut Decoder) -> Result<Expected, DecodeError> {

@@ -1,7 +1,7 @@
 //! Replies of commands: what a client gets and what a session row keeps.
 
 use bytes::Bytes;
-use strata_types::{Error, ErrorCode, Item, Outcome, Reply};
+use strata_types::{Error, ErrorCode, Item, LogIndex, Outcome, Reply};
 
 use crate::fields::{ITEM_OVERHEAD_BYTES, LENGTH_BYTES, REVISION_BYTES, optional_bytes_size};
 use crate::{DecodeError, Decoder, Encoder};
@@ -16,6 +16,7 @@ const TAG_DELETE: u8 = 3;
 const TAG_COMPARE_AND_SET: u8 = 4;
 const TAG_BATCH: u8 = 5;
 const TAG_SCAN: u8 = 6;
+const TAG_ERROR_AT: u8 = 7;
 
 const OUTCOME_APPLIED: u8 = 0;
 const OUTCOME_NOT_APPLIED: u8 = 1;
@@ -27,6 +28,7 @@ const OUTCOME_UNKNOWN: u8 = 2;
 ///   version u8 | tag u8 | body
 ///   put, batch: revision   delete: existed u8, revision   compare-and-set: succeeded u8, revision, item?
 ///   get: item?   scan: count u32, items, resume?   error: code name, outcome u8, message
+///   error that says how far the log is: position u64, then as error
 ///   item: revision, timestamp u64, key, value      x?: presence u8, then x
 /// ```
 pub fn encode_reply(result: &Result<Reply, Error>) -> Bytes {
@@ -54,6 +56,10 @@ pub fn decode_reply(reply: Bytes) -> Result<Result<Reply, Error>, DecodeError> {
     decoder.format(VERSION, "reply version")?;
     let result = match decoder.u8("reply tag")? {
         TAG_ERROR => Err(decode_error(&mut decoder)?),
+        TAG_ERROR_AT => {
+            let position = LogIndex(decoder.u64("error position")?);
+            Err(decode_error(&mut decoder)?.at(position))
+        }
         TAG_GET => Ok(Reply::Get { item: decode_optional_item(&mut decoder, "get item")? }),
         TAG_PUT => Ok(Reply::Put { revision: decoder.revision("put revision")? }),
         TAG_DELETE => Ok(Reply::Delete {
@@ -133,7 +139,16 @@ fn encode_error(error: &Error) -> Bytes {
         Outcome::Unknown => OUTCOME_UNKNOWN,
     };
     let body_bytes = 2 * LENGTH_BYTES + code.len() + 1 + error.message.len();
-    prefix(TAG_ERROR, body_bytes).with(|e| e.bytes(code.as_bytes()).u8(outcome).bytes(error.message.as_bytes()))
+    let mut encoder = match error.position {
+        None => prefix(TAG_ERROR, body_bytes),
+        Some(position) => {
+            let mut encoder = prefix(TAG_ERROR_AT, 8 + body_bytes);
+            encoder.u64(position.0);
+            encoder
+        }
+    };
+    encoder.bytes(code.as_bytes()).u8(outcome).bytes(error.message.as_bytes());
+    encoder.finish()
 }
 
 fn decode_error(decoder: &mut Decoder) -> Result<Error, DecodeError> {
@@ -146,5 +161,5 @@ fn decode_error(decoder: &mut Decoder) -> Result<Error, DecodeError> {
         OUTCOME_UNKNOWN => Outcome::Unknown,
         value => return Err(DecodeError::BadValue { field: "error outcome", value: value.into() }),
     };
-    Ok(Error { code, outcome, message: decoder.string("error message")? })
+    Ok(Error::new(code, outcome, decoder.string("error message")?))
 }

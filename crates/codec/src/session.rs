@@ -50,7 +50,9 @@ pub struct SessionResult {
 pub struct SessionSummary {
     /// How many sessions there are.
     pub count: u32,
-    /// No session stands before this in the order of last use: where the search for the oldest one starts.
+    /// The last use of the session that was forgotten last, zero when none was. Sessions are forgotten in the order of
+    /// their last use, so no write of a forgotten one is behind it, and none of those that are left stands before it:
+    /// the search for the oldest one starts here.
     pub oldest: Revision,
 }
 

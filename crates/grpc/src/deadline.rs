@@ -9,7 +9,7 @@ use tonic::metadata::MetadataMap;
 /// own clock's: a twentieth, and no more than this.
 const TRAVEL_MAX: Duration = Duration::from_millis(50);
 
-/// Time to work on a request with one answer.
+/// Time to work on a request with one answer: what the client has, or a default (GRPC-3).
 pub(crate) fn of_request(metadata: &MetadataMap) -> Duration {
     client_timeout(metadata).map_or(REQUEST_DEADLINE_DEFAULT, less_travel)
 }
@@ -60,6 +60,7 @@ mod tests {
         assert_eq!(of_request(&with("99999999H")), REQUEST_DEADLINE_MAX);
     }
 
+    /// GRPC-3
     #[test]
     fn without_a_usable_header_defaults_apply() {
         for nonsense in ["", "S", "5", "-1S", "123456789S", "5x", "\u{e9}"] {

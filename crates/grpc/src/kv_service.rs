@@ -40,7 +40,7 @@ impl KvService {
         }
     }
 
-    /// Any call with one request and one reply.
+    /// Any call with one request and one reply. Whatever goes wrong, the status carries code and outcome (GRPC-1).
     async fn unary<Wire, WireReply>(
         &self,
         measure: &Measure,

@@ -39,7 +39,7 @@ const MESSAGE_BYTES_MAX: usize = GRPC_MESSAGE_BYTES_MAX - 512 * 1024;
 /// What a batch counts beside its keys and values.
 const BATCH_OVERHEAD: usize = 128;
 
-/// What the parts of one stream share.
+/// What the parts of one stream share. The rooms bound what it holds (GRPC-2).
 struct Shared {
     env: Env,
     executor: Arc<dyn ShardExecutor>,

@@ -86,7 +86,7 @@ impl Caller {
         let _ = call.answer.send(answer);
     }
 
-    /// Ends calls whose messages certainly did not leave this node.
+    /// Ends calls whose messages certainly did not leave this node (CALL-2).
     pub fn fail_unsent(&self, node: NodeId, correlations: &[u64], detail: &str) {
         let calls: Vec<_> = {
             let mut table = self.table.lock();
@@ -128,7 +128,7 @@ impl Caller {
         };
         let (answer, receiver) = oneshot::channel();
         let correlation = self.table.lock().insert(OpenCall { to, lane, answer });
-        // From here on the ticket's drop takes the call out of the table.
+        // CALL-1: in the table before it leaves. From here on the ticket's drop takes the call out of the table.
         let ticket = Ticket { caller: self.clone(), correlation, to, receiver };
         self.transport.send(lane, Message { from, to, group, kind, correlation, body })?;
         Ok(ticket)
@@ -159,6 +159,7 @@ struct Ticket {
 }
 
 impl Ticket {
+    /// NET-3: an answer, an error or the deadline, whichever comes first.
     async fn wait(mut self, (deadline, end): (Duration, Mono)) -> Result<Bytes, NetError> {
         let env = self.caller.env.clone();
         let left = end.since(env.now());

@@ -39,7 +39,8 @@ pub fn status_of(error: &Error) -> Status {
     Status::with_details(code, error.message.clone(), rich.encode_to_vec().into())
 }
 
-/// The error that a status tells about, also when it comes from tonic, a proxy or a server of another make.
+/// The error that a status tells about, also when it comes from tonic, a proxy or a server of another make. Where the
+/// outcome was not said it is unknown (PROTO-2).
 pub fn error_of(status: &Status) -> Error {
     detail_of(status).unwrap_or_else(|| bare_error_of(status))
 }
@@ -68,7 +69,7 @@ fn bare_error_of(status: &Status) -> Error {
         "" => status.code().description().to_owned(),
         message => message.to_owned(),
     };
-    Error { code, outcome, message }
+    Error::new(code, outcome, message)
 }
 
 /// gRPC libraries repeat calls by themselves on UNAVAILABLE, so a write that may have been applied must not say that.
@@ -91,16 +92,21 @@ fn grpc_code(error: &Error) -> Code {
 
 #[cfg(test)]
 mod tests {
+    use strata_types::LogIndex;
+
     use super::*;
 
+    /// PROTO-2
     #[test]
     fn every_error_survives_the_way() {
         for code in ErrorCode::ALL {
             for outcome in [Outcome::Applied, Outcome::NotApplied, Outcome::Unknown] {
-                let error = Error { code, outcome, message: format!("about {}", code.name()) };
+                let error = Error::new(code, outcome, format!("about {}", code.name()));
                 let status = status_of(&error);
                 assert_eq!(status.message(), error.message, "people see the sentence without our details");
                 assert_eq!(error_of(&status), error);
+                let error = error.at(LogIndex(9));
+                assert_eq!(error_of(&status_of(&error)), error);
             }
         }
     }
@@ -111,6 +117,7 @@ mod tests {
         assert_eq!(status_of(&Error::not_applied(ErrorCode::Unavailable, "no leader")).code(), Code::Unavailable);
     }
 
+    /// PROTO-2
     #[test]
     fn statuses_of_others_are_understood_or_unknown() {
         let broken = error_of(&Status::unavailable("connection reset"));

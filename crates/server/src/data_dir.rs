@@ -51,7 +51,8 @@ impl DataDirectoryError {
 }
 
 impl DataDirectory {
-    /// Creates the directory if there is none, and takes its lock.
+    /// Creates the directory if there is none, and takes its lock. Nothing in it is read before that but, by who does not
+    /// get it, the name of who has it (SERVER-1).
     pub fn open(path: &Path) -> Result<DataDirectory, DataDirectoryError> {
         let failed = |verb| move |source| DataDirectoryError::Unusable { path: path.to_owned(), verb, source };
         std::fs::create_dir_all(path).map_err(failed("created"))?;
@@ -97,6 +98,7 @@ fn holder(mut lock: File) -> String {
 mod tests {
     use super::*;
 
+    /// SERVER-1
     #[test]
     fn the_second_one_is_told_who_has_it() {
         let place = tempfile::tempdir().expect("a temporary directory");

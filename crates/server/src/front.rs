@@ -35,7 +35,8 @@ impl Front {
         Arc::new(Front { protocols, permits, connections_max, stopping })
     }
 
-    /// Accepts connections until the server stops.
+    /// Accepts connections until the server stops: at most as many as there are permits, and none may be silent for
+    /// long (SERVER-3).
     pub(crate) async fn serve(self: Arc<Front>, listener: TcpListener) {
         let mut stopping = self.stopping.clone();
         loop {
@@ -190,6 +191,7 @@ mod tests {
         assert_eq!(error.message, "the node is not ready: waiting for 1 more node");
     }
 
+    /// SERVER-3
     #[tokio::test]
     async fn one_connection_too_many_is_told_so() {
         let running = start(1).await;

@@ -18,7 +18,7 @@
 //!
 //! # Path of a start
 //! [`Server::start`]: file limit, lock, ports, peer port and client port answer (health says "not ready: ..."), the
-//! node recovers its log and finds its cluster, gRPC is let in.
+//! node checks the format of its directory, recovers its log and finds its cluster, gRPC is let in.
 //!
 //! # Invariants
 //! - SERVER-1: no byte of a data directory is read before its lock is held, and none is written after it was let go.
@@ -31,6 +31,7 @@
 mod data_dir;
 mod error;
 mod front;
+mod late_tablets;
 mod port_holder;
 mod ports;
 mod prefixed;

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
 use crate::front::Front;
+use crate::late_tablets::LateTablets;
 use crate::protocols::{Grpc, Http};
 use crate::readiness::Life;
 use crate::settings::{Address, Settings};
@@ -33,7 +34,9 @@ use crate::{DataDirectory, Ports, StartError};
 /// How long connections of clients may take to finish what is under way when the server stops. Streams of the SDK
 /// last as long as their client, so this is also how long a stop waits for an SDK that holds on.
 const CLIENT_DRAIN_DEADLINE: Duration = Duration::from_secs(2);
-/// The same for connections of other nodes.
+/// Most connections end in this time once they are told to; only for the others a stop says that it waits.
+const CLIENT_DRAIN_QUICK: Duration = Duration::from_millis(100);
+/// How long connections of other nodes may take.
 const PEER_DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 /// Where tablets lie in the data directory.
 const TABLETS: &str = "shards";
@@ -49,7 +52,7 @@ pub struct ServerParts {
     pub settings: Settings,
     /// Figures of the process.
     pub metrics: Metrics,
-    /// Opens the tablets, once the data directory is ours.
+    /// Opens the tablets, once the data directory is ours and of a format that this program knows.
     pub tablets: OpenTablets,
     /// Hears of each step.
     pub progress: Listener,
@@ -66,6 +69,7 @@ pub struct Server {
     /// True tells the peer port to stop.
     stop_peers: watch::Sender<bool>,
     peers: JoinHandle<()>,
+    progress: Listener,
     client_address: Address,
     peer_address: Address,
     /// Given up last.
@@ -78,7 +82,7 @@ impl Server {
         let ServerParts { settings, metrics, tablets, progress } = parts;
         let data = DataDirectory::open(&settings.data)?;
         let ports = Ports::take(&settings).await?;
-        let tablets = tablets(&data.path().join(TABLETS))?;
+        let tablets = LateTablets::new(data.path().join(TABLETS), tablets);
         let env = real::env();
         let network = Network::new(&env);
 
@@ -91,17 +95,20 @@ impl Server {
         tokio::spawn(front.clone().serve(ports.client));
         tokio::spawn(keep_up(metrics, clients_stopping));
 
-        let node = Node::start(NodeParts {
+        let started = Node::start(NodeParts {
             env: env.clone(),
             disk: RealDisk::new(data.path().to_owned()),
-            tablets,
+            tablets: tablets.clone(),
             transport: network.transport.clone(),
             switchboard: network.switchboard.clone(),
             caller: network.caller.clone(),
             settings: node_settings(&settings, &ports.client_address, &ports.peer_address),
-            progress: tell_both(&life, progress),
-        })
-        .await?;
+            progress: tell_both(&life, progress.clone()),
+        });
+        let node = started.await.map_err(|error| match tablets.failure() {
+            Some(cause) => StartError::Tablets(cause),
+            None => StartError::Cluster(error),
+        })?;
         let (services, health) = services(env, &node, &network).await?;
         // Let in before the groups have leaders: a node without a quorum answers with the reason.
         assert!(routes.set(services).is_ok(), "the services are set once");
@@ -116,6 +123,7 @@ impl Server {
             stop_clients,
             stop_peers,
             peers,
+            progress,
             client_address: ports.client_address,
             peer_address: ports.peer_address,
             _data: data,
@@ -142,14 +150,20 @@ impl Server {
         self.node.map()
     }
 
-    /// Stops: leaders move to other nodes, everything becomes durable, connections end. The listener given at the start
-    /// hears of each step. Clients are served until the leaders have moved.
+    /// Stops: leaders move to other nodes, everything becomes durable, connections end (SERVER-4). The listener given at
+    /// the start hears of each step. Clients are served until the leaders have moved.
     pub async fn shutdown(self) {
         self.life.set_stopping();
         self.health.set_serving(false).await;
         self.node.shutdown().await;
         self.stop_clients.send_replace(true);
-        let left = self.front.drain(CLIENT_DRAIN_DEADLINE).await;
+        let mut left = self.front.drain(CLIENT_DRAIN_QUICK).await;
+        if left > 0 {
+            let seconds = CLIENT_DRAIN_DEADLINE.as_secs();
+            let reason = format!("waiting up to {seconds} s for clients to disconnect ({left} connected)");
+            (self.progress)(Phase::Waiting { reason });
+            left = self.front.drain(CLIENT_DRAIN_DEADLINE).await;
+        }
         if left > 0 {
             tracing::info!(left, "client connections were cut");
         }

@@ -27,7 +27,7 @@ pub(crate) fn read(home: &Path) -> StorageResult<Option<String>> {
     Ok(Some(name))
 }
 
-/// Durably and atomically makes `name` the tablet.
+/// Durably and atomically makes `name` the tablet: it must be whole and durable by now (ROCKS-1).
 pub(crate) fn write(home: &Path, name: &str) -> StorageResult<()> {
     files::replace(home, POINTER, line(name).as_bytes())
 }

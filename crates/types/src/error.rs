@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::LogIndex;
+
 /// What went wrong, by what the caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -149,17 +151,29 @@ pub struct Error {
     pub outcome: Outcome,
     /// One sentence: what happened and why.
     pub message: String,
+    /// How far the shard's log is: with `SessionExpired`, where the next session may be opened.
+    pub position: Option<LogIndex>,
 }
 
 impl Error {
+    /// An error with this outcome.
+    pub fn new(code: ErrorCode, outcome: Outcome, message: impl Into<String>) -> Error {
+        Error { code, outcome, message: message.into(), position: None }
+    }
+
     /// An error of a request that was not applied.
     pub fn not_applied(code: ErrorCode, message: impl Into<String>) -> Error {
-        Error { code, outcome: Outcome::NotApplied, message: message.into() }
+        Error::new(code, Outcome::NotApplied, message)
     }
 
     /// An error of a write of which nobody can tell.
     pub fn unknown(code: ErrorCode, message: impl Into<String>) -> Error {
-        Error { code, outcome: Outcome::Unknown, message: message.into() }
+        Error::new(code, Outcome::Unknown, message)
+    }
+
+    /// The same error, with how far the shard's log is.
+    pub fn at(self, position: LogIndex) -> Error {
+        Error { position: Some(position), ..self }
     }
 
     /// What a caller should do.

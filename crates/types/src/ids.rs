@@ -54,6 +54,12 @@ id!(
     /// A client with a session. Chosen at random by the client.
     ClientId(u64), "c");
 
+impl From<u64> for ReplicaId {
+    fn from(id: u64) -> ReplicaId {
+        ReplicaId(id)
+    }
+}
+
 /// A cluster: chosen at random when it is founded, carried in every handshake and data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub u128);

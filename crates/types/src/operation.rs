@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{ClientId, DatabaseId, KeySpaceId, Revision, SchemaVersion, Timestamp};
+use crate::{ClientId, DatabaseId, KeySpaceId, LogIndex, Revision, SchemaVersion, Timestamp};
 
 /// One request: who asks, in which name space, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct RequestHeader {
 }
 
 /// Identifies a write within a client's session on one shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionRequest {
     /// The client.
     pub client: ClientId,
@@ -41,6 +41,9 @@ pub struct SessionRequest {
     pub sequence: u64,
     /// Every sequence below this one is answered: the client will not ask for its result again.
     pub floor: u64,
+    /// How far the shard's log was known to be when the session was opened, the same in all its requests; zero when
+    /// nothing was known. A shard that has forgotten sessions since then takes no unknown session for a new one.
+    pub opened: LogIndex,
 }
 
 /// How durable a write is before it is acknowledged.

@@ -34,6 +34,7 @@ impl Lane {
         else {
             return Ok(());
         };
+        // WAL-6
         loop {
             let freed = {
                 let mut index = self.shared.index.lock();

@@ -137,7 +137,7 @@ pub(crate) fn decode_header(content: &[u8], start: usize, segment: u64) -> Optio
     })
 }
 
-/// The frame that begins at `start`, if it is whole and undamaged.
+/// The frame that begins at `start`, if it is whole, undamaged and of `segment` (WAL-5).
 pub(crate) fn decode_frame(content: &Bytes, start: usize, segment: u64) -> Option<Frame> {
     let header = decode_header(content, start, segment)?;
     let body_start = start + FRAME_HEADER_BYTES;

@@ -85,6 +85,7 @@ impl Lane {
                 complete(std::mem::take(&mut completions), &Ok(()));
             }
             match self.write(&batch).await {
+                // WAL-1: the sync is over, and the one of every batch before it.
                 Ok(()) => {
                     self.note_durable(&batch);
                     complete(completions, &Ok(()));
@@ -142,6 +143,7 @@ impl Lane {
             }
             Work::Shutdown => {}
         }
+        // Behind the entries it was saved after, in this frame or a later one (WAL-7).
         match &request.committed {
             Some(committed) => self.put(replica, ChangeKind::Committed(committed.clone())).await,
             None => Ok(()),
@@ -242,7 +244,7 @@ impl Lane {
         segment.file.write_at(active.offset, bytes).await.map_err(|error| failed("write", error))?;
         segment.file.sync_data().await.map_err(|error| failed("sync", error))?;
         metrics::histogram!("strata_wal_sync_seconds").record(self.env.now().since(started).as_secs_f64());
-        metrics::counter!("strata_wal_written_bytes").increment(written);
+        metrics::counter!("strata_wal_written_bytes_total").increment(written);
         self.shared.syncs.fetch_add(1, Ordering::Relaxed);
         active.offset += written;
         self.durable = batch;
@@ -298,7 +300,7 @@ impl Lane {
         }
     }
 
-    /// The disk failed, or the log closed while it waited for room. Nothing is acknowledged any more.
+    /// The disk failed, or the log closed while it waited for room. Nothing is acknowledged any more (WAL-3).
     fn fail(self, error: WalError, completions: Vec<Completion>, queue: UnboundedReceiver<Submission>) {
         self.shared.fail(error.clone());
         if error != WalError::Closed {

@@ -134,7 +134,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Checks the whole, and sorts what is left over: spares, and paths of files that are of no use.
+    /// Checks the whole (WAL-4), and sorts what is left over: spares, and paths of files that are of no use.
     async fn finish(self, segment_bytes: u64) -> Result<(Recovered, Vec<PathBuf>), WalError> {
         let Reader { index, last_batch, tail, empty, claimed } = self;
         if claimed > last_batch {

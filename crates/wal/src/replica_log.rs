@@ -117,7 +117,7 @@ impl ReplicaLog {
         answer.await.map_err(|_| closed())?
     }
 
-    /// Drops the entries after `keep`, all if there is none. Durable before it returns.
+    /// Drops the entries after `keep`, all if there is none. Durable before it returns (WAL-2).
     pub async fn truncate_after(&self, keep: Option<LogIndex>) -> Result<(), WalError> {
         let waiter = self.change(|memory| {
             let freed = memory.truncate(keep);
@@ -141,7 +141,7 @@ impl ReplicaLog {
         Ok(())
     }
 
-    /// Saves the vote. Durable before it returns.
+    /// Saves the vote. Durable before it returns (WAL-2).
     pub async fn save_vote(&self, vote: Bytes) -> Result<(), WalError> {
         let waiter = self.change(|memory| {
             memory.vote = Some(vote.clone());

@@ -194,6 +194,7 @@ fn unknown_writes_take_effect_late_or_never_but_once() {
     );
 }
 
+/// CHECK-3
 #[test]
 fn violations_name_every_key_and_equal_histories_equal_reports() {
     let mut history = History::new();

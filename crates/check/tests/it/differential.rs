@@ -79,6 +79,7 @@ fn arbitrary_history(seed: u64) -> History {
     history
 }
 
+/// CHECK-1, CHECK-2
 #[test]
 fn the_search_agrees_with_trying_every_order() {
     let (mut linearizable, mut violations) = (0, 0);

@@ -5,6 +5,7 @@ use strata_check::{Answer, Call, History, Outcome, STEPS_DEFAULT, Verdict, check
 
 use crate::model::{Dice, Shape, valid_history};
 
+/// CHECK-1
 #[test]
 fn ten_thousand_valid_histories_raise_no_alarm() {
     for seed in 0..10_000 {

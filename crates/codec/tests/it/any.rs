@@ -40,10 +40,12 @@ pub(crate) fn value() -> impl Strategy<Value = StoredValue> {
 }
 
 fn session_request() -> impl Strategy<Value = SessionRequest> {
-    any::<(u64, u64, u64)>().prop_map(|(client, sequence, floor)| SessionRequest {
+    let opened = prop_oneof![Just(0), any::<u64>()];
+    (any::<(u64, u64, u64)>(), opened).prop_map(|((client, sequence, floor), opened)| SessionRequest {
         client: ClientId(client),
         sequence,
         floor,
+        opened: LogIndex(opened),
     })
 }
 
@@ -101,7 +103,9 @@ fn error() -> impl Strategy<Value = Error> {
     let outcome = prop_oneof![Just(Outcome::Applied), Just(Outcome::NotApplied), Just(Outcome::Unknown)];
     let code = (0..ErrorCode::ALL.len()).prop_map(|at| ErrorCode::ALL[at]);
     let message = vec(any::<char>(), 0..10).prop_map(String::from_iter);
-    (code, outcome, message).prop_map(|(code, outcome, message)| Error { code, outcome, message })
+    let position = option::of(any::<u64>().prop_map(LogIndex));
+    (code, outcome, message, position)
+        .prop_map(|(code, outcome, message, position)| Error { position, ..Error::new(code, outcome, message) })
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = Result<Reply, Error>> {

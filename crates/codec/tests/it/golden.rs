@@ -1,6 +1,6 @@
-//! Pins the bytes of each format. Each golden file lists examples field by field; the bytes in the file must decode, and
-//! encode again to the same. `UPDATE_GOLDENFILES=1 cargo test -p strata-codec` writes the files anew: an example that is
-//! already there must not change, unless nothing was ever released with it.
+//! Pins the bytes of each format (CODEC-1). Each golden file lists examples field by field; the bytes in the file must
+//! decode, and encode again to the same. `UPDATE_GOLDENFILES=1 cargo test -p strata-codec` writes the files anew: an
+//! example that is already there must not change, unless nothing was ever released with it.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -167,7 +167,8 @@ fn command() {
         let bytes = encode_command(&request(session, operation)).unwrap();
         golden.example(name, &bytes, &format!("{HEAD} {session_layout} {body}"));
     };
-    let session = SessionRequest { client: ClientId(7), sequence: 8, floor: 6 };
+    let session = SessionRequest { client: ClientId(7), sequence: 8, floor: 6, opened: LogIndex(0) };
+    let opened = SessionRequest { opened: LogIndex(5), ..session };
     add("put", None, Operation::Put { key: key(), value: value() }, format!("{KEY} {VALUE}"));
     add("put with a session", Some(session), Operation::Put { key: key(), value: value() }, format!("{KEY} {VALUE}"));
     add("delete", None, Operation::Delete { key: key() }, KEY.to_owned());
@@ -194,6 +195,9 @@ fn command() {
     add("batch", None, Operation::Batch { mutations }, format!("count:4 put:1 {KEY} {VALUE} delete:1 {KEY}"));
     let noop = Command { header: CommandHeader::default(), body: CommandBody::Noop };
     golden.example("noop", &noop.encode(), HEAD);
+    let put = encode_command(&request(Some(opened), Operation::Put { key: key(), value: value() })).unwrap();
+    let layout = format!("{HEAD} client:8 sequence:8 floor:8 opened:8 {KEY} {VALUE}");
+    golden.example("put with a session that was opened at an entry", &put, &layout);
     golden.check();
 }
 
@@ -228,13 +232,16 @@ fn reply() {
     );
     for (outcome, name) in [(Outcome::Applied, "applied"), (Outcome::NotApplied, "not"), (Outcome::Unknown, "unknown")]
     {
-        let error = Error { code: ErrorCode::SessionExpired, outcome, message: "why".to_owned() };
+        let error = Error::new(ErrorCode::SessionExpired, outcome, "why");
         add(&format!("error, {name}"), Err(error), "code_length:4 code:15 outcome:1 message_length:4 message:3");
     }
     for code in ErrorCode::ALL {
         let layout = format!("code_length:4 code:{} outcome:1 message_length:4", code.name().len());
         add(&format!("error {}", code.name()), Err(Error::not_applied(code, "")), &layout);
     }
+    let expired = Error::unknown(ErrorCode::SessionExpired, "why").at(LogIndex(18));
+    let layout = "position:8 code_length:4 code:15 outcome:1 message_length:4 message:3";
+    add("error that says how far the log is", Err(expired), layout);
     golden.check();
 }
 

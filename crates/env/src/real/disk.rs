@@ -98,7 +98,8 @@ impl File for RealFile {
     }
 
     async fn sync_data(&self) -> io::Result<()> {
-        // fdatasync; on macOS the standard library calls F_FULLFSYNC, without which the drive's cache is not flushed.
+        // fdatasync; on macOS the standard library calls F_FULLFSYNC, without which the drive's cache is not flushed
+        // (ENV-2).
         self.0.sync_data()
     }
 

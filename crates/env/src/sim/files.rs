@@ -198,7 +198,7 @@ impl Files {
         self.live.files.iter().map(|(path, inode)| (path.clone(), inode.lock().length())).collect()
     }
 
-    /// Power loss: of the pending name changes some happened, of the dirty sectors some were written.
+    /// Power loss: of the pending name changes some happened, of the dirty sectors some were written (SIM-2).
     pub(super) fn crash(&mut self, rng: &SimRng) {
         let mode = rng.below(4);
         for change in std::mem::take(&mut self.pending) {

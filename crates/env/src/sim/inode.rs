@@ -113,7 +113,7 @@ impl Inode {
         device_error()
     }
 
-    /// Power loss: keeps a random part of what was not synced.
+    /// Power loss: keeps a random part of what was not synced (SIM-2), and all that was (ENV-2).
     pub(super) fn crash(&mut self, rng: &SimRng) {
         self.lose(rng);
         self.failed = false;

@@ -201,7 +201,7 @@ impl NodeInner {
         self.start.elapsed()
     }
 
-    /// Whether handles of `generation` still work.
+    /// Whether handles of `generation` still work (SIM-1).
     pub(super) fn is_alive(&self, generation: u64) -> bool {
         let state = self.state.lock();
         state.up && state.generation == generation

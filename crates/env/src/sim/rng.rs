@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 
 use crate::Rng;
 
-/// xoshiro256++, seeded through splitmix64: small, fast, and the same on every platform and version.
+/// xoshiro256++, seeded through splitmix64: small, fast, and the same on every platform and version (SIM-3).
 #[derive(Debug)]
 pub struct SimRng {
     state: Mutex<[u64; 4]>,

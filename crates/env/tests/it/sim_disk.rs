@@ -20,6 +20,7 @@ async fn content(node: &SimNode) -> Bytes {
     node.disk().read(Path::new(PATH)).await.unwrap()
 }
 
+/// ENV-2, SIM-2
 #[tokio::test(start_paused = true)]
 async fn synced_bytes_survive_and_others_survive_by_sector() {
     let (mut kept, mut lost, mut torn) = (0, 0, 0);
@@ -72,6 +73,7 @@ async fn a_write_during_a_sync_is_not_made_durable_by_it() {
     assert!(lost > 10, "{lost}");
 }
 
+/// SIM-2
 #[tokio::test(start_paused = true)]
 async fn names_are_durable_after_the_directory_was_synced() {
     let (mut created, mut renamed, mut removed) = (0, 0, 0);

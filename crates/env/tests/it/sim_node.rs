@@ -8,6 +8,7 @@ use std::time::Duration;
 use strata_env::OpenMode;
 use strata_env::sim::SimWorld;
 
+/// SIM-1
 #[tokio::test(start_paused = true)]
 async fn a_crash_ends_tasks_and_handles_for_ever() {
     let node = SimWorld::new(1).node(1);
@@ -108,6 +109,7 @@ async fn clocks_drift_and_start_anew() {
     assert_ne!(exact.env().now(), before, "a monotonic clock means nothing after a restart");
 }
 
+/// SIM-3
 #[tokio::test(start_paused = true)]
 async fn equal_seeds_give_equal_worlds() {
     let mut traces = Vec::new();

@@ -37,7 +37,8 @@ impl Identity {
         }
     }
 
-    /// Accepts a caller or says in one sentence why not; the sentence is read by the caller's operator.
+    /// Accepts a caller or says in one sentence why not; the sentence is read by the caller's operator. Only a caller of
+    /// this cluster that means this node is let in (NET-1).
     pub(super) fn accept(&self, hello: &internal::Hello) -> Result<Accepted, String> {
         let Identity { cluster, node } = self;
         let (from, to) = (hello.from_node(), hello.to_node());

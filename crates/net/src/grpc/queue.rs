@@ -52,7 +52,7 @@ impl LaneQueue {
         LaneQueue { target, bytes_max, metrics, filled: Notify::new(), state: Mutex::new(state) }
     }
 
-    /// Queues a message, or says why not. Never blocks.
+    /// Queues a message, or says why not. Never blocks (NET-2).
     pub(super) fn push(&self, message: Message) -> Result<(), NetError> {
         let size = message.size();
         if size > PEER_MESSAGE_BYTES_MAX {
@@ -206,6 +206,7 @@ mod tests {
             .map(|batch| batch.map(|messages| messages.iter().map(|m| m.correlation).collect()))
     }
 
+    /// NET-2
     #[test]
     fn a_full_queue_refuses_but_one_message_always_fits() {
         let queue = queue(1000);

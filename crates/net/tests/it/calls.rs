@@ -90,6 +90,7 @@ async fn calls_leave_in_order_before_anybody_waits_for_them() {
     assert_eq!(world.caller.open_calls(), 0);
 }
 
+/// CALL-2
 #[tokio::test(start_paused = true)]
 async fn a_refusal_says_that_nothing_was_carried_out() {
     let world = World::new();
@@ -117,6 +118,7 @@ async fn a_dropped_replier_says_at_once_that_nobody_knows() {
     assert_eq!(error, NetError::NoAnswer { target: "n2".into(), detail: "the request was given up".into() });
 }
 
+/// NET-3
 #[tokio::test(start_paused = true)]
 async fn a_call_ends_at_its_deadline_which_counts_from_the_call() {
     let world = World::new();
@@ -130,6 +132,7 @@ async fn a_call_ends_at_its_deadline_which_counts_from_the_call() {
     assert_eq!(world.caller.open_calls(), 0);
 }
 
+/// CALL-1
 #[tokio::test(start_paused = true)]
 async fn a_call_that_nobody_waits_for_is_forgotten() {
     let world = World::new();
@@ -142,6 +145,7 @@ async fn a_call_that_nobody_waits_for_is_forgotten() {
     world.network.settle();
 }
 
+/// CALL-1
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_another_node_ends_nothing() {
     let world = World::new();
@@ -161,6 +165,7 @@ async fn an_answer_of_another_node_ends_nothing() {
     assert_eq!(call.await, Ok(Bytes::from_static(b"right")));
 }
 
+/// NET-3
 #[tokio::test(start_paused = true)]
 async fn a_broken_lane_ends_its_calls_and_no_others() {
     let world = World::new();
@@ -177,6 +182,7 @@ async fn a_broken_lane_ends_its_calls_and_no_others() {
     drop((elsewhere, control));
 }
 
+/// CALL-2
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_sent_fails_at_once() {
     let world = World::new();

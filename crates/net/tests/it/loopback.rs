@@ -149,6 +149,7 @@ async fn a_maximal_message_passes_and_a_larger_one_is_refused() {
     assert!(matches!(error, NetError::Refused { .. }), "{error}");
 }
 
+/// NET-1
 #[tokio::test]
 async fn a_node_of_another_cluster_is_refused_with_a_sentence() {
     let a = TestNode::start(CLUSTER, 1, GrpcSettings::default()).await;
@@ -159,6 +160,7 @@ async fn a_node_of_another_cluster_is_refused_with_a_sentence() {
     assert!(error.to_string().contains("the caller belongs to cluster"), "{error}");
 }
 
+/// NET-1
 #[tokio::test]
 async fn a_message_for_another_node_is_not_delivered() {
     let (a, b) = pair().await;
@@ -167,6 +169,7 @@ async fn a_message_for_another_node_is_not_delivered() {
     assert!(error.to_string().contains("this is node n2, not n3"), "{error}");
 }
 
+/// NET-2, CALL-2
 #[tokio::test]
 async fn a_full_queue_refuses_and_calls_fail_as_not_sent() {
     let deaf = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -187,6 +190,7 @@ async fn a_full_queue_refuses_and_calls_fail_as_not_sent() {
     assert_eq!((unsent, full), (9, 11), "{errors:?}");
 }
 
+/// NET-3
 #[tokio::test]
 async fn the_death_of_a_node_ends_its_open_calls_and_its_return_is_noticed() {
     let a = TestNode::start(CLUSTER, 1, GrpcSettings::default()).await;

@@ -1,6 +1,6 @@
 //! ErrorDetail.
 
-use strata_types::{Error, ErrorCode, Outcome, Retry};
+use strata_types::{Error, ErrorCode, LogIndex, Outcome, Retry};
 
 use crate::v1;
 
@@ -11,6 +11,7 @@ impl From<&Error> for v1::ErrorDetail {
             outcome: v1::Outcome::from(error.outcome).into(),
             message: error.message.clone(),
             retry: v1::Retry::from(error.retry()).into(),
+            position: error.position.map(|position| position.0),
         }
     }
 }
@@ -21,6 +22,7 @@ impl From<v1::ErrorDetail> for Error {
             code: ErrorCode::from_name(&detail.code).unwrap_or(ErrorCode::Internal),
             outcome: detail.outcome().into(),
             message: detail.message,
+            position: detail.position.map(LogIndex),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Conversions, one file a message.
+//! Conversions, one file a message. What came from outside is never trusted: whatever is wrong with it is an error and
+//! not a panic (PROTO-1).
 
 mod admin;
 mod batch;

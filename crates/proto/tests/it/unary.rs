@@ -9,13 +9,13 @@ use strata_types::{
 
 const KEY: Bytes = Bytes::from_static(b"k");
 const VALUE: Bytes = Bytes::from_static(b"v");
-const SESSION: v1::Session = v1::Session { client: 1, sequence: 2, floor: 1 };
+const SESSION: v1::Session = v1::Session { client: 1, sequence: 2, floor: 1, opened: 3 };
 
 fn write_header() -> RequestHeader {
     RequestHeader {
         database: DatabaseId(4),
         key_space: KeySpaceId(5),
-        session: Some(SessionRequest { client: ClientId(1), sequence: 2, floor: 1 }),
+        session: Some(SessionRequest { client: ClientId(1), sequence: 2, floor: 1, opened: LogIndex(3) }),
         seen: Timestamp(6),
         ..RequestHeader::default()
     }

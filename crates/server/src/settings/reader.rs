@@ -97,6 +97,7 @@ impl Reader<'_> {
         self.check_reach("listen_peer", &settings.listen_peer, "advertise_peer", advertised, settings.insecure)
     }
 
+    /// SERVER-2: what can be reached from elsewhere must be asked for.
     fn check_reach(
         &self,
         listen: &str,

@@ -32,6 +32,7 @@ fn the_strongest_layer_wins_and_is_named() {
     assert_eq!(resolved.entries.len(), DEFINITIONS.len());
 }
 
+/// SERVER-2
 #[test]
 fn defaults_are_valid_and_loopback() {
     let settings = flags(&[]).expect("valid").settings;
@@ -48,6 +49,7 @@ fn the_peer_port_is_one_above() {
     assert!(flags(&[("listen", ":9000"), ("listen_peer", ":9000")]).is_err());
 }
 
+/// SERVER-2
 #[test]
 fn other_addresses_than_loopback_need_the_switch() {
     let error = flags(&[("listen", "10.1.2.3:7400")]).expect_err("refused").to_string();

@@ -99,6 +99,7 @@ fn a_frame_decodes_to_what_was_encoded() {
     assert_eq!(&content[offset as usize..offset as usize + length as usize], b"entry");
 }
 
+/// WAL-5
 #[test]
 fn a_frame_validates_only_undamaged_and_in_its_segment() {
     let (buffer, _) = sample();

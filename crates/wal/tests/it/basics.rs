@@ -91,6 +91,7 @@ async fn an_append_must_continue_the_log() {
     assert_eq!((log.state().first, log.state().last), (Some(LogIndex(11)), Some(LogIndex(12))));
 }
 
+/// WAL-1
 #[tokio::test(start_paused = true)]
 async fn one_sync_serves_all_replicas_and_completions_come_in_durable_order() {
     let node = SimWorld::new(4).node(1);
@@ -117,6 +118,7 @@ async fn one_sync_serves_all_replicas_and_completions_come_in_durable_order() {
     }
 }
 
+/// WAL-1
 #[tokio::test(start_paused = true)]
 async fn a_completion_waits_for_the_sync() {
     let node = SimWorld::new(5).node(1);
@@ -131,6 +133,7 @@ async fn a_completion_waits_for_the_sync() {
     assert_eq!(journal.calls(), [(0, true)]);
 }
 
+/// WAL-2
 #[tokio::test(start_paused = true)]
 async fn a_removed_replica_is_gone_and_its_handles_refuse() {
     let node = SimWorld::new(6).node(1);

@@ -26,6 +26,7 @@ async fn offset_of(node: &SimNode, file: &str, index: u64) -> u64 {
     content.windows(100).position(|window| window == wanted).unwrap() as u64
 }
 
+/// WAL-4
 #[tokio::test(start_paused = true)]
 async fn damage_below_what_was_durable_is_refused_with_the_file() {
     let node = SimWorld::new(1).node(1);
@@ -54,6 +55,7 @@ async fn damage_below_what_was_durable_is_refused_with_the_file() {
     assert_eq!(read_all(&log).await.len(), 5, "nothing was changed by refusing");
 }
 
+/// WAL-4
 #[tokio::test(start_paused = true)]
 async fn a_torn_tail_is_cut_and_the_log_goes_on() {
     for distance in 0..100 {
@@ -85,6 +87,7 @@ async fn after_a_clean_shutdown_the_tail_is_protected_too() {
     assert!(matches!(try_open(&node, small()).await.err(), Some(WalError::Corrupt { .. })));
 }
 
+/// WAL-4
 #[tokio::test(start_paused = true)]
 async fn a_damaged_or_missing_middle_segment_is_refused() {
     for missing in [false, true] {
@@ -195,6 +198,7 @@ async fn a_log_opens_and_closes_on_a_full_disk() {
     assert!(open(&node, small()).await.room());
 }
 
+/// WAL-3
 #[tokio::test(start_paused = true)]
 async fn a_failed_sync_poisons_the_log_for_ever_and_halts_the_node() {
     let node = SimWorld::new(9).node(1);
@@ -218,6 +222,7 @@ async fn a_failed_sync_poisons_the_log_for_ever_and_halts_the_node() {
     assert_eq!(read_all(&log).await[0], entry(0, 10));
 }
 
+/// WAL-2
 #[tokio::test(start_paused = true)]
 async fn a_truncation_is_durable_when_it_returns() {
     for seed in 0..50 {

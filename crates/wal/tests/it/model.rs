@@ -393,6 +393,8 @@ fn run(seed: u64, change: impl Fn(&mut WalOptions)) -> Result<Coverage, String> 
     })
 }
 
+/// WAL-1, WAL-2, WAL-6, and WAL-7: a committed position is a step behind its entries, and what is recovered is a prefix
+/// of the steps.
 #[test]
 fn a_crash_keeps_a_prefix_with_all_that_was_durable() {
     let mut all = Coverage::default();
@@ -411,6 +413,7 @@ fn a_crash_keeps_a_prefix_with_all_that_was_durable() {
     assert!(enough, "the runs did not meet enough: {all:?}");
 }
 
+/// WAL-1, WAL-2: their mutants.
 #[cfg(debug_assertions)]
 #[test]
 fn the_model_finds_seeded_mistakes() {

@@ -9,6 +9,7 @@ use strata_wal::WalOptions;
 
 use crate::support::{append, entries, entry, open, read_all, replica, small, text};
 
+/// WAL-5: what is left in a segment that is used again never comes back. WAL-6.
 #[tokio::test(start_paused = true)]
 async fn purged_segments_are_used_again() {
     let node = SimWorld::new(1).node(1);
@@ -32,6 +33,7 @@ async fn purged_segments_are_used_again() {
     assert_eq!(read_all(&log).await, (490..500).map(|index| entry(index, 1_000)).collect::<Vec<_>>());
 }
 
+/// WAL-6
 #[tokio::test(start_paused = true)]
 async fn an_idle_replica_does_not_keep_old_segments() {
     let node = SimWorld::new(2).node(1);

@@ -1,0 +1,7 @@
+//! The front door over real connections. What needs a cluster behind it is tested by the SDK, against this.
+#![allow(clippy::disallowed_methods, reason = "tests of real sockets live outside the simulated world")]
+
+mod deadlines;
+mod health;
+mod nobody;
+mod reflection;
