@@ -54,6 +54,11 @@ const STATUS_LOST: u8 = 1;
 /// Exit status when nothing could be measured.
 const STATUS_FAILED: u8 = 2;
 
+// The same allocator as the program that is measured: the load generator's own cost is part of every closed loop, the
+// peer's included.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

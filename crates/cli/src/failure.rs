@@ -5,7 +5,7 @@ use std::io;
 
 use strata_types::{Error, ErrorCode, Outcome};
 
-/// Exit status of most failures.
+/// Exit status of most failures. No failure has 0 (CLI-1).
 pub const STATUS_FAILED: u8 = 1;
 /// Exit status of "there is no such key" and "the condition did not hold", so that scripts can tell them apart.
 pub const STATUS_NEGATIVE: u8 = 3;

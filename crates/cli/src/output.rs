@@ -51,7 +51,15 @@ pub fn print_line(line: &[u8]) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Prints one line to standard error. Nothing can be done when that fails.
+/// Prints to standard output, without a line break.
+pub fn print_text(text: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
+    Ok(out.flush()?)
+}
+
+/// Prints one line to standard error, where everything goes that is no answer (CLI-2). Nothing can be done when that
+/// fails.
 pub fn print_error_line(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -31,7 +31,11 @@ async fn add_one(client: &Client, key: &'static str) -> Result<u64> {
 
 #[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let address = std::env::var("STRATA_ADDRESS").unwrap_or_else(|_| "127.0.0.1:7400".to_owned());
+    run(std::env::var("STRATA_ADDRESS").unwrap_or_else(|_| "127.0.0.1:7400".to_owned())).await
+}
+
+/// Everything; the tests run it, too.
+pub(crate) async fn run(address: String) -> std::result::Result<(), Box<dyn std::error::Error>> {
     // With sessions a lost answer is retried and still counts once.
     let client = Client::builder().sessions(true).connect([address]).await?;
     client.delete("counter").await?;

@@ -9,7 +9,11 @@ use strata_client::{Batch, Client, Expected, KeyRange};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let address = std::env::var("STRATA_ADDRESS").unwrap_or_else(|_| "127.0.0.1:7400".to_owned());
+    run(std::env::var("STRATA_ADDRESS").unwrap_or_else(|_| "127.0.0.1:7400".to_owned())).await
+}
+
+/// Everything; the tests run it, too.
+pub(crate) async fn run(address: String) -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::connect([address]).await?;
 
     client.put("quickstart/city", "Łódź").await?;

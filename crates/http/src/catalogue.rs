@@ -102,7 +102,7 @@ pub const CATALOGUE: &[Metric] = &[
     counter("strata_router_retries_total", "requests sent again"),
     gauge("strata_wal_disk_bytes", "bytes of the log's files"),
     histogram("strata_wal_sync_seconds", "how long syncs of the log took"),
-    counter("strata_wal_written_bytes", "bytes written to the log"),
+    counter("strata_wal_written_bytes_total", "bytes written to the log"),
 ];
 
 const fn counter(name: &'static str, help: &'static str) -> Metric {
@@ -131,7 +131,7 @@ mod tests {
         }
         for metric in CATALOGUE {
             assert!(metric.name.starts_with("strata_"), "{}", metric.name);
-            assert!(!metric.name.ends_with("_total") || metric.kind == Kind::Counter, "{}", metric.name);
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
         }
     }
 

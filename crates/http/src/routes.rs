@@ -63,6 +63,7 @@ async fn show_metrics(State(shared): State<Shared>) -> Response {
     ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], shared.metrics.render()).into_response()
 }
 
+/// Asks anew each time: an old answer may be wrong by now (HTTP-1).
 async fn show_readiness(State(shared): State<Shared>) -> Response {
     match shared.readiness.ready() {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
@@ -87,6 +88,8 @@ fn failure(status: StatusCode, message: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
     use tower::ServiceExt;
@@ -115,6 +118,22 @@ mod tests {
             (StatusCode::SERVICE_UNAVAILABLE, "not ready: waiting for 2 more nodes\n".to_owned())
         );
         assert_eq!(ask(waiting, "GET", "/health/live").await.0, StatusCode::OK);
+    }
+
+    /// HTTP-1
+    #[tokio::test]
+    async fn readiness_is_asked_for_with_each_request() {
+        let is_ready = Arc::new(AtomicBool::new(false));
+        let state = is_ready.clone();
+        let readiness: Arc<dyn Readiness> =
+            Arc::new(move || if state.load(Ordering::SeqCst) { Ok(()) } else { Err("not yet".to_owned()) });
+        let router = router(Metrics::detached(), readiness);
+        for now in [false, true, false] {
+            is_ready.store(now, Ordering::SeqCst);
+            let request = Request::get("/health/ready").body(Body::empty()).expect("a valid request");
+            let status = router.clone().oneshot(request).await.expect("infallible").status();
+            assert_eq!(status == StatusCode::OK, now, "{status}");
+        }
     }
 
     #[tokio::test]

@@ -10,10 +10,11 @@ use crate::signals::Signals;
 
 /// Runs the nodes, and a shell unless told not to.
 pub async fn run(args: DemoArgs, format: Format) -> Result<(), Failure> {
+    // First: from here on a signal does not end us before the directory is removed.
+    let mut signals = Signals::take()?;
     let (directory, layout) = Directory::open(&args)?;
     check_ports(&layout).await?;
     layout.store()?;
-    let mut signals = Signals::take()?;
     let fleet = Fleet::start(&layout)?;
     let mut demo = Running::new(layout, fleet, &directory, !args.no_shell, format);
     let result = demo.run(&mut signals).await;

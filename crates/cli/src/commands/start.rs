@@ -36,12 +36,6 @@ pub async fn run(args: StartArgs, format: Format) -> Result<(), Failure> {
     let begin = Instant::now();
     let settings = Resolved::of_process(args.node.flags(), args.node.config.as_deref())?.settings;
     let mut signals = Signals::take()?;
-    let mut stop = std::pin::pin!(async {
-        tokio::select! {
-            () = signals.next() => {}
-            () = end_of_stdin(), if args.stop_with_stdin => {}
-        }
-    });
     raise_open_files_limit();
     let teller = Teller::new(format);
     teller.say(&opening(&settings));
@@ -51,18 +45,32 @@ pub async fn run(args: StartArgs, format: Format) -> Result<(), Failure> {
         tablets: Box::new(move |directory| open_tablets(directory, settings.tablet_memory)),
         progress: teller.clone().listener(),
     };
-    let server = tokio::select! {
-        started = Server::start(parts) => started?,
-        () = &mut stop => {
-            teller.say(&Answer::new("stopped before the node was ready", json!({ "event": "stopped" })));
-            return Ok(());
-        }
+    let server = {
+        let mut stop = std::pin::pin!(stop_asked(&mut signals, args.stop_with_stdin));
+        let server = tokio::select! {
+            started = Server::start(parts) => started?,
+            () = &mut stop => {
+                teller.say(&Answer::new("stopped before the node was ready", json!({ "event": "stopped" })));
+                return Ok(());
+            }
+        };
+        teller.say(&ready(&server, begin.elapsed()));
+        stop.await;
+        server
     };
-    teller.say(&ready(&server, begin.elapsed()));
-    stop.await;
-    shut_down(server, &teller, &mut Signals::take()?).await
+    shut_down(server, &teller, &mut signals).await
 }
 
+/// Completes at the first request to stop.
+async fn stop_asked(signals: &mut Signals, with_stdin: bool) {
+    tokio::select! {
+        () = signals.next() => {}
+        () = end_of_stdin(), if with_stdin => {}
+    }
+}
+
+/// In good order, or at once when asked again. The signals are those that were taken at the start: one that comes
+/// while the first is looked at is not lost.
 async fn shut_down(server: Server, teller: &Arc<Teller>, signals: &mut Signals) -> Result<(), Failure> {
     let begin = Instant::now();
     let text = "stopping: leaders move first (again to stop at once)";

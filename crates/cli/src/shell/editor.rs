@@ -8,16 +8,19 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
+use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{Context, Editor, ExternalPrinter, Helper};
+use rustyline::{Context, Editor, Helper};
 use tokio::sync::mpsc;
 
-use crate::output::print_line;
+use crate::output::{print_line, print_text};
 
 const PROMPT: &str = "strata> ";
+
+/// Goes to the beginning of the line and clears it.
+const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// Commands and what belongs after them.
 const USAGE: &[(&str, &str)] = &[
@@ -44,14 +47,11 @@ pub enum Line {
     End,
 }
 
-type Print = Box<dyn FnMut(&str) + Send>;
-
 /// Lines from standard input, read on a thread of their own and only when asked for.
 pub struct Lines {
     wanted: Sender<()>,
     lines: mpsc::Receiver<Line>,
     is_waiting: bool,
-    print: Print,
     /// Whether a person types.
     pub is_terminal: bool,
 }
@@ -62,24 +62,12 @@ impl Lines {
         let (wanted, asked) = channel();
         let (sender, lines) = mpsc::channel(1);
         let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        let mut print: Print = Box::new(|text| {
-            let _ = print_line(text.as_bytes());
-        });
         let editor = if is_terminal { editor() } else { None };
         match editor {
-            Some(mut editor) => {
-                if let Ok(mut printer) = editor.create_external_printer() {
-                    print = Box::new(move |text| {
-                        let _ = printer.print(format!("{text}\n"));
-                    });
-                }
-                std::thread::spawn(move || edit(editor, &asked, &sender));
-            }
-            None => {
-                std::thread::spawn(move || read(&asked, &sender));
-            }
-        }
-        Lines { wanted, lines, is_waiting: false, print, is_terminal }
+            Some(editor) => std::thread::spawn(move || edit(editor, &asked, &sender)),
+            None => std::thread::spawn(move || read(&asked, &sender)),
+        };
+        Lines { wanted, lines, is_waiting: false, is_terminal }
     }
 
     /// The next line. Safe to drop and call again: the line is not lost.
@@ -92,9 +80,16 @@ impl Lines {
         line
     }
 
-    /// Prints a line without spoiling what is being typed.
+    /// Prints a line where the prompt is, and the prompt again below it. What is typed there shows again with the next
+    /// key. (The editor's own printer for this waits for keys without looking at those it has read already: of a
+    /// line that comes in one piece, it took the first letter and left the rest until another key was pressed.)
     pub fn print(&mut self, text: &str) {
-        (self.print)(text);
+        let line = if self.is_terminal { format!("{CLEAR_LINE}{text}") } else { text.to_owned() };
+        // Nobody reads: the demo goes on all the same.
+        let _ = print_line(line.as_bytes());
+        if self.is_terminal && self.is_waiting {
+            let _ = print_text(PROMPT.as_bytes());
+        }
     }
 }
 
@@ -179,6 +174,11 @@ impl Hinter for Assistant {
 }
 
 impl Highlighter for Assistant {
+    /// The whole line is drawn with each key, because something else may have been printed where it was.
+    fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
+        true
+    }
+
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
         Cow::Owned(format!("\x1b[2m{hint}\x1b[0m"))
     }

@@ -28,6 +28,7 @@ fn help_goes_to_standard_output_and_has_examples() {
     }
 }
 
+/// CLI-1
 #[test]
 fn a_wrong_command_line_has_a_status_of_its_own() {
     let output = run(&["strat"]);
@@ -36,6 +37,7 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
     assert!(text(&output.stderr).contains("start"), "it suggests what was meant");
 }
 
+/// CLI-1, CLI-2
 #[test]
 fn an_error_is_one_sentence_and_a_hint_on_standard_error() {
     let output = run(&["start", "--expect", "3"]);

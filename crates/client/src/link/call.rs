@@ -13,7 +13,7 @@ const GIVEN_UP: u8 = 2;
 
 pub(super) type CallResult = Result<v1::ShardReply, LinkError>;
 
-/// How far a call got: decides between "not sent" and "unknown" when its caller stops waiting.
+/// How far a call got: decides between "not sent" and "unknown" when its caller stops waiting (CLIENT-1).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress(Arc<AtomicU8>);
 

@@ -26,7 +26,7 @@ use tonic::transport::Endpoint;
 use super::call::{Call, Waiting};
 use super::wire::{CONNECT_TIMEOUT, decode, encode, explain};
 
-/// Bytes of batches that wait for one connection or for its replies; callers wait for room.
+/// Bytes of batches that wait for one connection or for its replies; callers wait for room (CLIENT-2).
 const PIPE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// A message closes at this size.
 const MESSAGE_BYTES_TARGET: usize = 1024 * 1024;
@@ -277,3 +277,6 @@ impl Outbound {
         Some(v1::kv_stream_request::Numbered { number, batch: Some(batch) })
     }
 }
+
+#[cfg(test)]
+mod tests;

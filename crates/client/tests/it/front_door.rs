@@ -29,6 +29,7 @@ async fn unary_calls_reach_the_leader_through_any_node() {
     assert_eq!(nodes.cluster.applied(), 25);
 }
 
+/// GRPC-1
 #[tokio::test]
 async fn errors_carry_code_and_outcome() {
     let nodes = Nodes::start(4).await;

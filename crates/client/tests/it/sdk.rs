@@ -80,6 +80,7 @@ async fn a_moved_leader_is_found() {
     assert_eq!(nodes.cluster.applied(), 3);
 }
 
+/// CLIENT-1
 #[tokio::test]
 async fn a_broken_connection_leaves_a_sent_write_unknown() {
     let mut nodes = Nodes::start(1).await;

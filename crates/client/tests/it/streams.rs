@@ -58,6 +58,7 @@ async fn a_malformed_batch_is_an_error_of_that_batch_only() {
     }
 }
 
+/// GRPC-2
 #[tokio::test]
 async fn a_stream_that_sends_too_much_has_to_wait() {
     let nodes = Nodes::start(1).await;
@@ -72,6 +73,7 @@ async fn a_stream_that_sends_too_much_has_to_wait() {
     assert!(nodes.cluster.under_way_max.load(Ordering::SeqCst) <= 39);
 }
 
+/// GRPC-2
 #[tokio::test]
 async fn a_stream_that_does_not_read_gets_bounded_replies() {
     let nodes = Nodes::start(1).await;
