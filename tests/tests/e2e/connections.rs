@@ -35,6 +35,7 @@ fn resident_bytes(pid: u32) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok().map(|kib: u64| kib << 10)
 }
 
+/// SERVER-3
 #[test]
 fn idle_connections_cost_little_and_end() {
     let place = tempfile::tempdir().expect("a temporary directory");
@@ -85,6 +86,7 @@ fn limits_are_named() {
     run(&["kv", "put", &longest, "v", "--addr", &address]).succeeded();
 }
 
+/// SERVER-3
 #[test]
 fn a_client_that_stops_reading_does_not_make_the_node_grow() {
     let place = tempfile::tempdir().expect("a temporary directory");

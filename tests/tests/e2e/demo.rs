@@ -26,6 +26,7 @@ fn every_node_takes_and_gives_every_key() {
     assert!(told.iter().any(|told| told["event"] == "removed"), "it says that the data is gone: {told:?}");
 }
 
+/// CLI-1: a condition that does not hold and a key that is not there are no success.
 #[test]
 fn the_commands_answer_scripts() {
     let demo = Demo::start();

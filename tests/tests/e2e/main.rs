@@ -8,7 +8,11 @@
 
 mod connections;
 mod demo;
+mod examples;
 mod failover;
 mod harness;
 mod refusals;
 mod start;
+mod stop;
+#[cfg(target_os = "linux")]
+mod terminal;

@@ -1,6 +1,8 @@
 //! What goes wrong at a start: one sentence, the cause, the next step.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 
 use crate::harness::{Demo, LONG, Node, free_base, run};
 
@@ -21,6 +23,7 @@ fn a_taken_port_names_its_holder_and_a_free_one() {
     assert!(refused.failed().starts_with(&format!("port {base} is taken")), "{refused:?}");
 }
 
+/// SERVER-1
 #[test]
 fn a_data_directory_has_one_process() {
     let place = tempfile::tempdir().expect("a temporary directory");
@@ -34,7 +37,7 @@ fn a_data_directory_has_one_process() {
 }
 
 #[test]
-fn a_newer_format_is_refused() {
+fn a_newer_format_is_refused_before_anything_is_touched() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let data = place.path().display().to_string();
     let address = format!("127.0.0.1:{}", free_base());
@@ -43,8 +46,30 @@ fn a_newer_format_is_refused() {
     let (ran, _) = node.stop(LONG);
     assert_eq!(ran.status, 0, "{ran:?}");
     std::fs::write(place.path().join("FORMAT"), "strata 999\n").expect("writable");
+    // Of our own format this would be a leftover, to be swept.
+    std::fs::remove_dir_all(place.path().join("shards")).expect("it was there");
+    std::fs::create_dir_all(place.path().join("shards/7/tablet-1")).expect("writable");
+    let before = content(place.path());
     let refused = run(&["start", "--data", &data, "--listen", &address]);
     assert!(refused.failed().contains("format 999"), "{refused:?}");
+    assert_eq!(content(place.path()), before, "nothing in it was touched");
+}
+
+/// Every directory and file below a directory. `LOCK` says who looked last, so its content does not count.
+fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(content(&path));
+            found.insert(path, Vec::new());
+        } else {
+            let is_lock = path.file_name().is_some_and(|name| name == "LOCK");
+            let bytes = if is_lock { Vec::new() } else { std::fs::read(&path).expect("readable") };
+            found.insert(path, bytes);
+        }
+    }
+    found
 }
 
 #[test]
@@ -114,6 +139,7 @@ fn nobody_there_is_said_plainly() {
     assert_eq!(refused.failed(), format!("nobody answers at {address} (connection refused)"));
 }
 
+/// SERVER-2
 #[test]
 fn other_addresses_than_loopback_need_the_switch() {
     let refused = run(&["start", "--listen", "0.0.0.0:7400"]);

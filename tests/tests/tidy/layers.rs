@@ -132,3 +132,53 @@ fn impure_names(package: &str) -> Vec<String> {
     }
     findings
 }
+
+/// Where the world outside may be asked: the real environment, sockets between nodes, RocksDB's own files, and the edges.
+const WORLDLY: [&str; 7] = [
+    "crates/env/src/",
+    "crates/net/src/grpc",
+    "crates/storage-rocksdb/src/",
+    "crates/server/src/",
+    "crates/sim/src/",
+    "crates/cli/src/",
+    "crates/bench/src/",
+];
+
+/// ENV-1: clippy refuses what asks the operating system, and nobody below the edges has an exception.
+#[test]
+fn only_the_environment_asks_the_operating_system() {
+    let lints = sources::read("clippy.toml");
+    for name in [
+        "std::time::Instant::now",
+        "std::time::SystemTime::now",
+        "tokio::time::sleep",
+        "std::thread::spawn",
+        "tokio::spawn",
+        "tokio::task::spawn_blocking",
+        "std::fs::File::open",
+        "std::fs::OpenOptions::open",
+        "std::fs::write",
+        "std::net::TcpStream::connect",
+        "tokio::net::TcpListener::bind",
+        "getrandom::fill",
+    ] {
+        assert!(lints.contains(&format!("path = \"{name}\"")), "clippy.toml lets everybody call {name}");
+    }
+    let manifest = sources::read("Cargo.toml");
+    assert!(manifest.contains("\ndisallowed_methods = \"warn\""), "the lint is on, and CI makes it an error");
+    let mut findings = Vec::new();
+    for package in metadata().workspace_packages() {
+        let directory = package.name.trim_start_matches("strata-");
+        let text = std::fs::read_to_string(&package.manifest_path).expect("a manifest");
+        if !text.contains("[lints]\nworkspace = true") {
+            findings.push(format!("{directory}: its manifest does not take the lints of the workspace"));
+        }
+    }
+    for file in sources::all().iter().filter(|file| file.is_rust() && file.path.contains("/src/") && !file.is_test()) {
+        let production = file.text.split("#[cfg(test)]").next().unwrap_or_default();
+        if production.contains("disallowed_methods") && !WORLDLY.iter().any(|place| file.path.starts_with(place)) {
+            findings.push(format!("{} makes an exception for itself", file.path));
+        }
+    }
+    assert_none(&findings, "time, randomness, files, threads and sockets come from env");
+}

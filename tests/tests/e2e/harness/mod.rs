@@ -5,8 +5,9 @@ mod node;
 mod ports;
 mod wait;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -50,10 +51,26 @@ impl Ran {
 
 /// The program, built beside this test.
 pub fn program() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(find_program).clone()
+}
+
+/// Cargo builds the program of another package only when all tests are built: what lies there may be missing, or old.
+fn find_program() -> PathBuf {
+    const ADVICE: &str = "build it with `cargo build --workspace --bins`, or run `cargo test --workspace`";
     let test = std::env::current_exe().expect("a test has a path");
     let target = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps/<test>");
     let program = target.join("strata");
-    assert!(program.exists(), "{} is missing: build it first with `cargo build -p strata-cli`", program.display());
+    let built = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified());
+    let Ok(made) = built(&program) else { panic!("{} is missing: {ADVICE}", program.display()) };
+    // Cargo's list of the sources that it was made of: `<program>: <source> <source> ...`
+    let sources = std::fs::read_to_string(program.with_extension("d")).unwrap_or_default();
+    let sources = sources.split_once(": ").map_or("", |(_, sources)| sources).trim_end().replace("\\ ", "\0");
+    for source in sources.split(' ').map(|source| source.replace('\0', " ")) {
+        // One that is gone is not part of it any more.
+        let is_newer = built(Path::new(&source)).is_ok_and(|changed| changed > made);
+        assert!(!is_newer, "{} is older than {source}: {ADVICE}", program.display());
+    }
     program
 }
 

@@ -3,17 +3,23 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::wait::INTERVAL;
 use super::{Ran, command, poll, signal};
 
-/// `strata start` or `strata demo`, with `--format json`. Killed when dropped.
+/// How long a process that is dropped may take to end after each signal.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// `strata start` or `strata demo`, with `--format json`. Ended when dropped: the first is killed, the other is told to
+/// stop, because it has children to stop and a directory to remove.
 pub struct Node {
     process: Child,
     lines: Receiver<Value>,
     told: Vec<Value>,
+    has_children: bool,
 }
 
 impl Node {
@@ -21,7 +27,9 @@ impl Node {
     pub fn start(arguments: &[&str]) -> Node {
         let mut all = arguments.to_vec();
         all.extend(["--format", "json"]);
-        Node::spawn(command(&all))
+        let mut node = Node::spawn(command(&all));
+        node.has_children = arguments.first() == Some(&"demo");
+        node
     }
 
     /// Starts what another line says, such as the one that a demo prints.
@@ -42,7 +50,7 @@ impl Node {
             // An error means that the test is over.
             values.map(|value: Value| sender.send(value)).all(|sent| sent.is_ok());
         });
-        Node { process, lines, told: Vec::new() }
+        Node { process, lines, told: Vec::new(), has_children: false }
     }
 
     /// Process id.
@@ -99,6 +107,16 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        // The second one means: at once.
+        for _ in 0..2 {
+            if self.has_children && matches!(self.process.try_wait(), Ok(None)) {
+                signal("TERM", self.pid());
+                let begin = Instant::now();
+                while matches!(self.process.try_wait(), Ok(None)) && begin.elapsed() < DROP_PATIENCE {
+                    std::thread::park_timeout(INTERVAL);
+                }
+            }
+        }
         self.kill();
     }
 }

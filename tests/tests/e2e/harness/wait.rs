@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 pub const LONG: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
-const INTERVAL: Duration = Duration::from_millis(50);
+pub(super) const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Asks until there is an answer; fails the test with what it waited for when the deadline passes.
 pub fn poll<T>(what: &str, deadline: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
