@@ -19,8 +19,9 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Timing {
         Timing {
-            heartbeat: Duration::from_millis(100),
-            election_min: Duration::from_millis(200),
+            // The library looks at its timers five times as often: most of what an idle group costs.
+            heartbeat: Duration::from_millis(200),
+            election_min: Duration::from_millis(300),
             election_max: Duration::from_millis(400),
         }
     }
@@ -60,7 +61,7 @@ impl Timing {
         Config {
             cluster_name: group.to_string(),
             heartbeat_interval: millis(self.heartbeat),
-            heartbeat_min_interval: Some(millis(self.heartbeat) / 2),
+            heartbeat_min_interval: Some(millis(self.heartbeat) / 4),
             election_timeout_min: millis(self.election_min),
             election_timeout_max: millis(self.election_max),
             // Entries are fat batches; bytes are capped where the log is read.

@@ -44,10 +44,10 @@ pub struct NodeArgs {
     /// Most client connections [default: 20000]
     #[arg(long, value_name = "N", help_heading = "Tuning")]
     pub connections_max: Option<String>,
-    /// How often a leader is heard of [default: 100ms]
+    /// How often a leader is heard of [default: 200ms]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub heartbeat: Option<String>,
-    /// Shortest silence before an election [default: 200ms]
+    /// Shortest silence before an election [default: 300ms]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub election_min: Option<String>,
     /// Longest silence before an election [default: 400ms]

@@ -79,8 +79,9 @@ impl Reader<'_> {
 
     /// Rules that tie several settings together.
     fn check(&self, settings: &Settings) -> Result<(), SettingsError> {
-        if settings.heartbeat.is_zero() || settings.heartbeat >= settings.election_min {
-            return Err(self.invalid("heartbeat", "must be above zero and below election_min"));
+        // The Raft library wants room for its timers' own steps.
+        if settings.heartbeat.is_zero() || settings.heartbeat * 3 > settings.election_min * 2 {
+            return Err(self.invalid("heartbeat", "must be above zero and at most two thirds of election_min"));
         }
         if settings.election_min >= settings.election_max {
             return Err(self.invalid("election_min", "must be below election_max"));

@@ -79,7 +79,7 @@ fn contradictions_are_refused() {
         &[("expect", "3")][..],
         &[("expect", "0")],
         &[("shards", "257")],
-        &[("heartbeat", "200ms")],
+        &[("heartbeat", "201ms")],
         &[("election_min", "700ms")],
         &[("log_segment", "1KiB")],
         &[("data", "")],
