@@ -28,7 +28,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// 3 or 5 nodes, 3 to 6 shards; logs are cut early, so that followers that were away need snapshots.
+    /// 3 to 5 nodes, 3 to 6 shards; logs are cut early, so that followers that were away need snapshots.
     pub(crate) fn roll(dice: &mut Dice) -> Shape {
         let retention = Retention {
             flush_bytes: dice.between(500, 20_000),

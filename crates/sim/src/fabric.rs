@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use strata_net::{Inbox, Lane, Message, NetError, Transport};
+use strata_net::{Inbox, Lane, Message, MessageKind, NetError, Transport};
 use strata_types::{ClusterId, NodeId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -125,7 +125,11 @@ impl Fabric {
             return;
         }
         let copy = match &parcel {
-            Parcel::Message { lane, message } if state.dice.chance(weather.doubled) => {
+            // A connection brings everything once at most, and whoever sends a write without a session relies on that. The
+            // groups' own messages are doubled all the same: Raft has to bear it.
+            Parcel::Message { lane, message }
+                if state.dice.chance(weather.doubled) && message.kind != MessageKind::Requests =>
+            {
                 Some(Parcel::Message { lane: *lane, message: message.clone() })
             }
             _ => None,

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use strata_sim::{Plan, Report, run};
 
 const USAGE: &str = "\
-usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--trace] [--mutant NAME]
+usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--nodes N] [--trace] [--mutant NAME]
 
   --seed N      first seed (default 1); alone it replays that seed and prints what happened
   --seconds S   simulated seconds under faults a run (default 60)
   --runs R      number of seeds (default 1)
   --wall W      go on with further seeds for W seconds of real time
+  --nodes N     number of nodes (default: 3 to 5, from the seed)
   --trace       print every event of every run
   --mutant NAME switch on a seeded bug, which must be found: read-without-quorum, ack-before-sync (debug builds)
 
@@ -23,12 +24,13 @@ struct Arguments {
     seconds: u64,
     runs: u64,
     wall: Option<Duration>,
+    nodes: Option<usize>,
     trace: bool,
     mutant: Option<String>,
 }
 
 fn parse() -> Result<Arguments, String> {
-    let mut parsed = Arguments { seed: 1, seconds: 60, runs: 1, wall: None, trace: false, mutant: None };
+    let mut parsed = Arguments { seed: 1, seconds: 60, runs: 1, wall: None, nodes: None, trace: false, mutant: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         match name.as_str() {
@@ -36,8 +38,10 @@ fn parse() -> Result<Arguments, String> {
             "--seconds" => parsed.seconds = number(&name, arguments.next())?,
             "--runs" => parsed.runs = number(&name, arguments.next())?,
             "--wall" => parsed.wall = Some(Duration::from_secs(number(&name, arguments.next())?)),
+            "--nodes" => parsed.nodes = Some(number(&name, arguments.next())?.clamp(3, 5) as usize),
             "--trace" => parsed.trace = true,
             "--mutant" => parsed.mutant = arguments.next(),
+            "--help" | "-h" => return Err(USAGE.to_owned()),
             _ => return Err(format!("unknown argument `{name}`\n\n{USAGE}")),
         }
     }
@@ -80,7 +84,7 @@ fn main() -> std::process::ExitCode {
     let start = Instant::now();
     let (mut violations, mut simulated, mut seed) = (0, Duration::ZERO, arguments.seed);
     loop {
-        let report = run(Plan { seed, seconds: arguments.seconds });
+        let report = run(Plan { seed, seconds: arguments.seconds, nodes: arguments.nodes });
         violations += report.violations.len();
         simulated += report.simulated;
         print(&report, arguments.trace);

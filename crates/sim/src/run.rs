@@ -33,6 +33,8 @@ pub struct Plan {
     pub seed: u64,
     /// Simulated time under faults.
     pub seconds: u64,
+    /// How many nodes; the seed decides when this is `None`.
+    pub nodes: Option<usize>,
 }
 
 /// What came of it.
@@ -70,7 +72,8 @@ pub fn run(plan: Plan) -> Report {
 async fn simulate(plan: Plan) -> Report {
     let trace = Arc::new(Trace::new());
     let world = SimWorld::new(plan.seed);
-    let shape = Shape::roll(&mut Dice::new(plan.seed, "shape"));
+    let mut shape = Shape::roll(&mut Dice::new(plan.seed, "shape"));
+    shape.nodes = plan.nodes.unwrap_or(shape.nodes);
     trace!(trace, "seed {} {shape:?}", plan.seed);
     let fabric = Fabric::new(Dice::new(plan.seed, "fabric"));
     let cluster = Cluster::new(&world, fabric.clone(), trace.clone(), shape);
