@@ -11,7 +11,8 @@ use strata_types::{Operation, Reply, Request, ShardPlacement, Slot, SlotRange};
 
 use crate::snapshot_view::SnapshotView;
 
-/// So many keys are looked up where the batch runs; for more, and for scans, it pays to go to a thread that may block.
+/// So many keys are looked up where the batch runs, if they are in memory. For the others, and for scans, a thread that
+/// may block is asked.
 const INLINE_GETS_MAX: usize = 8;
 
 /// Why a read has no result.
@@ -36,12 +37,27 @@ pub(crate) async fn read(
     metrics::counter!("strata_kv_reads_total").increment(positions.len() as u64);
     let has_scan = positions.iter().any(|&position| matches!(requests[position].operation, Operation::Scan { .. }));
     let slots = placement.slots;
-    if positions.len() <= INLINE_GETS_MAX && !has_scan {
-        return on_tablet(tablet.as_ref(), slots, requests, positions);
+    if positions.len() <= INLINE_GETS_MAX
+        && !has_scan
+        && let Some(results) = from_memory(tablet.as_ref(), requests, positions)
+    {
+        return results;
     }
     let (owned, requests) = (positions.to_vec(), requests.clone());
     let done = env.blocking(move || on_tablet(tablet.as_ref(), slots, &requests, &owned)).await;
     done.unwrap_or_else(|| positions.iter().map(|&position| (position, Err(ReadFailed::BrokeOff))).collect())
+}
+
+/// The gets at `positions`, if none of them needs the disk.
+fn from_memory(tablet: &dyn Engine, requests: &[Request], positions: &[usize]) -> Option<Vec<(usize, ReadResult)>> {
+    let get = |&position: &usize| {
+        let request = &requests[position];
+        let Operation::Get { key } = &request.operation else { return None };
+        // Whatever goes wrong here is told by the read that may wait.
+        let stored = tablet.get_cached(&data_key(request.header.database, request.header.key_space, key)).ok()?;
+        Some((position, Ok(Reply::Get { item: stored.map(|stored| decode_item(key.clone(), stored)) })))
+    };
+    positions.iter().map(get).collect()
 }
 
 fn on_tablet(

@@ -12,15 +12,25 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// has to deal with a disk.
 pub(crate) struct Overlay<'a> {
     engine: &'a dyn Engine,
+    waiting: Waiting,
     pending: BTreeMap<Bytes, Option<Bytes>>,
     chain: u64,
     error: RefCell<Option<StorageError>>,
 }
 
+/// Whether the thread may wait for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// It is one of those meant for it.
+    Allowed,
+    /// Many others run on it. What is not in memory fails with [`StorageError::WouldBlock`].
+    Forbidden,
+}
+
 impl<'a> Overlay<'a> {
     /// An overlay that continues a hash chain.
-    pub(crate) fn new(engine: &'a dyn Engine, chain: u64) -> Overlay<'a> {
-        Overlay { engine, pending: BTreeMap::new(), chain, error: RefCell::new(None) }
+    pub(crate) fn new(engine: &'a dyn Engine, chain: u64, waiting: Waiting) -> Overlay<'a> {
+        Overlay { engine, waiting, pending: BTreeMap::new(), chain, error: RefCell::new(None) }
     }
 
     /// Hash over every write since the tablet was empty, in order. Equal on all replicas at equal index, however the
@@ -59,13 +69,20 @@ impl View for Overlay<'_> {
         if let Some(value) = self.pending.get(key) {
             return value.clone();
         }
-        self.engine.get(key).unwrap_or_else(|error| {
+        let found = match self.waiting {
+            Waiting::Allowed => self.engine.get(key),
+            Waiting::Forbidden => self.engine.get_cached(key),
+        };
+        found.unwrap_or_else(|error| {
             self.fail(error);
             None
         })
     }
 
     fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &Bytes) -> bool) {
+        if self.waiting == Waiting::Forbidden {
+            return self.fail(StorageError::WouldBlock);
+        }
         let upper = if end.is_empty() { std::ops::Bound::Unbounded } else { std::ops::Bound::Excluded(end) };
         let mut pending = self.pending.range::<[u8], _>((std::ops::Bound::Included(start), upper)).peekable();
         let mut going = true;
@@ -134,7 +151,7 @@ mod tests {
         }
         engine.write(base).expect("writes");
 
-        let mut overlay = Overlay::new(engine.as_ref(), 0);
+        let mut overlay = Overlay::new(engine.as_ref(), 0, Waiting::Allowed);
         for key in ["a", "d", "g"] {
             overlay.put(bytes(key), bytes("new"));
         }
@@ -158,12 +175,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_in_memory_spoils_an_apply_that_must_not_wait() {
+        let engine = MemoryTablets::new().open(ReplicaId(1)).expect("opens");
+        let (warm, cold) = (bytes("a"), bytes("d"));
+        let mut base = WriteBatch::new();
+        [&warm, &cold].into_iter().for_each(|key| base.put(key.clone(), bytes("old")));
+        engine.write(base).expect("writes");
+        engine.flush().expect("flushes");
+        let read = |key: &Bytes, waiting| {
+            let mut overlay = Overlay::new(engine.as_ref(), 0, waiting);
+            let value = overlay.get(key);
+            overlay.put(key.clone(), bytes("new"));
+            overlay.finish().map(|batch| (value, batch.ops().len()))
+        };
+        assert_eq!(read(&warm, Waiting::Forbidden), Ok((Some(bytes("old")), 1)));
+        assert_eq!(read(&cold, Waiting::Forbidden), Err(StorageError::WouldBlock));
+        assert_eq!(read(&cold, Waiting::Allowed), Ok((Some(bytes("old")), 1)));
+    }
+
+    #[test]
     fn the_chain_depends_on_every_write_and_on_nothing_else() {
         let engine = MemoryTablets::new().open(ReplicaId(1)).expect("opens");
         let chain = |values: &[(&'static str, Option<&'static str>)]| {
             let mut at = 0;
             for (key, value) in values {
-                let mut overlay = Overlay::new(engine.as_ref(), at);
+                let mut overlay = Overlay::new(engine.as_ref(), at, Waiting::Allowed);
                 match value {
                     Some(value) => overlay.put(bytes(key), bytes(value)),
                     None => overlay.delete(bytes(key)),

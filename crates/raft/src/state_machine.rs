@@ -22,13 +22,15 @@ use strata_types::{GroupId, LogIndex, ReplicaId, Term};
 use tokio::sync::Notify;
 
 use crate::encoding::{decode_log_id, decode_stored_membership, encode_log_id, encode_stored_membership};
-use crate::overlay::Overlay;
+use crate::overlay::{Overlay, Waiting};
 use crate::snapshot::SnapshotSource;
 use crate::types::{Entry, EntryBody, LogId, Replies, Snapshot, SnapshotMeta, StoredMembership, Types};
 
 /// One atomic apply takes at most this many entries and bytes: it bounds memory and how long readers wait.
 const APPLY_ENTRIES_MAX: usize = 256;
 const APPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Applies of at most this much are tried without changing threads.
+const INLINE_BYTES_MAX: usize = 4 * 1024;
 /// How often a full disk is tried again.
 const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
 
@@ -191,15 +193,19 @@ impl Replica {
 
     /// Applies entries in one atomic write, without those that the tablet holds already. Gives them back when that
     /// failed, so that it can be tried again.
-    fn apply_entries(&self, mut items: Vec<Item>) -> Result<(), (Vec<Item>, StorageError)> {
-        let _one = self.changing.lock();
+    fn apply_entries(&self, mut items: Vec<Item>, waiting: Waiting) -> Result<(), (Vec<Item>, StorageError)> {
+        let one = match waiting {
+            Waiting::Allowed => Some(self.changing.lock()),
+            Waiting::Forbidden => self.changing.try_lock(),
+        };
+        let Some(_one) = one else { return Err((items, StorageError::WouldBlock)) };
         let engine = self.tablet();
         let mut applied = self.applied();
         items.retain(|(entry, _)| Some(entry.log_id) > applied.log_id);
         if items.is_empty() {
             return Ok(());
         }
-        let mut overlay = Overlay::new(engine.as_ref(), applied.chain);
+        let mut overlay = Overlay::new(engine.as_ref(), applied.chain, waiting);
         let mut replies = Vec::with_capacity(items.len());
         for (entry, _) in &items {
             let next = applied.log_id.map_or(0, |id| id.index + 1);
@@ -223,7 +229,10 @@ impl Replica {
         applied.chain = overlay.chain();
         let written = overlay.finish().and_then(|mut batch| {
             batch.put(Bytes::from_static(APPLIED_KEY), applied.encode());
-            engine.write(batch)
+            match waiting {
+                Waiting::Allowed => engine.write(batch),
+                Waiting::Forbidden => engine.write_now(batch),
+            }
         });
         if let Err(error) = written {
             return Err((items, error));
@@ -279,16 +288,23 @@ impl StateMachine {
         StateMachine { replica }
     }
 
-    async fn apply_items(&self, mut items: Vec<Item>) -> io::Result<()> {
+    async fn apply_items(&self, mut items: Vec<Item>, bytes: usize) -> io::Result<()> {
+        // Two changes of threads cost more than a small apply. What is not in memory is tried again on another thread.
+        let mut waiting = if bytes <= INLINE_BYTES_MAX { Waiting::Forbidden } else { Waiting::Allowed };
         loop {
             let replica = self.replica.clone();
-            let outcome = self.replica.env.blocking(move || replica.apply_entries(items)).await;
+            let work = move || replica.apply_entries(items, waiting);
+            let outcome = match waiting {
+                Waiting::Allowed => self.replica.env.blocking(work).await,
+                Waiting::Forbidden => catch_unwind(AssertUnwindSafe(work)).ok(),
+            };
             match outcome {
                 None => {
                     self.replica.env.halt(format!("applying entries of {} panicked", self.replica.group));
                     return Err(io::Error::other("applying panicked"));
                 }
                 Some(Ok(())) => return Ok(()),
+                Some(Err((back, StorageError::WouldBlock))) => (items, waiting) = (back, Waiting::Allowed),
                 Some(Err((back, StorageError::Full { detail }))) => {
                     tracing::warn!(group = %self.replica.group, detail, "disk full: applying waits for room");
                     items = back;
@@ -326,7 +342,7 @@ impl RaftStateMachine<Types> for StateMachine {
             if items.is_empty() {
                 return Ok(());
             }
-            self.apply_items(items).await?;
+            self.apply_items(items, bytes).await?;
         }
     }
 
@@ -446,7 +462,7 @@ mod tests {
         let tablets = Arc::new(MemoryTablets::new());
         let replica = Replica::open(env, GroupId(1), ReplicaId(1), Arc::new(Counter), tablets).expect("opens");
         for range in [1..=3, 1..=3, 2..=5] {
-            assert!(replica.apply_entries(items(range)).is_ok());
+            assert!(replica.apply_entries(items(range), Waiting::Allowed).is_ok());
         }
         assert_eq!(replica.applied_index(), LogIndex(5));
         assert_eq!(replica.tablet().get(b"count").expect("memory").as_deref(), Some([5].as_slice()));
@@ -470,9 +486,10 @@ mod tests {
         let durable = Durable::new();
         let tablets = Arc::new(MemoryTablets::over(durable.clone()));
         let replica = Replica::open(env, GroupId(1), ReplicaId(1), Arc::new(Strict), tablets).expect("opens");
-        assert!(replica.apply_entries(items(1..=2)).is_ok());
+        assert!(replica.apply_entries(items(1..=2), Waiting::Allowed).is_ok());
         assert!(durable.damage(ReplicaId(1)));
-        let (back, error) = replica.apply_entries(items(3..=4)).expect_err("the tablet cannot be read");
+        let (back, error) =
+            replica.apply_entries(items(3..=4), Waiting::Allowed).expect_err("the tablet cannot be read");
         assert_eq!((back.len(), replica.applied_index()), (2, LogIndex(2)), "nothing of it was applied");
         replica.storage_failed(&error);
         let problem = replica.problem().expect("it refuses to serve");
@@ -485,6 +502,6 @@ mod tests {
         let env = SimWorld::new(1).node(1).env();
         let tablets = Arc::new(MemoryTablets::new());
         let replica = Replica::open(env, GroupId(1), ReplicaId(1), Arc::new(Strict), tablets).expect("opens");
-        let _ = replica.apply_entries(items(2..=2));
+        let _ = replica.apply_entries(items(2..=2), Waiting::Allowed);
     }
 }

@@ -23,13 +23,14 @@ fn classify(kind: ErrorKind, detail: String, directory: &Path) -> StorageError {
         // A full disk can surface as either: RocksDB wraps the first error of a background job.
         ErrorKind::IOError | ErrorKind::Corruption | ErrorKind::Unknown if is_full => StorageError::Full { detail },
         ErrorKind::Corruption => corrupt(detail, directory),
+        // Asked not to read from disk, or not to wait for a stalled write.
+        ErrorKind::Incomplete => StorageError::WouldBlock,
         ErrorKind::IOError if detail.contains(MISSING) => corrupt(detail, directory),
         ErrorKind::IOError
         | ErrorKind::NotFound
         | ErrorKind::NotSupported
         | ErrorKind::InvalidArgument
         | ErrorKind::MergeInProgress
-        | ErrorKind::Incomplete
         | ErrorKind::ShutdownInProgress
         | ErrorKind::TimedOut
         | ErrorKind::Aborted

@@ -28,8 +28,10 @@ pub(crate) struct Database {
     directory: Directory,
     replica: ReplicaId,
     write_options: WriteOptions,
+    hasty_write_options: WriteOptions,
     flush_options: FlushOptions,
     read_options: ReadOptions,
+    cached_read_options: ReadOptions,
     persisted_read_options: ReadOptions,
     /// Held while writing, and while a checkpoint is made so that it has exactly the writes before it (STORE-2).
     writes: Mutex<()>,
@@ -48,6 +50,11 @@ impl Database {
         let db = shared.open(directory.path(), create)?;
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
+        let mut hasty_write_options = WriteOptions::default();
+        hasty_write_options.disable_wal(true);
+        hasty_write_options.set_no_slowdown(true);
+        let mut cached_read_options = ReadOptions::default();
+        cached_read_options.set_read_tier(ReadTier::BlockCache);
         let mut persisted_read_options = ReadOptions::default();
         persisted_read_options.set_read_tier(ReadTier::Persisted);
         let mut flush_options = FlushOptions::default();
@@ -57,8 +64,10 @@ impl Database {
             directory,
             replica,
             write_options,
+            hasty_write_options,
             flush_options,
             read_options: ReadOptions::default(),
+            cached_read_options,
             persisted_read_options,
             writes: Mutex::new(()),
             written_bytes: AtomicU64::new(0),
@@ -98,6 +107,26 @@ impl Database {
         self.map(self.db.write_opt(rocksdb::WriteBatch::default(), &self.write_options))
     }
 
+    fn get(&self, key: &[u8], options: &ReadOptions) -> StorageResult<Option<Bytes>> {
+        let value = self.map(self.db.get_pinned_opt(key, options))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    /// Writes a batch, by somebody who holds `writes`.
+    fn write(&self, batch: &WriteBatch, options: &WriteOptions) -> StorageResult<()> {
+        // Room for the framing of each write, so that the buffer is allocated once.
+        let mut writes = rocksdb::WriteBatch::with_capacity_bytes(batch.bytes() + 16 * batch.ops().len() + 16);
+        for op in batch.ops() {
+            match op {
+                WriteOp::Put(key, value) => writes.put(key, value),
+                WriteOp::Delete(key) => writes.delete(key),
+            }
+        }
+        self.map(self.db.write_opt(writes, options))?;
+        self.written_bytes.fetch_add(batch.bytes() as u64, Ordering::SeqCst);
+        Ok(())
+    }
+
     fn map<T>(&self, result: Result<T, rocksdb::Error>) -> StorageResult<T> {
         result.map_err(|error| error::of_rocksdb(&error, self.path()))
     }
@@ -134,9 +163,11 @@ impl RocksTablet {
 
 impl Engine for RocksTablet {
     fn get(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
-        let database = &self.database;
-        let value = database.map(database.db.get_pinned_opt(key, &database.read_options))?;
-        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+        self.database.get(key, &self.database.read_options)
+    }
+
+    fn get_cached(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
+        self.database.get(key, &self.database.cached_read_options)
     }
 
     fn multi_get(&self, keys: &[Bytes]) -> StorageResult<Vec<Option<Bytes>>> {
@@ -152,9 +183,7 @@ impl Engine for RocksTablet {
     }
 
     fn get_persisted(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
-        let database = &self.database;
-        let value = database.map(database.db.get_pinned_opt(key, &database.persisted_read_options))?;
-        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+        self.database.get(key, &self.database.persisted_read_options)
     }
 
     fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> StorageResult<()> {
@@ -171,19 +200,13 @@ impl Engine for RocksTablet {
     }
 
     fn write(&self, batch: WriteBatch) -> StorageResult<()> {
-        let database = &self.database;
-        // Room for the framing of each write, so that the buffer is allocated once.
-        let mut writes = rocksdb::WriteBatch::with_capacity_bytes(batch.bytes() + 16 * batch.ops().len() + 16);
-        for op in batch.ops() {
-            match op {
-                WriteOp::Put(key, value) => writes.put(key, value),
-                WriteOp::Delete(key) => writes.delete(key),
-            }
-        }
-        let _alone = database.writes.lock();
-        database.map(database.db.write_opt(writes, &database.write_options))?;
-        database.written_bytes.fetch_add(batch.bytes() as u64, Ordering::SeqCst);
-        Ok(())
+        let _alone = self.database.writes.lock();
+        self.database.write(&batch, &self.database.write_options)
+    }
+
+    fn write_now(&self, batch: WriteBatch) -> StorageResult<()> {
+        let _alone = self.database.writes.try_lock().ok_or(StorageError::WouldBlock)?;
+        self.database.write(&batch, &self.database.hasty_write_options)
     }
 
     fn flush(&self) -> StorageResult<()> {

@@ -28,6 +28,7 @@ type Check = fn(&mut dyn Harness);
 
 const CHECKS: &[(&str, Check)] = &[
     ("writes become visible in order", engine::writes_become_visible_in_order),
+    ("calls that do not wait do all or nothing", engine::calls_that_do_not_wait_do_all_or_nothing),
     ("scans are ordered and bounded", engine::scans_are_ordered_and_bounded),
     ("snapshots do not change", engine::snapshots_do_not_change),
     ("keys and values of all sizes", engine::keys_and_values_of_all_sizes),

@@ -14,6 +14,12 @@ pub trait Engine: Any + Send + Sync {
     /// The newest value of a key.
     fn get(&self, key: &[u8]) -> StorageResult<Option<Bytes>>;
 
+    /// As [`Engine::get`], for threads that must not wait: [`StorageError::WouldBlock`](crate::StorageError::WouldBlock)
+    /// when the answer is not in memory.
+    fn get_cached(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
+        self.get(key)
+    }
+
     /// The values of several keys, in the order asked for.
     fn multi_get(&self, keys: &[Bytes]) -> StorageResult<Vec<Option<Bytes>>> {
         keys.iter().map(|key| self.get(key)).collect()
@@ -32,6 +38,12 @@ pub trait Engine: Any + Send + Sync {
 
     /// Makes all writes of the batch visible at once. Not durable. Called by one thread at a time.
     fn write(&self, batch: WriteBatch) -> StorageResult<()>;
+
+    /// As [`Engine::write`], for threads that must not wait:
+    /// [`StorageError::WouldBlock`](crate::StorageError::WouldBlock), with nothing written, when writes are held back.
+    fn write_now(&self, batch: WriteBatch) -> StorageResult<()> {
+        self.write(batch)
+    }
 
     /// Returns when everything written before the call survives a crash.
     fn flush(&self) -> StorageResult<()>;

@@ -27,6 +27,10 @@ pub enum StorageError {
         /// What the engine said.
         detail: String,
     },
+    /// The call could not be carried out without waiting for the disk. Nothing changed; only calls that are made not to
+    /// wait say this.
+    #[error("the call would have to wait for the disk")]
+    WouldBlock,
     /// The call broke a rule: a bad file name, a hole in a received file, received files that are not a tablet.
     /// Nothing changed; what the caller got the arguments from (a peer, as a rule) is at fault.
     #[error("invalid storage call: detail=`{detail}`")]

@@ -53,6 +53,17 @@ fn open(node: &RocksNode) -> Result<Arc<dyn Engine>, StorageError> {
 }
 
 #[test]
+fn what_is_not_in_memory_is_not_read_by_a_thread_that_must_not_wait() {
+    let node = node();
+    let tablet = open(&node).unwrap();
+    let key = 7_u32.to_be_bytes();
+    assert_eq!(tablet.get_cached(&key), Err(StorageError::WouldBlock), "nothing was read since the start");
+    let value = tablet.get(&key).unwrap();
+    assert_eq!(value.as_ref().map(Bytes::len), Some(1_000));
+    assert_eq!(tablet.get_cached(&key), Ok(value), "now its block is in memory");
+}
+
+#[test]
 fn a_flipped_bit_in_a_block_is_found_when_it_is_read() {
     let node = node();
     let sst = file_with(&node.tablet_directory(11), ".sst");

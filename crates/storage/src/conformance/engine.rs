@@ -4,7 +4,7 @@ use bytes::Bytes;
 use strata_types::ReplicaId;
 
 use super::{Harness, REPLICA, all, contents, get, open, pairs, put, text, write};
-use crate::WriteBatch;
+use crate::{StorageError, WriteBatch};
 
 pub(super) fn writes_become_visible_in_order(harness: &mut dyn Harness) {
     let tablet = open(harness, REPLICA);
@@ -20,6 +20,31 @@ pub(super) fn writes_become_visible_in_order(harness: &mut dyn Harness) {
     let empty = Some(Bytes::new());
     assert_eq!(values, [empty.clone(), None, None, empty], "multi_get answers in the order asked");
     assert_eq!(tablet.multi_get(&[]).expect("no keys are read"), []);
+}
+
+/// Calls that must not wait do the same as those that may, or nothing.
+pub(super) fn calls_that_do_not_wait_do_all_or_nothing(harness: &mut dyn Harness) {
+    let engine = open(harness, REPLICA);
+    let mut written = Vec::new();
+    for number in 0..200 {
+        let mut batch = WriteBatch::new();
+        let key = format!("k{number:03}");
+        batch.put(key.clone().into(), "v".into());
+        batch.delete("absent".into());
+        match engine.write_now(batch) {
+            Ok(()) => written.push((key, "v".to_owned())),
+            Err(error) => assert_eq!(error, StorageError::WouldBlock),
+        }
+    }
+    assert_eq!(all(engine.as_ref()), written);
+    engine.flush().expect("flushes");
+    for number in 0..200 {
+        let key = format!("k{number:03}");
+        match engine.get_cached(key.as_bytes()) {
+            Ok(value) => assert_eq!(value, engine.get(key.as_bytes()).expect("reads")),
+            Err(error) => assert_eq!(error, StorageError::WouldBlock),
+        }
+    }
 }
 
 pub(super) fn scans_are_ordered_and_bounded(harness: &mut dyn Harness) {
