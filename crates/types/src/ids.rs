@@ -60,6 +60,28 @@ impl From<u64> for ReplicaId {
     }
 }
 
+id!(
+    /// A change of a group's members. Given out by the meta group, never used twice.
+    ChangeId(u64), "m");
+id!(
+    /// What all nodes of a cluster have agreed to understand. Rises when every node can follow.
+    ClusterVersion(u32), "v");
+
+impl ClusterVersion {
+    /// The version that clusters begin with.
+    pub const FIRST: ClusterVersion = ClusterVersion(1);
+}
+
+/// A data directory: drawn at random when it is first used, and never again. Zero is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId(pub u128);
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 /// A cluster: chosen at random when it is founded, carried in every handshake and data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub u128);

@@ -15,21 +15,25 @@
 //! Nothing here does I/O, reads a clock or draws a random number.
 
 mod error;
+mod group_changes;
 mod ids;
 pub mod limits;
+mod node;
 mod operation;
 mod shard_map;
 mod slot;
 
 pub use error::{Error, ErrorCode, Outcome, Retry};
+pub use group_changes::{ChangeReason, GroupChanges, ReplicaChange};
 pub use ids::{
-    ClientId, ClusterId, DatabaseId, Epoch, GroupId, KeySpaceId, LogIndex, NodeId, ReplicaId, Revision, SchemaVersion,
-    ShardId, Term, Timestamp,
+    ChangeId, ClientId, ClusterId, ClusterVersion, DatabaseId, Epoch, GroupId, InstanceId, KeySpaceId, LogIndex,
+    NodeId, ReplicaId, Revision, SchemaVersion, ShardId, Term, Timestamp,
 };
+pub use node::{NodeDescriptor, NodeState, VersionRange};
 pub use operation::{
     Durability, Expected, Item, Mutation, Operation, ReadLevel, Reply, Request, RequestHeader, SessionRequest,
 };
-pub use shard_map::{NodeDescriptor, ReplicaPlacement, ShardMap, ShardMapError, ShardPlacement};
+pub use shard_map::{GroupPlacement, ReplicaPlacement, ShardMap, ShardMapError, ShardPlacement};
 pub use slot::{SLOT_COUNT, Slot, SlotRange, hash_tag};
 
 /// The result of anything a client can see fail.

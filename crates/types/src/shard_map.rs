@@ -1,6 +1,11 @@
 //! Who owns which slots, and where the owners live.
 
-use crate::{ClusterId, Epoch, NodeId, ReplicaId, SLOT_COUNT, ShardId, Slot, SlotRange};
+use std::collections::BTreeSet;
+
+use crate::{
+    ClusterId, ClusterVersion, Epoch, GroupChanges, GroupId, NodeDescriptor, NodeId, NodeState, ReplicaId, SLOT_COUNT,
+    ShardId, Slot, SlotRange,
+};
 
 /// The whole routing state of a cluster at one epoch. Decided by the meta group only; everybody else caches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,36 +14,29 @@ pub struct ShardMap {
     pub cluster: ClusterId,
     /// Rises with each change.
     pub epoch: Epoch,
-    /// All nodes, by id.
+    /// All nodes that are not removed, by id.
     pub nodes: Vec<NodeDescriptor>,
     /// All shards, by slot.
     pub shards: Vec<ShardPlacement>,
     /// Replicas of the meta group.
     pub meta: Vec<ReplicaPlacement>,
-}
-
-/// A node and how to reach it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeDescriptor {
-    /// Its id.
-    pub id: NodeId,
-    /// Where other nodes reach it, `host:port`.
-    pub peer_address: String,
-    /// Where clients reach it, `host:port`.
-    pub client_address: String,
-    /// Failure domain; empty when not set.
-    pub zone: String,
+    /// What is under way in the meta group.
+    pub meta_changes: GroupChanges,
+    /// What all nodes understand; zero before the cluster is founded.
+    pub version: ClusterVersion,
 }
 
 /// One shard: its slots and its replicas.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardPlacement {
     /// Its id.
     pub shard: ShardId,
     /// The slots it owns.
     pub slots: SlotRange,
-    /// Its replicas; the first one is the preferred leader.
+    /// Its replicas: the voters of the last finished change. The first one is the preferred leader.
     pub replicas: Vec<ReplicaPlacement>,
+    /// What is under way in its membership.
+    pub changes: GroupChanges,
 }
 
 /// A replica and the node it lives on.
@@ -48,6 +46,17 @@ pub struct ReplicaPlacement {
     pub replica: ReplicaId,
     /// Where it lives.
     pub node: NodeId,
+}
+
+/// The replicas of one group, be it a shard's or the meta group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupPlacement<'a> {
+    /// The group.
+    pub group: GroupId,
+    /// Its voters.
+    pub replicas: &'a [ReplicaPlacement],
+    /// What is under way in its membership.
+    pub changes: &'a GroupChanges,
 }
 
 /// Why a shard map is not one.
@@ -72,6 +81,65 @@ pub enum ShardMapError {
         /// The replica.
         replica: ReplicaId,
     },
+    /// As for a shard, but before it is founded the meta group may have no replicas.
+    #[error("the meta group has replicas on one node twice or on an unknown node")]
+    MetaPlacement,
+    /// A change adds a replica on a node that has none, or removes one that is there, or both.
+    #[error("a change of group {group} adds or removes nothing, or what it cannot")]
+    Change {
+        /// The group.
+        group: GroupId,
+    },
+    /// Node ids are given once, and removed nodes are not in the map.
+    #[error("node {node} is there twice, or was removed")]
+    Node {
+        /// The node.
+        node: NodeId,
+    },
+}
+
+impl ShardPlacement {
+    /// Its group.
+    pub fn as_group(&self) -> GroupPlacement<'_> {
+        GroupPlacement { group: GroupId::of_shard(self.shard), replicas: &self.replicas, changes: &self.changes }
+    }
+}
+
+impl<'a> GroupPlacement<'a> {
+    /// The replica that may found the group when nothing of it is there: only before the first change, and always the
+    /// same one. Whoever comes later is told of the group by its leader.
+    pub fn founder(&self) -> Option<ReplicaPlacement> {
+        self.replicas.iter().copied().min().filter(|_| self.changes.generation == 0)
+    }
+
+    /// Replicas that are to be open: the voters, and the one that is being added.
+    pub fn open_replicas(&self) -> impl Iterator<Item = ReplicaPlacement> + 'a {
+        self.replicas.iter().copied().chain(self.changes.added())
+    }
+
+    /// A replica of the group, whatever becomes of it.
+    pub fn find(&self, replica: ReplicaId) -> Option<ReplicaPlacement> {
+        let mut all = self.open_replicas().chain(self.changes.leaving.iter().copied());
+        all.find(|placement| placement.replica == replica)
+    }
+
+    fn is_valid(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        let mut hosts = BTreeSet::new();
+        let leaving = &self.changes.leaving;
+        self.replicas.iter().all(|placement| nodes.contains(&placement.node) && hosts.insert(placement.node))
+            && leaving.iter().all(|placement| nodes.contains(&placement.node))
+    }
+
+    fn has_valid_change(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        let Some(change) = self.changes.change else { return true };
+        let mut staying = self.replicas.iter().filter(|placement| Some(placement.replica) != change.remove);
+        let is_there = change.remove.is_none_or(|id| self.replicas.iter().any(|placement| placement.replica == id));
+        is_there
+            && match change.add {
+                Some(add) => nodes.contains(&add.node) && staying.all(|placement| placement.node != add.node),
+                None => change.remove.is_some() && staying.next().is_some(),
+            }
+    }
 }
 
 impl ShardMap {
@@ -91,77 +159,66 @@ impl ShardMap {
         self.nodes.iter().find(|node| node.id == id)
     }
 
-    /// Checks the invariants that every map must hold: slots covered once, replicas placed once, on distinct nodes.
+    /// The meta group, then the groups of the shards by slot.
+    pub fn groups(&self) -> impl Iterator<Item = GroupPlacement<'_>> {
+        let meta = GroupPlacement { group: GroupId::META, replicas: &self.meta, changes: &self.meta_changes };
+        std::iter::once(meta).chain(self.shards.iter().map(ShardPlacement::as_group))
+    }
+
+    /// A group by id.
+    pub fn group(&self, id: GroupId) -> Option<GroupPlacement<'_>> {
+        match id.shard() {
+            Some(shard) => self.shard(shard).map(ShardPlacement::as_group),
+            None => self.groups().next(),
+        }
+    }
+
+    /// Checks the invariants that every map must hold: slots covered once, replicas placed once, on distinct nodes,
+    /// changes possible.
     pub fn validate(&self) -> Result<(), ShardMapError> {
-        let mut next = 0;
-        let mut seen = std::collections::BTreeSet::new();
-        for shard in &self.shards {
-            if shard.slots.start != next || shard.slots.end <= shard.slots.start {
-                return Err(ShardMapError::Coverage { slot: next });
+        let mut nodes = BTreeSet::new();
+        for node in &self.nodes {
+            if !nodes.insert(node.id) || node.state == NodeState::Removed {
+                return Err(ShardMapError::Node { node: node.id });
             }
-            next = shard.slots.end;
-            let mut nodes = std::collections::BTreeSet::new();
-            let placed = shard.replicas.iter().all(|r| nodes.insert(r.node) && self.node(r.node).is_some());
-            if !placed || shard.replicas.is_empty() {
-                return Err(ShardMapError::Placement { shard: shard.shard });
+        }
+        self.validate_slots()?;
+        let mut seen = BTreeSet::new();
+        for group in self.groups() {
+            match group.group.shard() {
+                Some(shard) if group.replicas.is_empty() || !group.is_valid(&nodes) => {
+                    return Err(ShardMapError::Placement { shard });
+                }
+                None if !group.is_valid(&nodes) => return Err(ShardMapError::MetaPlacement),
+                _ => {}
             }
-            for placement in &shard.replicas {
+            if !group.has_valid_change(&nodes) {
+                return Err(ShardMapError::Change { group: group.group });
+            }
+            for placement in group.open_replicas().chain(group.changes.leaving.iter().copied()) {
                 if !seen.insert(placement.replica) {
                     return Err(ShardMapError::ReplicaTwice { replica: placement.replica });
                 }
             }
         }
-        if next != SLOT_COUNT && !self.shards.is_empty() {
-            return Err(ShardMapError::Coverage { slot: next });
+        Ok(())
+    }
+
+    fn validate_slots(&self) -> Result<(), ShardMapError> {
+        let mut next = 0;
+        for shard in &self.shards {
+            if shard.slots.start != next || shard.slots.end <= shard.slots.start {
+                return Err(ShardMapError::Coverage { slot: next });
+            }
+            next = shard.slots.end;
         }
-        match self.meta.iter().find(|placement| !seen.insert(placement.replica)) {
-            Some(placement) => Err(ShardMapError::ReplicaTwice { replica: placement.replica }),
-            None => Ok(()),
+        match next == SLOT_COUNT || self.shards.is_empty() {
+            true => Ok(()),
+            false => Err(ShardMapError::Coverage { slot: next }),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(shard_count: u32) -> ShardMap {
-        let node = |id| NodeDescriptor { id: NodeId(id), ..NodeDescriptor::default() };
-        let placement =
-            |shard: u32, node| ReplicaPlacement { replica: ReplicaId(u64::from(shard) * 3 + node), node: NodeId(node) };
-        ShardMap {
-            nodes: vec![node(1), node(2), node(3)],
-            shards: (0..shard_count)
-                .map(|shard| ShardPlacement {
-                    shard: ShardId(shard),
-                    slots: SlotRange::share(shard, shard_count),
-                    replicas: (1..=3).map(|node| placement(shard, node)).collect(),
-                })
-                .collect(),
-            ..ShardMap::default()
-        }
-    }
-
-    #[test]
-    fn every_slot_has_its_shard() {
-        let map = map(4);
-        map.validate().expect("a valid map");
-        for number in 0..SLOT_COUNT {
-            let slot = Slot::new(number).expect("in range");
-            assert!(map.shard_of(slot).expect("covered").slots.contains(slot));
-        }
-    }
-
-    #[test]
-    fn broken_maps_are_named() {
-        let mut gap = map(4);
-        gap.shards.remove(1);
-        assert_eq!(gap.validate(), Err(ShardMapError::Coverage { slot: 4096 }));
-        let mut twice = map(4);
-        twice.shards[2].replicas[0].replica = twice.shards[0].replicas[0].replica;
-        assert_eq!(twice.validate(), Err(ShardMapError::ReplicaTwice { replica: ReplicaId(1) }));
-        let mut crowded = map(4);
-        crowded.shards[3].replicas[1].node = NodeId(1);
-        assert_eq!(crowded.validate(), Err(ShardMapError::Placement { shard: ShardId(3) }));
-    }
-}
+#[path = "shard_map/tests.rs"]
+mod tests;

@@ -33,7 +33,7 @@ impl fmt::Display for Slot {
 }
 
 /// Half-open range of slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotRange {
     /// First slot.
     pub start: u16,
