@@ -1,27 +1,22 @@
 //! What can be asked of the meta machine.
 
-use bytes::Bytes;
-use strata_codec::{DecodeError, Decoder, Encoder};
-use strata_types::{ClusterId, NodeDescriptor, NodeId, ReplicaPlacement};
+use strata_types::{
+    ChangeId, ClusterId, ClusterVersion, GroupId, InstanceId, NodeDescriptor, NodeId, NodeState, ReplicaId,
+    ReplicaPlacement, ShardId, VersionRange,
+};
 
-use crate::rows::{decode_descriptor, decode_replicas, encode_descriptor, encode_replicas};
+use crate::PlanLimits;
 
-/// The format byte that every command begins with.
-const FORMAT: u8 = 1;
-
-/// Least bytes of an encoded node: its id and three empty strings.
-const DESCRIPTOR_BYTES_MIN: usize = 20;
-
-/// A command of the meta group. Tags are only ever appended.
+/// A command of the meta group. Tags are only ever appended. Each may be proposed again when its answer was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetaCommand {
     /// Founds the cluster: registers its nodes, cuts the slots into shards and places them. Changes nothing when the
-    /// cluster was founded already under the same id. Tag 0.
+    /// cluster was founded already under the same id. Tag 3; tag 0 is the same with plain nodes.
     Found {
         /// The cluster, chosen at random by the founder.
         cluster: ClusterId,
-        /// All nodes.
+        /// All nodes. Whatever state they are given, they begin as active ones.
         nodes: Vec<NodeDescriptor>,
         /// The replicas of the meta group. Replicas of shards are numbered after the highest of them.
         meta: Vec<ReplicaPlacement>,
@@ -42,65 +37,105 @@ pub enum MetaCommand {
         /// How many.
         count: u32,
     },
+    /// A node has started: a new one becomes a member, a known one says where and what it is now. A lost or stopping
+    /// one is active again. The proposer has made sure that the node answers at its address. Tag 4.
+    Join(Joiner),
+    /// Says what is wished of a node. Tag 5.
+    SetNodeState {
+        /// The node.
+        node: NodeId,
+        /// `Active`, `Draining`, `Removing`, `Lost` or `Stopping`.
+        wanted: NodeState,
+        /// Also if shards could lose their majority.
+        force: bool,
+    },
+    /// The members of the group are what the change makes them: the joint change is committed. The change was decided
+    /// before. Only the group's leader knows. Tag 6.
+    FinishChange {
+        /// The group.
+        group: GroupId,
+        /// The change.
+        change: ChangeId,
+    },
+    /// The change will not be made. Only before it was decided, by the group's leader, when the new replica is no
+    /// learner any more. Tag 7.
+    AbandonChange {
+        /// The group.
+        group: GroupId,
+        /// The change.
+        change: ChangeId,
+    },
+    /// A change is no longer wished: the group's leader is to abandon it. Only before it was decided. Tag 8.
+    CancelChange {
+        /// The group.
+        group: GroupId,
+        /// The change.
+        change: ChangeId,
+    },
+    /// The files of a replica that left its group are deleted for good. Tag 9.
+    ReplicaDeleted {
+        /// The group.
+        group: GroupId,
+        /// The replica.
+        replica: ReplicaId,
+    },
+    /// Starts the most urgent changes that the state of the nodes asks for. Tag 10.
+    Plan {
+        /// How many at once.
+        limits: PlanLimits,
+    },
+    /// Moves a replica by hand. Tag 11.
+    Move {
+        /// The group.
+        group: GroupId,
+        /// The node that has a replica of it.
+        from: NodeId,
+        /// The node that gets one instead.
+        to: NodeId,
+    },
+    /// Makes a replica the preferred leader of its shard, until the membership of some group or the state of a node
+    /// changes. Tag 12.
+    PreferLeader {
+        /// The shard.
+        shard: ShardId,
+        /// One of its replicas.
+        replica: ReplicaId,
+    },
+    /// A replica refused to serve: it is to be built anew, under another id, on its node. Tag 13.
+    Rebuild {
+        /// The group.
+        group: GroupId,
+        /// The replica.
+        replica: ReplicaId,
+    },
+    /// All nodes may use what this version brings. Tag 14.
+    RaiseVersion {
+        /// The version.
+        to: ClusterVersion,
+    },
+    /// The new replica has caught up, and the group's leader wants to change the members. It does so only after this
+    /// was carried out: between this and an abandonment by a former leader the machine decides. Tag 15.
+    DecideChange {
+        /// The group.
+        group: GroupId,
+        /// The change.
+        change: ChangeId,
+    },
 }
 
-impl MetaCommand {
-    /// The bytes for the log.
-    pub fn encode(&self) -> Bytes {
-        let mut encoder = Encoder::with_capacity(64);
-        encoder.u8(FORMAT);
-        match self {
-            MetaCommand::Found { cluster, nodes, meta, shard_count } => {
-                encoder.u8(0).u128(cluster.0).u32(*shard_count);
-                encode_replicas(&mut encoder, meta);
-                encoder.u32(u32::try_from(nodes.len()).expect("clusters are far below 2^32 nodes"));
-                for node in nodes {
-                    encoder.u64(node.id.0);
-                    encode_descriptor(&mut encoder, node);
-                }
-            }
-            MetaCommand::SetAddresses { node, peer_address, client_address } => {
-                encoder.u8(1).u64(node.0).bytes(peer_address.as_bytes()).bytes(client_address.as_bytes());
-            }
-            MetaCommand::AllocateReplicaIds { count } => {
-                encoder.u8(2).u32(*count);
-            }
-        }
-        encoder.finish()
-    }
-
-    /// The command that `input` encodes.
-    pub fn decode(input: Bytes) -> Result<MetaCommand, DecodeError> {
-        let mut decoder = Decoder::new(input);
-        let format = decoder.u8("meta command format")?;
-        if format != FORMAT {
-            return Err(DecodeError::BadValue { field: "meta command format", value: format.into() });
-        }
-        let command = match decoder.u8("meta command tag")? {
-            0 => decode_found(&mut decoder)?,
-            1 => MetaCommand::SetAddresses {
-                node: NodeId(decoder.u64("node")?),
-                peer_address: decoder.string("peer address")?,
-                client_address: decoder.string("client address")?,
-            },
-            2 => MetaCommand::AllocateReplicaIds { count: decoder.u32("replica id count")? },
-            tag => return Err(DecodeError::BadValue { field: "meta command tag", value: tag.into() }),
-        };
-        decoder.finish()?;
-        Ok(command)
-    }
-}
-
-fn decode_found(decoder: &mut Decoder) -> Result<MetaCommand, DecodeError> {
-    let cluster = ClusterId(decoder.u128("cluster")?);
-    let shard_count = decoder.u32("shard count")?;
-    let meta = decode_replicas(decoder)?;
-    let node_count = decoder.count(DESCRIPTOR_BYTES_MIN, "node count")?;
-    let nodes = (0..node_count)
-        .map(|_| {
-            let id = NodeId(decoder.u64("node")?);
-            decode_descriptor(decoder, id)
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(MetaCommand::Found { cluster, nodes, meta, shard_count })
+/// A node that has started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joiner {
+    /// Its data directory.
+    pub instance: InstanceId,
+    /// Where other nodes reach it.
+    pub peer_address: String,
+    /// Where clients reach it.
+    pub client_address: String,
+    /// Failure domain; empty when not set.
+    pub zone: String,
+    /// How much it takes relative to others.
+    pub weight: u32,
+    /// Which cluster versions its binary can take part in.
+    pub versions: VersionRange,
 }

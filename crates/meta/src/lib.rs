@@ -32,19 +32,38 @@
 //!   evaluated inside apply.
 //! - META-5: a command that cannot be carried out changes nothing and answers with a [`MetaRefusal`].
 
+mod board;
+mod budget;
+mod changes;
 mod command;
+mod command_wire;
+mod fields;
+mod founding;
+mod imbalance;
 mod leaders;
 mod machine;
+mod map_wire;
+mod nodes;
 mod placement;
+mod planner;
+mod preferred;
+mod preview;
+mod refusal;
 mod reply;
 mod ring;
 mod rows;
 mod shares;
+mod state;
 
-pub use command::MetaCommand;
+pub use command::{Joiner, MetaCommand};
+pub use imbalance::Imbalance;
 pub use machine::MetaMachine;
+pub use map_wire::{decode_map, encode_map};
 pub use placement::{PlacementError, PlacementNode, place};
-pub use reply::{MetaRefusal, MetaReply};
+pub use planner::{Plan, PlanLimits, PlannedChange, plan};
+pub use preview::preview;
+pub use refusal::MetaRefusal;
+pub use reply::MetaReply;
 pub use rows::{ReadMapError, RowReader, load_map, read_map};
 
 use strata_types::limits::SHARDS_MAX;

@@ -1,24 +1,17 @@
 //! Applying commands to the meta tablet.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use bytes::Bytes;
-use strata_machine::{CommandContext, Machine, View, ViewMut};
-use strata_types::limits::{META_REPLICAS_MAX, NODES_MAX, SHARDS_MAX};
-use strata_types::{
-    ClusterId, Epoch, LogIndex, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, ShardId, ShardMap, ShardPlacement,
-    SlotRange,
-};
+use strata_machine::{CommandContext, Machine, ViewMut};
+use strata_types::{ClusterId, LogIndex, NodeDescriptor, ReplicaId, ReplicaPlacement};
 
-use crate::placement::{PlacementNode, place};
-use crate::rows::{Head, load_head, load_node, put_head, put_node, put_shard};
-use crate::{MetaCommand, MetaRefusal, MetaReply};
+use crate::rows::load_map;
+use crate::state::State;
+use crate::{MetaCommand, MetaRefusal, MetaReply, PlanLimits, changes, founding, nodes, plan};
 
 /// Most replica ids that one command can reserve: far more than any plan needs, far too few to run out.
 const REPLICA_IDS_MAX: u32 = 1_000_000;
-/// Highest node id: reading the map counts up to it.
-const NODE_ID_MAX: u64 = 1 << 20;
 
 /// The state machine of group 0. It keeps nothing itself: all state is in the tablet.
 #[derive(Default)]
@@ -49,14 +42,7 @@ impl Machine for MetaMachine {
     fn apply(&self, view: &mut dyn ViewMut, _context: CommandContext, command: &Bytes) -> Bytes {
         let command = MetaCommand::decode(command.clone())
             .unwrap_or_else(|error| panic!("a meta command in the log cannot be decoded: {error}"));
-        let reply = match command {
-            MetaCommand::Found { cluster, nodes, meta, shard_count } => found(view, cluster, nodes, meta, shard_count),
-            MetaCommand::SetAddresses { node, peer_address, client_address } => {
-                set_addresses(view, node, peer_address, client_address)
-            }
-            MetaCommand::AllocateReplicaIds { count } => allocate_replica_ids(view, count),
-        };
-        reply.unwrap_or_else(MetaReply::Refused).encode()
+        carry_out(view, command).unwrap_or_else(MetaReply::Refused).encode()
     }
 
     fn applied(&self, up_to: LogIndex) {
@@ -66,7 +52,60 @@ impl Machine for MetaMachine {
     }
 }
 
-/// Each id is given out here or in [`allocate_replica_ids`], and the next free one goes into the head (META-1).
+fn carry_out(view: &mut dyn ViewMut, command: MetaCommand) -> Result<MetaReply, MetaRefusal> {
+    let done = |(epoch, ())| MetaReply::Done { epoch };
+    let started = |(epoch, change)| MetaReply::Started { change, epoch };
+    Ok(match command {
+        MetaCommand::Found { cluster, nodes, meta, shard_count } => found(view, cluster, nodes, meta, shard_count)?,
+        MetaCommand::SetAddresses { node, peer_address, client_address } => {
+            let set = |state: &mut State| nodes::set_addresses(state, node, peer_address, client_address);
+            let (epoch, ()) = State::update(view, set)?;
+            MetaReply::AddressesSet { epoch }
+        }
+        MetaCommand::AllocateReplicaIds { count } => {
+            let (_, first) = State::update(view, |state| allocate_replica_ids(state, count))?;
+            MetaReply::ReplicaIds { first, count }
+        }
+        MetaCommand::Join(joiner) => {
+            let (epoch, node) = State::update(view, |state| nodes::join(state, joiner))?;
+            MetaReply::Joined { node, epoch }
+        }
+        MetaCommand::SetNodeState { node, wanted, force } => {
+            let (epoch, state) = State::update(view, |state| nodes::set_state(state, node, wanted, force))?;
+            MetaReply::NodeStateSet { state, epoch }
+        }
+        MetaCommand::DecideChange { group, change } => {
+            done(State::update(view, |state| changes::decide(state, group, change))?)
+        }
+        MetaCommand::FinishChange { group, change } => {
+            done(State::update(view, |state| changes::finish(state, group, change))?)
+        }
+        MetaCommand::AbandonChange { group, change } => {
+            done(State::update(view, |state| changes::abandon(state, group, change))?)
+        }
+        MetaCommand::CancelChange { group, change } => {
+            done(State::update(view, |state| changes::cancel(state, group, change))?)
+        }
+        MetaCommand::ReplicaDeleted { group, replica } => {
+            done(State::update(view, |state| changes::deleted(state, group, replica))?)
+        }
+        MetaCommand::Plan { limits } => {
+            let (epoch, (started, cancelled, waiting)) = State::update(view, |state| carry_out_plan(state, limits))?;
+            MetaReply::Planned { started, cancelled, waiting, epoch }
+        }
+        MetaCommand::Move { group, from, to } => {
+            started(State::update(view, |state| changes::move_by_hand(state, group, from, to))?)
+        }
+        MetaCommand::PreferLeader { shard, replica } => {
+            done(State::update(view, |state| changes::prefer_leader(state, shard, replica))?)
+        }
+        MetaCommand::Rebuild { group, replica } => {
+            started(State::update(view, |state| changes::rebuild(state, group, replica))?)
+        }
+        MetaCommand::RaiseVersion { to } => done(State::update(view, |state| nodes::raise_version(state, to))?),
+    })
+}
+
 fn found(
     view: &mut dyn ViewMut,
     cluster: ClusterId,
@@ -74,127 +113,41 @@ fn found(
     meta: Vec<ReplicaPlacement>,
     shard_count: u32,
 ) -> Result<MetaReply, MetaRefusal> {
-    if let Some(head) = load_head(view) {
-        return match head.cluster == cluster {
-            true => Ok(MetaReply::Founded { epoch: head.epoch }),
-            false => Err(MetaRefusal::OtherCluster { cluster: head.cluster }),
+    if let Some(map) = load_map(view) {
+        return match map.cluster == cluster {
+            true => Ok(MetaReply::Founded { epoch: map.epoch }),
+            false => Err(MetaRefusal::OtherCluster { cluster: map.cluster }),
         };
     }
-    let nodes = checked_nodes(nodes)?;
-    check_meta_replicas(&nodes, &meta)?;
-    if shard_count == 0 || shard_count > SHARDS_MAX {
-        return invalid(format!("a cluster has 1 to {SHARDS_MAX} shards: shard_count=`{shard_count}`"));
-    }
-    let members: Vec<_> = nodes.iter().map(PlacementNode::of).collect();
-    let present = (0..shard_count).map(|shard| (ShardId(shard), Vec::new())).collect();
-    let placement = place(&members, &present).or_else(|error| invalid(error.to_string()))?;
-    let mut next_replica = meta.iter().map(|placement| placement.replica.0 + 1).max().unwrap_or(1);
-    let mut shards = Vec::with_capacity(placement.len());
-    for (shard, nodes) in placement {
-        let replicas = (next_replica..).zip(&nodes);
-        let replicas = replicas.map(|(replica, node)| ReplicaPlacement { replica: ReplicaId(replica), node: *node });
-        let slots = SlotRange::share(shard.0, shard_count);
-        shards.push(ShardPlacement { shard, slots, replicas: replicas.collect() });
-        next_replica += nodes.len() as u64;
-    }
-    let map = ShardMap { cluster, epoch: Epoch(1), nodes, shards, meta };
-    // META-3
-    map.validate().expect("placement makes valid maps");
-    write_map(view, &map, ReplicaId(next_replica));
-    Ok(MetaReply::Founded { epoch: map.epoch })
+    let state = founding::founded(cluster, nodes, meta, shard_count)?;
+    state.store(view, None);
+    Ok(MetaReply::Founded { epoch: state.map.epoch })
 }
 
-fn write_map(view: &mut dyn ViewMut, map: &ShardMap, next_replica: ReplicaId) {
-    map.nodes.iter().for_each(|node| put_node(view, node));
-    map.shards.iter().for_each(|shard| put_shard(view, shard));
-    let head = Head {
-        cluster: map.cluster,
-        epoch: map.epoch,
-        next_node: NodeId(map.nodes.iter().map(|node| node.id.0 + 1).max().unwrap_or(1)),
-        next_shard: ShardId(map.shards.iter().map(|shard| shard.shard.0 + 1).max().unwrap_or(0)),
-        next_replica,
-        meta: map.meta.clone(),
-    };
-    put_head(view, &head);
-}
-
-/// The nodes by id, if they can make up a cluster.
-fn checked_nodes(mut nodes: Vec<NodeDescriptor>) -> Result<Vec<NodeDescriptor>, MetaRefusal> {
-    if nodes.is_empty() || nodes.len() > NODES_MAX as usize {
-        return invalid(format!("a cluster is founded with 1 to {NODES_MAX} nodes: nodes=`{}`", nodes.len()));
-    }
-    nodes.sort_by_key(|node| node.id);
-    let (mut ids, mut addresses) = (BTreeSet::new(), BTreeSet::new());
-    for node in &nodes {
-        if node.id.0 == 0 || node.id.0 > NODE_ID_MAX || !ids.insert(node.id) {
-            return invalid(format!("node ids are given once and lie in 1..={NODE_ID_MAX}: node=`{}`", node.id));
-        }
-        if node.peer_address.is_empty() {
-            return invalid(format!("a node needs a peer address: node=`{}`", node.id));
-        }
-        if !addresses.insert(&node.peer_address) {
-            return invalid(format!("two nodes cannot share a peer address: address=`{}`", node.peer_address));
-        }
-    }
-    Ok(nodes)
-}
-
-fn check_meta_replicas(nodes: &[NodeDescriptor], meta: &[ReplicaPlacement]) -> Result<(), MetaRefusal> {
-    if meta.is_empty() || meta.len() > META_REPLICAS_MAX {
-        return invalid(format!("the meta group has 1 to {META_REPLICAS_MAX} replicas: replicas=`{}`", meta.len()));
-    }
-    let (mut replicas, mut hosts) = (BTreeSet::new(), BTreeSet::new());
-    for placement in meta {
-        let is_known = nodes.iter().any(|node| node.id == placement.node);
-        if !is_known || !hosts.insert(placement.node) {
-            let node = placement.node;
-            return invalid(format!("replicas of the meta group live on distinct nodes of the cluster: node=`{node}`"));
-        }
-        let replica = placement.replica;
-        if replica.0 == 0 || replica.0 > u64::from(u32::MAX) || !replicas.insert(replica) {
-            return invalid(format!("replica ids are given once and fit 32 bits here: replica=`{replica}`"));
-        }
-    }
-    Ok(())
-}
-
-fn set_addresses(
-    view: &mut dyn ViewMut,
-    id: NodeId,
-    peer_address: String,
-    client_address: String,
-) -> Result<MetaReply, MetaRefusal> {
-    let mut head = founded(view)?;
-    let node = load_node(view, id).ok_or(MetaRefusal::UnknownNode { node: id })?;
-    if peer_address.is_empty() {
-        return invalid(format!("a node needs a peer address: node=`{id}`"));
-    }
-    let changed = NodeDescriptor { peer_address, client_address, ..node.clone() };
-    // META-2
-    if changed != node {
-        head.epoch = Epoch(head.epoch.0 + 1);
-        put_node(view, &changed);
-        put_head(view, &head);
-    }
-    Ok(MetaReply::AddressesSet { epoch: head.epoch })
-}
-
-fn allocate_replica_ids(view: &mut dyn ViewMut, count: u32) -> Result<MetaReply, MetaRefusal> {
-    let mut head = founded(view)?;
+fn allocate_replica_ids(state: &mut State, count: u32) -> Result<ReplicaId, MetaRefusal> {
     if count == 0 || count > REPLICA_IDS_MAX {
-        return invalid(format!("1 to {REPLICA_IDS_MAX} replica ids can be reserved at once: count=`{count}`"));
+        return MetaRefusal::because(format!(
+            "1 to {REPLICA_IDS_MAX} replica ids can be reserved at once: count=`{count}`"
+        ));
     }
-    let first = head.next_replica;
-    // META-1; no part of the map, so its epoch stays (META-2).
-    head.next_replica = ReplicaId(first.0 + u64::from(count));
-    put_head(view, &head);
-    Ok(MetaReply::ReplicaIds { first, count })
+    let first = state.next_replica;
+    state.next_replica = ReplicaId(first.0 + u64::from(count));
+    Ok(first)
 }
 
-fn founded(view: &dyn View) -> Result<Head, MetaRefusal> {
-    load_head(view).ok_or(MetaRefusal::NotFounded)
-}
-
-fn invalid<T>(detail: String) -> Result<T, MetaRefusal> {
-    Err(MetaRefusal::Invalid { detail })
+/// Starts and cancels what the plan says. Returns how many were started, were cancelled, and wait.
+fn carry_out_plan(state: &mut State, limits: PlanLimits) -> Result<(u32, u32, u32), MetaRefusal> {
+    let plan = plan(&state.map, limits);
+    for (group, change) in &plan.cancel {
+        changes::cancel(state, *group, *change)?;
+    }
+    for change in &plan.start {
+        changes::start(state, *change)?;
+    }
+    if !plan.is_empty() {
+        // Replicas that are about to go are better not leaders.
+        state.even_leaders();
+    }
+    let count = |length: usize| u32::try_from(length).expect("groups are far below 2^32");
+    Ok((count(plan.start.len()), count(plan.cancel.len()), count(plan.waiting.len())))
 }

@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder};
-use strata_types::{ClusterId, Epoch, NodeId, ReplicaId};
+use strata_types::{ChangeId, Epoch, NodeId, NodeState, ReplicaId};
+
+use crate::MetaRefusal;
+use crate::fields::decode_state;
 
 /// The format byte that every reply begins with.
 const FORMAT: u8 = 1;
 
-/// The answer to a [`crate::MetaCommand`]. Tags are only ever appended.
+/// The answer to a [`crate::MetaCommand`]. Tags are only ever appended. The epoch is that of the map after the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetaReply {
@@ -30,81 +33,106 @@ pub enum MetaReply {
     },
     /// The command was not carried out and changed nothing. Tag 3.
     Refused(MetaRefusal),
-}
-
-/// Why a command was not carried out. Tags are only ever appended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MetaRefusal {
-    /// There is a cluster, and it is another one. Tag 0.
-    #[error("this meta group belongs to another cluster: founded=`{cluster}`")]
-    OtherCluster {
-        /// The cluster that was founded here.
-        cluster: ClusterId,
-    },
-    /// There is no cluster yet. Tag 1.
-    #[error("the cluster is not founded yet")]
-    NotFounded,
-    /// No such node. Tag 2.
-    #[error("the node is not a member of the cluster: node=`{node}`")]
-    UnknownNode {
-        /// The node that was named.
+    /// To `Join`. Tag 4.
+    Joined {
+        /// The node's id, now and for ever.
         node: NodeId,
+        /// The epoch of the map now.
+        epoch: Epoch,
     },
-    /// The command contradicts itself or a limit. Tag 3.
-    #[error("{detail}")]
-    Invalid {
-        /// What is wrong with it.
-        detail: String,
+    /// To `SetNodeState`. Tag 5.
+    NodeStateSet {
+        /// What the state is now: not always what was wished. A lost node that is to be removed is gone, and one that
+        /// holds nothing is removed at once.
+        state: NodeState,
+        /// The epoch of the map now.
+        epoch: Epoch,
+    },
+    /// To `DecideChange`, `FinishChange`, `AbandonChange`, `CancelChange`, `ReplicaDeleted`,
+    /// `PreferLeader` and `RaiseVersion`, also when nothing changed. Tag 6.
+    Done {
+        /// The epoch of the map now.
+        epoch: Epoch,
+    },
+    /// To `Move` and `Rebuild`. Tag 7.
+    Started {
+        /// The change that does it; none when the replica has moved already.
+        change: Option<ChangeId>,
+        /// The epoch of the map now.
+        epoch: Epoch,
+    },
+    /// To `Plan`. Tag 8.
+    Planned {
+        /// How many changes were started.
+        started: u32,
+        /// How many changes were cancelled.
+        cancelled: u32,
+        /// How many groups wait for their next change.
+        waiting: u32,
+        /// The epoch of the map now.
+        epoch: Epoch,
     },
 }
 
 impl MetaReply {
     /// The bytes for the proposer.
     pub fn encode(&self) -> Bytes {
-        let mut encoder = Encoder::with_capacity(32);
-        encoder.u8(FORMAT);
+        let mut output = Encoder::with_capacity(32);
+        output.u8(FORMAT);
         match self {
-            MetaReply::Founded { epoch } => encoder.u8(0).u64(epoch.0),
-            MetaReply::AddressesSet { epoch } => encoder.u8(1).u64(epoch.0),
-            MetaReply::ReplicaIds { first, count } => encoder.u8(2).u64(first.0).u32(*count),
+            MetaReply::Founded { epoch } => output.u8(0).u64(epoch.0),
+            MetaReply::AddressesSet { epoch } => output.u8(1).u64(epoch.0),
+            MetaReply::ReplicaIds { first, count } => output.u8(2).u64(first.0).u32(*count),
             MetaReply::Refused(refusal) => {
-                encoder.u8(3);
-                match refusal {
-                    MetaRefusal::OtherCluster { cluster } => encoder.u8(0).u128(cluster.0),
-                    MetaRefusal::NotFounded => encoder.u8(1),
-                    MetaRefusal::UnknownNode { node } => encoder.u8(2).u64(node.0),
-                    MetaRefusal::Invalid { detail } => encoder.u8(3).bytes(detail.as_bytes()),
-                }
+                refusal.encode(output.u8(3));
+                &mut output
+            }
+            MetaReply::Joined { node, epoch } => output.u8(4).u64(node.0).u64(epoch.0),
+            MetaReply::NodeStateSet { state, epoch } => output.u8(5).u8(state.number()).u64(epoch.0),
+            MetaReply::Done { epoch } => output.u8(6).u64(epoch.0),
+            // Change ids begin at 1.
+            MetaReply::Started { change, epoch } => {
+                output.u8(7).u64(change.map_or(0, |change| change.0)).u64(epoch.0)
+            }
+            MetaReply::Planned { started, cancelled, waiting, epoch } => {
+                output.u8(8).u32(*started).u32(*cancelled).u32(*waiting).u64(epoch.0)
             }
         };
-        encoder.finish()
+        output.finish()
     }
 
     /// The reply that `input` encodes.
     pub fn decode(input: Bytes) -> Result<MetaReply, DecodeError> {
-        let mut decoder = Decoder::new(input);
-        let format = decoder.u8("meta reply format")?;
+        let mut input = Decoder::new(input);
+        let format = input.u8("meta reply format")?;
         if format != FORMAT {
             return Err(DecodeError::BadValue { field: "meta reply format", value: format.into() });
         }
-        let reply = match decoder.u8("meta reply tag")? {
-            0 => MetaReply::Founded { epoch: Epoch(decoder.u64("epoch")?) },
-            1 => MetaReply::AddressesSet { epoch: Epoch(decoder.u64("epoch")?) },
+        let epoch = |input: &mut Decoder| input.u64("epoch").map(Epoch);
+        let reply = match input.u8("meta reply tag")? {
+            0 => MetaReply::Founded { epoch: epoch(&mut input)? },
+            1 => MetaReply::AddressesSet { epoch: epoch(&mut input)? },
             2 => MetaReply::ReplicaIds {
-                first: ReplicaId(decoder.u64("first replica id")?),
-                count: decoder.u32("replica id count")?,
+                first: ReplicaId(input.u64("first replica id")?),
+                count: input.u32("replica id count")?,
             },
-            3 => MetaReply::Refused(match decoder.u8("meta refusal tag")? {
-                0 => MetaRefusal::OtherCluster { cluster: ClusterId(decoder.u128("cluster")?) },
-                1 => MetaRefusal::NotFounded,
-                2 => MetaRefusal::UnknownNode { node: NodeId(decoder.u64("node")?) },
-                3 => MetaRefusal::Invalid { detail: decoder.string("refusal detail")? },
-                tag => return Err(DecodeError::BadValue { field: "meta refusal tag", value: tag.into() }),
-            }),
+            3 => MetaReply::Refused(MetaRefusal::decode(&mut input)?),
+            4 => MetaReply::Joined { node: NodeId(input.u64("node")?), epoch: epoch(&mut input)? },
+            5 => MetaReply::NodeStateSet { state: decode_state(&mut input)?, epoch: epoch(&mut input)? },
+            6 => MetaReply::Done { epoch: epoch(&mut input)? },
+            7 => MetaReply::Started {
+                change: Some(ChangeId(input.u64("change")?)).filter(|change| change.0 != 0),
+                epoch: epoch(&mut input)?,
+            },
+            8 => MetaReply::Planned {
+                started: input.u32("started changes")?,
+                cancelled: input.u32("cancelled changes")?,
+                waiting: input.u32("waiting changes")?,
+                epoch: epoch(&mut input)?,
+            },
             tag => return Err(DecodeError::BadValue { field: "meta reply tag", value: tag.into() }),
         };
-        decoder.finish()?;
+        input.finish()?;
         Ok(reply)
     }
 }

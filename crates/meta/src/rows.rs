@@ -1,28 +1,39 @@
 //! The rows of the meta tablet, and the shard map that they make up.
 //!
 //! ```text
-//!   key:   KeyKind::Meta  row kind u8  [id, big-endian]      value: format byte 1, then
+//!   key:   KeyKind::Meta  row kind u8  [id, big-endian]      value: format byte 2, then
 //!          3              0                                  head   cluster u128, epoch, next node, next shard,
-//!                                                                   next replica, replicas of the meta group
-//!          3              1            node id u64           node   peer address, client address, zone
-//!          3              2            shard id u32          shard  first slot, slot after the last, replicas
+//!                                                                   next replica, replicas of the meta group,
+//!                                                                   its changes, next change, cluster version
+//!          3              1            node id u64           node   peer address, client address, zone, instance,
+//!                                                                   weight, state, versions
+//!          3              2            shard id u32          shard  first slot, slot after the last, replicas, changes
 //! ```
+//! Format 1 ended before the changes of the meta group, before the instance, and before the changes of the shard. It is
+//! read and never written.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder, KeyKind};
 use strata_machine::{View, ViewMut};
 use strata_types::{
-    ClusterId, Epoch, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, SLOT_COUNT, ShardId, ShardMap,
-    ShardPlacement, SlotRange,
+    ChangeId, ClusterId, ClusterVersion, Epoch, GroupChanges, NodeDescriptor, NodeId, NodeState, ReplicaId,
+    ReplicaPlacement, ShardId, ShardMap, ShardPlacement,
 };
 
-/// The format byte that every row begins with.
-const FORMAT: u8 = 1;
+use crate::fields::{
+    decode_changes, decode_node, decode_plain_node, decode_replicas, decode_shard, encode_changes, encode_node,
+    encode_replicas, encode_shard,
+};
+use crate::state::State;
 
-/// Bytes of an encoded replica.
-const REPLICA_BYTES: usize = 16;
+/// The format byte that every row begins with.
+const FORMAT: u8 = 2;
+
+/// The format before nodes could come and go.
+const FORMAT_PLAIN: u8 = 1;
 
 /// The kinds of rows. Numbers are only ever appended.
 #[derive(Clone, Copy)]
@@ -34,14 +45,16 @@ enum RowKind {
 }
 
 /// What there is one of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub(crate) cluster: ClusterId,
-    pub(crate) epoch: Epoch,
-    pub(crate) next_node: NodeId,
-    pub(crate) next_shard: ShardId,
-    pub(crate) next_replica: ReplicaId,
-    pub(crate) meta: Vec<ReplicaPlacement>,
+struct Head {
+    cluster: ClusterId,
+    epoch: Epoch,
+    next_node: NodeId,
+    next_shard: ShardId,
+    next_replica: ReplicaId,
+    meta: Vec<ReplicaPlacement>,
+    meta_changes: GroupChanges,
+    next_change: ChangeId,
+    version: ClusterVersion,
 }
 
 /// Something that rows of the meta tablet can be read from, such as a snapshot of an engine.
@@ -85,61 +98,93 @@ impl RowReader for ViewReader<'_> {
 /// # Panics
 /// When a row cannot be decoded: a broken invariant, which stops the node.
 pub fn load_map(view: &dyn View) -> Option<ShardMap> {
-    match read_map(&ViewReader(view)) {
-        Ok(map) => map,
+    load_state(view).map(|state| state.map)
+}
+
+/// The shard map behind a reader that may fail; `None` before the cluster was founded.
+pub fn read_map<R: RowReader + ?Sized>(reader: &R) -> Result<Option<ShardMap>, ReadMapError<R::Error>> {
+    Ok(read_state(reader)?.map(|state| state.map))
+}
+
+/// All rows of a view, as [`load_map`].
+pub(crate) fn load_state(view: &dyn View) -> Option<State> {
+    match read_state(&ViewReader(view)) {
+        Ok(state) => state,
         Err(ReadMapError::Reader(never)) => match never {},
         Err(ReadMapError::Damaged(error)) => panic!("meta row damaged: {error}"),
     }
 }
 
-/// The shard map behind a reader that may fail; `None` before the cluster was founded.
-pub fn read_map<R: RowReader + ?Sized>(reader: &R) -> Result<Option<ShardMap>, ReadMapError<R::Error>> {
+fn read_state<R: RowReader + ?Sized>(reader: &R) -> Result<Option<State>, ReadMapError<R::Error>> {
     let Some(row) = reader.row(&head_key()).map_err(ReadMapError::Reader)? else { return Ok(None) };
     let head = decode_head(row)?;
-    let (mut nodes, mut shards) = (Vec::new(), Vec::new());
+    let (mut nodes, mut removed, mut shards) = (Vec::new(), Vec::new(), Vec::new());
     for id in (0..head.next_node.0).map(NodeId) {
         if let Some(row) = reader.row(&node_key(id)).map_err(ReadMapError::Reader)? {
-            nodes.push(decode_node(row, id)?);
+            let node = decode_node_row(row, id)?;
+            if node.state == NodeState::Removed { removed.push(node) } else { nodes.push(node) }
         }
     }
     for id in (0..head.next_shard.0).map(ShardId) {
         if let Some(row) = reader.row(&shard_key(id)).map_err(ReadMapError::Reader)? {
-            shards.push(decode_shard(row, id)?);
+            shards.push(decode_shard_row(row, id)?);
         }
     }
     shards.sort_by_key(|shard| shard.slots.start);
-    Ok(Some(ShardMap { cluster: head.cluster, epoch: head.epoch, nodes, shards, meta: head.meta }))
+    let Head { cluster, epoch, meta, meta_changes, version, .. } = head;
+    Ok(Some(State {
+        map: ShardMap { cluster, epoch, nodes, shards, meta, meta_changes, version },
+        removed,
+        next_node: head.next_node,
+        next_shard: head.next_shard,
+        next_replica: head.next_replica,
+        next_change: head.next_change,
+    }))
 }
 
-pub(crate) fn load_head(view: &dyn View) -> Option<Head> {
-    view.get(&head_key()).map(|row| decode_head(row).unwrap_or_else(|error| panic!("meta head row damaged: {error}")))
+/// Writes the rows in which `after` differs from `before`, the head last.
+pub(crate) fn store_difference(view: &mut dyn ViewMut, before: Option<&State>, after: &State) {
+    let old_nodes = before.into_iter().flat_map(State::all_nodes).map(|node| (node.id, node));
+    let old_nodes: BTreeMap<NodeId, &NodeDescriptor> = old_nodes.collect();
+    for node in after.all_nodes().filter(|node| old_nodes.get(&node.id) != Some(node)) {
+        view.put(node_key(node.id), encode_node_row(node));
+    }
+    let old_shards = before.map(|state| state.map.shards.as_slice()).unwrap_or_default();
+    for (position, shard) in after.map.shards.iter().enumerate() {
+        if old_shards.get(position) != Some(shard) {
+            view.put(shard_key(shard.shard), encode_shard_row(shard));
+        }
+    }
+    let head = encode_head(after);
+    if before.map(encode_head).as_ref() != Some(&head) {
+        view.put(head_key(), head);
+    }
 }
 
-pub(crate) fn load_node(view: &dyn View, id: NodeId) -> Option<NodeDescriptor> {
-    let row = view.get(&node_key(id))?;
-    Some(decode_node(row, id).unwrap_or_else(|error| panic!("meta node row damaged: {error}")))
+fn encode_head(state: &State) -> Bytes {
+    let map = &state.map;
+    let mut row = Encoder::with_capacity(128);
+    row.u8(FORMAT).u128(map.cluster.0).u64(map.epoch.0);
+    row.u64(state.next_node.0).u32(state.next_shard.0).u64(state.next_replica.0);
+    encode_replicas(&mut row, &map.meta);
+    encode_changes(&mut row, &map.meta_changes);
+    row.u64(state.next_change.0).u32(map.version.0);
+    row.finish()
 }
 
-pub(crate) fn put_head(view: &mut dyn ViewMut, head: &Head) {
-    let mut row = Encoder::with_capacity(64);
-    row.u8(FORMAT).u128(head.cluster.0).u64(head.epoch.0);
-    row.u64(head.next_node.0).u32(head.next_shard.0).u64(head.next_replica.0);
-    encode_replicas(&mut row, &head.meta);
-    view.put(head_key(), row.finish());
-}
-
-pub(crate) fn put_node(view: &mut dyn ViewMut, node: &NodeDescriptor) {
-    let mut row = Encoder::with_capacity(64);
+fn encode_node_row(node: &NodeDescriptor) -> Bytes {
+    let mut row = Encoder::with_capacity(128);
     row.u8(FORMAT);
-    encode_descriptor(&mut row, node);
-    view.put(node_key(node.id), row.finish());
+    encode_node(&mut row, node);
+    row.finish()
 }
 
-pub(crate) fn put_shard(view: &mut dyn ViewMut, shard: &ShardPlacement) {
-    let mut row = Encoder::with_capacity(64);
-    row.u8(FORMAT).u16(shard.slots.start).u16(shard.slots.end);
-    encode_replicas(&mut row, &shard.replicas);
-    view.put(shard_key(shard.shard), row.finish());
+fn encode_shard_row(shard: &ShardPlacement) -> Bytes {
+    let mut row = Encoder::with_capacity(96);
+    row.u8(FORMAT);
+    encode_shard(&mut row, shard);
+    encode_changes(&mut row, &shard.changes);
+    row.finish()
 }
 
 fn head_key() -> Bytes {
@@ -160,74 +205,53 @@ fn row_key(kind: RowKind, id: &[u8]) -> Bytes {
     key.finish()
 }
 
-/// Starts on a row: checks its format.
-fn row_decoder(row: Bytes) -> Result<Decoder, DecodeError> {
+/// Starts on a row: whether it is of the plain format.
+fn row_decoder(row: Bytes) -> Result<(Decoder, bool), DecodeError> {
     let mut decoder = Decoder::new(row);
     match decoder.u8("meta row format")? {
-        FORMAT => Ok(decoder),
+        FORMAT => Ok((decoder, false)),
+        FORMAT_PLAIN => Ok((decoder, true)),
         format => Err(DecodeError::BadValue { field: "meta row format", value: format.into() }),
     }
 }
 
 fn decode_head(row: Bytes) -> Result<Head, DecodeError> {
-    let mut row = row_decoder(row)?;
-    let head = Head {
+    let (mut row, is_plain) = row_decoder(row)?;
+    let mut head = Head {
         cluster: ClusterId(row.u128("cluster")?),
         epoch: Epoch(row.u64("epoch")?),
         next_node: NodeId(row.u64("next node")?),
         next_shard: ShardId(row.u32("next shard")?),
         next_replica: ReplicaId(row.u64("next replica")?),
         meta: decode_replicas(&mut row)?,
+        meta_changes: GroupChanges::default(),
+        next_change: State::FIRST_CHANGE,
+        version: ClusterVersion::FIRST,
     };
+    if !is_plain {
+        head.meta_changes = decode_changes(&mut row)?;
+        head.next_change = ChangeId(row.u64("next change")?);
+        head.version = ClusterVersion(row.u32("cluster version")?);
+    }
     row.finish()?;
     Ok(head)
 }
 
-fn decode_node(row: Bytes, id: NodeId) -> Result<NodeDescriptor, DecodeError> {
-    let mut row = row_decoder(row)?;
-    let node = decode_descriptor(&mut row, id)?;
+fn decode_node_row(row: Bytes, id: NodeId) -> Result<NodeDescriptor, DecodeError> {
+    let (mut row, is_plain) = row_decoder(row)?;
+    let node = if is_plain { decode_plain_node(&mut row, id)? } else { decode_node(&mut row, id)? };
     row.finish()?;
     Ok(node)
 }
 
-fn decode_shard(row: Bytes, shard: ShardId) -> Result<ShardPlacement, DecodeError> {
-    let mut row = row_decoder(row)?;
-    let slots = SlotRange { start: row.u16("first slot")?, end: row.u16("slot after the last")? };
-    if slots.end > SLOT_COUNT {
-        return Err(DecodeError::BadValue { field: "slot after the last", value: slots.end.into() });
+fn decode_shard_row(row: Bytes, id: ShardId) -> Result<ShardPlacement, DecodeError> {
+    let (mut row, is_plain) = row_decoder(row)?;
+    let mut shard = decode_shard(&mut row, id)?;
+    if !is_plain {
+        shard.changes = decode_changes(&mut row)?;
     }
-    let replicas = decode_replicas(&mut row)?;
     row.finish()?;
-    Ok(ShardPlacement { shard, slots, replicas })
-}
-
-/// A node without its id, which stands in the key of its row.
-pub(crate) fn encode_descriptor(encoder: &mut Encoder, node: &NodeDescriptor) {
-    encoder.bytes(node.peer_address.as_bytes()).bytes(node.client_address.as_bytes()).bytes(node.zone.as_bytes());
-}
-
-pub(crate) fn decode_descriptor(decoder: &mut Decoder, id: NodeId) -> Result<NodeDescriptor, DecodeError> {
-    let peer_address = decoder.string("peer address")?;
-    let client_address = decoder.string("client address")?;
-    let zone = decoder.string("zone")?;
-    Ok(NodeDescriptor { id, peer_address, client_address, zone })
-}
-
-pub(crate) fn encode_replicas(encoder: &mut Encoder, replicas: &[ReplicaPlacement]) {
-    encoder.u32(u32::try_from(replicas.len()).expect("replicas of a group are few"));
-    for placement in replicas {
-        encoder.u64(placement.replica.0).u64(placement.node.0);
-    }
-}
-
-pub(crate) fn decode_replicas(decoder: &mut Decoder) -> Result<Vec<ReplicaPlacement>, DecodeError> {
-    let count = decoder.count(REPLICA_BYTES, "replica count")?;
-    (0..count)
-        .map(|_| {
-            let replica = ReplicaId(decoder.u64("replica")?);
-            Ok(ReplicaPlacement { replica, node: NodeId(decoder.u64("replica node")?) })
-        })
-        .collect()
+    Ok(shard)
 }
 
 #[cfg(test)]

@@ -62,6 +62,22 @@ pub(crate) fn zone_limit(zones: &[usize], replicas: usize) -> usize {
         .unwrap_or(replicas)
 }
 
+/// As [`zone_limit`], of nodes by their zones.
+pub(crate) fn zone_limit_of(nodes: &[PlacementNode], replicas: usize) -> usize {
+    let nodes: Vec<&PlacementNode> = nodes.iter().collect();
+    zone_limit(&zones(&nodes), replicas.min(nodes.len()))
+}
+
+/// The zone of each node, named by the position of the first node in it. Nodes without one are zones of their own.
+pub(crate) fn zones(nodes: &[&PlacementNode]) -> Vec<usize> {
+    let mut first = BTreeMap::new();
+    let mut zone = |(index, node): (usize, &&PlacementNode)| match node.zone.is_empty() {
+        true => index,
+        false => *first.entry(node.zone.clone()).or_insert(index),
+    };
+    nodes.iter().enumerate().map(|node| zone(node)).collect()
+}
+
 /// The share of each node, given the zone of each.
 pub(crate) fn shares(nodes: &[&PlacementNode], zones: &[usize], shards: usize, replicas: usize) -> Vec<Share> {
     let limit = zone_limit(zones, replicas);

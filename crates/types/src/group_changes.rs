@@ -7,8 +7,10 @@ use crate::{ChangeId, ReplicaId, ReplicaPlacement};
 /// How far the membership of a group has come, and what is under way.
 ///
 /// ```text
-///   change: None --start--> Some --finish--> None, generation + 1    replicas + add - remove; the removed one leaves
-///                             +---abandon--> None                    replicas as before; the added one leaves
+///   change: None --start--> Some --decide--> decided --finish--> None, generation + 1     replicas + add - remove;
+///                             |                                                           the removed one leaves
+///                             +---(cancel)---abandon--> None                              replicas as before;
+///                                                                                         the added one leaves
 ///   leaving: taken out of the group; stays until its node says that its files are deleted
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,8 +34,11 @@ pub struct ReplicaChange {
     pub remove: Option<ReplicaId>,
     /// Why.
     pub reason: ChangeReason,
-    /// No longer wished. The leader of the group abandons it, or finishes it if the members have changed already.
+    /// No longer wished: the leader of the group is to abandon it.
     pub cancelled: bool,
+    /// The new replica has caught up and the leader may change the members now. From here on the change is finished,
+    /// whoever leads: a late word of a former leader cannot abandon it.
+    pub decided: bool,
 }
 
 /// Why a change is made.

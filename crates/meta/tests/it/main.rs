@@ -1,4 +1,8 @@
-//! The meta machine from outside: scripts, formats, placement.
+//! The meta machine from outside: scripts, formats, placement, planning.
 
 mod placement;
+mod planning;
+mod random;
 mod scripts;
+mod show;
+mod tablet;

@@ -15,7 +15,7 @@ fn config() -> ProptestConfig {
 type Placement = BTreeMap<ShardId, Vec<NodeId>>;
 
 fn nodes(count: u64) -> Vec<PlacementNode> {
-    (1..=count).map(|id| PlacementNode { id: NodeId(id), zone: String::new(), weight: 1 }).collect()
+    (1..=count).map(|id| PlacementNode { id: NodeId(id), zone: String::new(), weight: 1, accepts: true }).collect()
 }
 
 fn unplaced(shards: u32) -> Placement {
@@ -122,7 +122,7 @@ proptest! {
     fn zones_are_distinct_where_there_are_enough(sizes in prop::collection::vec(1u64..6, 1..7), shards in 1u32..=128) {
         let zones = sizes.iter().enumerate().flat_map(|(zone, size)| vec![format!("z{zone}"); *size as usize]);
         let nodes: Vec<PlacementNode> =
-            (1..).zip(zones).map(|(id, zone)| PlacementNode { id: NodeId(id), zone, weight: 1 }).collect();
+            (1..).zip(zones).map(|(id, zone)| PlacementNode { id: NodeId(id), zone, weight: 1, accepts: true }).collect();
         let placement = place(&nodes, &unplaced(shards)).unwrap();
         assert_valid(&placement, &nodes);
         let zone_of = |id: &NodeId| &nodes.iter().find(|node| node.id == *id).unwrap().zone;

@@ -1,85 +1,73 @@
 //! Goldenscripts: commands, what they write, and what they answer.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use strata_machine::{CommandContext, Machine, View, ViewMut};
-use strata_meta::{MetaCommand, MetaMachine, MetaRefusal, MetaReply, load_map};
-use strata_types::{ClusterId, Epoch, LogIndex, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, ShardMap, Term};
+use strata_meta::{Imbalance, Joiner, MetaCommand, MetaRefusal, MetaReply, PlanLimits, plan, preview};
+use strata_types::{
+    ChangeId, ClusterId, ClusterVersion, Epoch, GroupId, InstanceId, NodeDescriptor, NodeId, NodeState, ReplicaId,
+    ReplicaPlacement, ShardId, VersionRange,
+};
 
-/// META-1, META-2: ids and epochs are in what it prints. META-3: each `map` is validated.
-#[test]
-fn machine() {
-    goldenscript::run(&mut MetaRunner::default(), "tests/scripts/machine").expect("script");
-}
+use crate::show::{group_name, imbalance_text, planned_text, show_changes, show_loads, show_map};
+use crate::tablet::Checked;
 
-/// META-4
-#[test]
-fn placement() {
-    goldenscript::run(&mut MetaRunner::default(), "tests/scripts/placement").expect("script");
-}
-
-#[test]
-fn formats() {
-    goldenscript::run(&mut MetaRunner::default(), "tests/scripts/formats").expect("script");
-}
-
-/// A tablet in memory that notes its writes.
-#[derive(Default)]
-struct Tablet {
-    rows: BTreeMap<Bytes, Bytes>,
-    writes: Vec<(Bytes, Option<Bytes>)>,
-}
-
-impl View for Tablet {
-    fn get(&self, key: &[u8]) -> Option<Bytes> {
-        self.rows.get(key).cloned()
-    }
-
-    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &Bytes) -> bool) {
-        let range = Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end);
-        for (key, value) in self.rows.range(range) {
-            if !visit(key, value) {
-                return;
-            }
+macro_rules! scripts {
+    ($($name:ident)*) => {$(
+        #[test]
+        fn $name() {
+            goldenscript::run(&mut MetaRunner::default(), concat!("tests/scripts/", stringify!($name))).expect("script");
         }
-    }
+    )*};
 }
 
-impl ViewMut for Tablet {
-    fn put(&mut self, key: Bytes, value: Bytes) {
-        self.rows.insert(key.clone(), value.clone());
-        self.writes.push((key, Some(value)));
-    }
-
-    fn delete(&mut self, key: Bytes) {
-        self.rows.remove(&key);
-        self.writes.push((key, None));
-    }
-}
+scripts!(
+    machine placement formats join wiped_node drain remove refusals replace_lost_node move_resumed fourth_node zones
+    meta_group versions rebuild by_hand
+);
 
 #[derive(Default)]
 struct MetaRunner {
-    tablet: Tablet,
-    applied: u64,
+    machine: Checked,
 }
 
 impl MetaRunner {
-    fn apply(&mut self, command: &MetaCommand) -> Result<MetaReply, Box<dyn Error>> {
-        self.applied += 1;
-        let context = CommandContext { term: Term(1), index: LogIndex(self.applied), position: 0 };
-        let before = self.tablet.rows.clone();
-        self.tablet.writes.clear();
-        let reply = MetaReply::decode(MetaMachine::new().apply(&mut self.tablet, context, &command.encode()))?;
-        if let MetaReply::Refused(_) = reply {
-            assert_eq!(self.tablet.rows, before, "META-5: a refused command changes nothing");
+    fn apply(&mut self, command: &MetaCommand) -> MetaReply {
+        self.machine.apply(command)
+    }
+
+    fn map(&self) -> Result<strata_types::ShardMap, Box<dyn Error>> {
+        Ok(self.machine.map().ok_or("no map")?)
+    }
+
+    /// Finishes what is under way, as leaders do, and deletes what has left, as nodes that are there do. Returns how
+    /// many changes were finished.
+    fn carry_out(&mut self) -> Result<usize, Box<dyn Error>> {
+        let map = self.map()?;
+        let mut finished = 0;
+        for group in map.groups() {
+            let Some(change) = group.changes.change else { continue };
+            let (group, id) = (group.group, change.id);
+            let reply = match change.cancelled {
+                true => self.apply(&MetaCommand::AbandonChange { group, change: id }),
+                false => {
+                    self.apply(&MetaCommand::DecideChange { group, change: id });
+                    self.apply(&MetaCommand::FinishChange { group, change: id })
+                }
+            };
+            assert!(matches!(reply, MetaReply::Done { .. }), "{reply:?}");
+            finished += 1;
         }
-        if let Some(map) = load_map(&self.tablet) {
-            map.validate()?;
+        let map = self.map()?;
+        let is_up = |node| map.node(node).is_some_and(|node| node.state.is_counted_on());
+        for group in map.groups() {
+            for placement in group.changes.leaving.iter().filter(|placement| is_up(placement.node)) {
+                let command = MetaCommand::ReplicaDeleted { group: group.group, replica: placement.replica };
+                assert!(matches!(self.apply(&command), MetaReply::Done { .. }));
+            }
         }
-        Ok(reply)
+        Ok(finished)
     }
 }
 
@@ -87,24 +75,50 @@ impl goldenscript::Runner for MetaRunner {
     fn run(&mut self, command: &goldenscript::Command) -> Result<String, Box<dyn Error>> {
         let mut output = String::new();
         match command.name.as_str() {
-            // Commands are applied; their writes are shown with the tag [writes].
-            "found" | "set-addresses" | "allocate-replica-ids" => {
-                let reply = self.apply(&parse_command(command)?)?;
-                if command.tags.contains("writes") {
-                    for (key, value) in &self.tablet.writes {
-                        writeln!(output, "{} = {}", hex(key), value.as_deref().map_or("-".to_owned(), hex))?;
-                    }
-                }
-                writeln!(output, "{}", reply_text(&reply))?;
-            }
             // map: the shard map.
-            "map" => match load_map(&self.tablet) {
-                Some(map) => {
-                    map.validate()?;
-                    show_map(&mut output, &map)?;
-                }
+            "map" => match self.machine.map() {
+                Some(map) => show_map(&mut output, &map)?,
                 None => writeln!(output, "no map")?,
             },
+            // loads: how much each node holds and leads.
+            "loads" => {
+                let map = self.map()?;
+                show_loads(&mut output, &map)?;
+                writeln!(output, "replicas {}", imbalance_text(Imbalance::of_replicas(&map)))?;
+                writeln!(output, "leaders  {}", imbalance_text(Imbalance::of_leaders(&map)))?;
+            }
+            // changes: what is under way in the groups.
+            "changes" => show_changes(&mut output, &self.map()?)?,
+            // explain [changes=N] [per-node=N]: what a plan would do.
+            "explain" => {
+                let MetaCommand::Plan { limits } = parse_command(command)? else { unreachable!("explains a plan") };
+                let plan = plan(&self.map()?, limits);
+                plan.cancel.iter().try_for_each(|(group, change)| writeln!(output, "cancel {} {change}", group_name(*group)))?;
+                plan.start.iter().try_for_each(|change| writeln!(output, "start {}", planned_text(change)))?;
+                plan.waiting.iter().try_for_each(|change| writeln!(output, "wait {}", planned_text(change)))?;
+            }
+            // preview: everything that planning would move.
+            "preview" => {
+                let (changes, map) = preview(&self.map()?);
+                changes.iter().try_for_each(|change| writeln!(output, "{}", planned_text(change)))?;
+                writeln!(output, "then replicas {}", imbalance_text(Imbalance::of_replicas(&map)))?;
+            }
+            // carry-out: leaders finish what is under way, nodes delete what left.
+            "carry-out" => writeln!(output, "{} finished", self.carry_out()?)?,
+            // run [changes=N] [per-node=N]: plans and carries out until nothing is left to do.
+            "run" => {
+                let plan = parse_command(command)?;
+                let mut finished = self.carry_out()?;
+                let mut rounds = 0;
+                while let MetaReply::Planned { started, cancelled, .. } = self.apply(&plan)
+                    && started + cancelled > 0
+                {
+                    finished += self.carry_out()?;
+                    rounds += 1;
+                    assert!(rounds < 1_000, "planning does not end");
+                }
+                writeln!(output, "{finished} changes in {rounds} rounds")?;
+            }
             // reset: forgets everything.
             "reset" => *self = MetaRunner::default(),
             // encode COMMAND ...: the bytes of a command, after decoding them again.
@@ -126,6 +140,21 @@ impl goldenscript::Runner for MetaRunner {
                     writeln!(output, "{} = {}", reply_text(&reply), hex(&bytes))?;
                 }
             }
+            // encode-map: the bytes of the whole map.
+            "encode-map" => {
+                let map = self.map()?;
+                let bytes = strata_meta::encode_map(&map);
+                assert_eq!(strata_meta::decode_map(bytes.clone())?, map);
+                assert_truncations_fail(&bytes, |bytes| strata_meta::decode_map(bytes).is_err());
+                writeln!(output, "{}", hex(&bytes))?;
+            }
+            // put KEY=VALUE: a row, in hexadecimal digits.
+            "put" => {
+                for arg in &command.args {
+                    let key = arg.key.as_deref().ok_or("expected KEY=VALUE")?;
+                    self.machine.tablet.rows.insert(unhex(key)?, unhex(&arg.value)?);
+                }
+            }
             // decode HEX: the command, or why there is none.
             "decode" => {
                 let mut args = command.consume_args();
@@ -136,20 +165,33 @@ impl goldenscript::Runner for MetaRunner {
                     Err(error) => writeln!(output, "{error}")?,
                 }
             }
-            name => return Err(format!("no such command: {name}").into()),
+            // Commands are applied; their writes are shown with the tag [writes].
+            _ => {
+                let reply = self.apply(&parse_command(command)?);
+                if command.tags.contains("writes") {
+                    for (key, value) in &self.machine.tablet.writes {
+                        writeln!(output, "{} = {}", hex(key), value.as_deref().map_or("-".to_owned(), hex))?;
+                    }
+                }
+                writeln!(output, "{}", reply_text(&reply))?;
+            }
         }
         Ok(output)
     }
 }
 
-/// `found cluster=HEX nodes=N|ID@ZONE,... shards=N [meta=REPLICA@NODE,...]`,
-/// `set-addresses NODE peer=ADDRESS client=ADDRESS`, `allocate-replica-ids COUNT`
+/// A command in words; see the arms.
 fn parse_command(command: &goldenscript::Command) -> Result<MetaCommand, Box<dyn Error>> {
     let mut args = command.consume_args();
+    let mut next = |what: &'static str| args.next_pos().map(|arg| arg.value.clone()).ok_or(what);
     let parsed = match command.name.as_str() {
+        // found cluster=HEX nodes=N|ID@ZONE,... shards=N [meta=REPLICA@NODE,...] [instances=true]
         "found" => {
             let cluster = ClusterId(args.lookup_parse("cluster")?.ok_or("no cluster")?);
-            let nodes = parse_nodes(&args.lookup("nodes").ok_or("no nodes")?.value)?;
+            let mut nodes = parse_nodes(&args.lookup("nodes").ok_or("no nodes")?.value)?;
+            if args.lookup_parse("instances")?.unwrap_or(false) {
+                nodes.iter_mut().for_each(|node| node.instance = InstanceId(u128::from(node.id.0) + 0xa0));
+            }
             let meta = match args.lookup("meta") {
                 Some(meta) => parse_replicas(&meta.value)?,
                 None => (1..).zip(nodes.iter().take(3)).map(|(id, node)| replica(id, node.id.0)).collect(),
@@ -157,18 +199,89 @@ fn parse_command(command: &goldenscript::Command) -> Result<MetaCommand, Box<dyn
             let shard_count = args.lookup_parse("shards")?.ok_or("no shards")?;
             MetaCommand::Found { cluster, nodes, meta, shard_count }
         }
+        // set-addresses NODE peer=ADDRESS client=ADDRESS
         "set-addresses" => MetaCommand::SetAddresses {
-            node: NodeId(args.next_pos().ok_or("no node")?.parse()?),
+            node: NodeId(next("no node")?.parse()?),
             peer_address: args.lookup("peer").ok_or("no peer")?.value.clone(),
             client_address: args.lookup("client").ok_or("no client")?.value.clone(),
         },
-        "allocate-replica-ids" => {
-            MetaCommand::AllocateReplicaIds { count: args.next_pos().ok_or("no count")?.parse()? }
+        "allocate-replica-ids" => MetaCommand::AllocateReplicaIds { count: next("no count")?.parse()? },
+        // join INSTANCE [HOST] [zone=ZONE] [weight=N] [versions=LEAST-MOST]
+        "join" => {
+            let instance = u128::from_str_radix(&next("no instance")?, 16)?;
+            let host = next("no host").unwrap_or_else(|_| format!("h{}", instance.wrapping_sub(0xa0)));
+            let mut versions = VersionRange::default();
+            if let Some(range) = args.lookup("versions") {
+                let (least, most) = range.value.split_once('-').ok_or("expected LEAST-MOST")?;
+                versions = VersionRange { least: ClusterVersion(least.parse()?), most: ClusterVersion(most.parse()?) };
+            }
+            MetaCommand::Join(Joiner {
+                instance: InstanceId(instance),
+                peer_address: if host.is_empty() { String::new() } else { format!("{host}:7401") },
+                client_address: format!("{host}:7400"),
+                zone: args.lookup("zone").map(|zone| zone.value.clone()).unwrap_or_default(),
+                weight: args.lookup_parse("weight")?.unwrap_or(1),
+                versions,
+            })
         }
+        // state NODE active|draining|removing|lost|stopping|gone|removed [force=true]
+        "state" => {
+            let node = id(&next("no node")?)?;
+            let wanted = next("no state")?;
+            let wanted = NodeState::ALL.into_iter().find(|state| state.to_string() == wanted).ok_or("no such state")?;
+            MetaCommand::SetNodeState {
+                node: NodeId(node),
+                wanted,
+                force: args.lookup_parse("force")?.unwrap_or(false),
+            }
+        }
+        // decide|finish|abandon|cancel GROUP CHANGE
+        "decide" => MetaCommand::DecideChange { group: group(&next("group")?)?, change: ChangeId(id(&next("id")?)?) },
+        "finish" => MetaCommand::FinishChange { group: group(&next("group")?)?, change: ChangeId(id(&next("id")?)?) },
+        "abandon" => MetaCommand::AbandonChange { group: group(&next("group")?)?, change: ChangeId(id(&next("id")?)?) },
+        "cancel" => MetaCommand::CancelChange { group: group(&next("group")?)?, change: ChangeId(id(&next("id")?)?) },
+        // deleted|rebuild GROUP REPLICA
+        "deleted" => {
+            MetaCommand::ReplicaDeleted { group: group(&next("group")?)?, replica: ReplicaId(id(&next("replica")?)?) }
+        }
+        "rebuild" => MetaCommand::Rebuild { group: group(&next("group")?)?, replica: ReplicaId(id(&next("replica")?)?) },
+        // plan [changes=N] [per-node=N]
+        "plan" | "run" | "explain" => MetaCommand::Plan {
+            limits: PlanLimits {
+                changes: args.lookup_parse("changes")?.unwrap_or(u32::MAX),
+                per_node: args.lookup_parse("per-node")?.unwrap_or(u32::MAX),
+            },
+        },
+        // move GROUP FROM TO
+        "move" => MetaCommand::Move {
+            group: group(&next("group")?)?,
+            from: NodeId(id(&next("from")?)?),
+            to: NodeId(id(&next("to")?)?),
+        },
+        // prefer SHARD REPLICA
+        "prefer" => MetaCommand::PreferLeader {
+            shard: ShardId(u32::try_from(id(&next("shard")?)?)?),
+            replica: ReplicaId(id(&next("replica")?)?),
+        },
+        "raise-version" => MetaCommand::RaiseVersion { to: ClusterVersion(next("version")?.parse()?) },
         name => return Err(format!("no such command: {name}").into()),
     };
     args.reject_rest()?;
     Ok(parsed)
+}
+
+/// The number of an id, with or without its letter.
+fn id(text: &str) -> Result<u64, Box<dyn Error>> {
+    Ok(text.trim_start_matches(|letter: char| letter.is_ascii_alphabetic()).parse()?)
+}
+
+/// `meta`, `sN` or `gN`.
+fn group(text: &str) -> Result<GroupId, Box<dyn Error>> {
+    match (text, text.chars().next()) {
+        ("meta", _) => Ok(GroupId::META),
+        (_, Some('g')) => Ok(GroupId(id(text)?)),
+        _ => Ok(GroupId::of_shard(ShardId(u32::try_from(id(text)?)?))),
+    }
 }
 
 fn parse_nodes(text: &str) -> Result<Vec<NodeDescriptor>, Box<dyn Error>> {
@@ -177,6 +290,7 @@ fn parse_nodes(text: &str) -> Result<Vec<NodeDescriptor>, Box<dyn Error>> {
         peer_address: format!("h{id}:7401"),
         client_address: format!("h{id}:7400"),
         zone: zone.to_owned(),
+        ..NodeDescriptor::default()
     };
     if let Ok(count) = text.parse::<u64>() {
         return Ok((1..=count).map(|id| descriptor(id, "")).collect());
@@ -201,14 +315,30 @@ fn replica(id: u64, node: u64) -> ReplicaPlacement {
 }
 
 fn sample_replies() -> Vec<MetaReply> {
+    let (group, change, node) = (GroupId(3), ChangeId(17), NodeId(9));
+    let versions = VersionRange { least: ClusterVersion(2), most: ClusterVersion(4) };
     vec![
         MetaReply::Founded { epoch: Epoch(1) },
         MetaReply::AddressesSet { epoch: Epoch(7) },
         MetaReply::ReplicaIds { first: ReplicaId(100), count: 3 },
         MetaReply::Refused(MetaRefusal::OtherCluster { cluster: ClusterId(0xC0FFEE) }),
         MetaReply::Refused(MetaRefusal::NotFounded),
-        MetaReply::Refused(MetaRefusal::UnknownNode { node: NodeId(9) }),
+        MetaReply::Refused(MetaRefusal::UnknownNode { node }),
         MetaReply::Refused(MetaRefusal::Invalid { detail: "no".to_owned() }),
+        MetaReply::Refused(MetaRefusal::NodeRemoved { node }),
+        MetaReply::Refused(MetaRefusal::UnknownGroup { group }),
+        MetaReply::Refused(MetaRefusal::StaleChange { group, change }),
+        MetaReply::Refused(MetaRefusal::Busy { group, change }),
+        MetaReply::Refused(MetaRefusal::Majority { node, group, staying: 1, replicas: 3 }),
+        MetaReply::Refused(MetaRefusal::Version { version: ClusterVersion(5), versions }),
+        MetaReply::Refused(MetaRefusal::Cancelled { group, change }),
+        MetaReply::Refused(MetaRefusal::Decided { group, change }),
+        MetaReply::Joined { node, epoch: Epoch(2) },
+        MetaReply::NodeStateSet { state: NodeState::Draining, epoch: Epoch(2) },
+        MetaReply::Done { epoch: Epoch(2) },
+        MetaReply::Started { change: None, epoch: Epoch(2) },
+        MetaReply::Started { change: Some(change), epoch: Epoch(2) },
+        MetaReply::Planned { started: 4, cancelled: 1, waiting: 60, epoch: Epoch(2) },
     ]
 }
 
@@ -219,33 +349,6 @@ fn reply_text(reply: &MetaReply) -> String {
     }
 }
 
-fn show_map(output: &mut String, map: &ShardMap) -> std::fmt::Result {
-    let members = |replicas: &[ReplicaPlacement]| -> String {
-        let shown: Vec<_> =
-            replicas.iter().map(|placement| format!("{}@{}", placement.replica, placement.node)).collect();
-        shown.join(" ")
-    };
-    writeln!(output, "cluster {} epoch {} meta {}", map.cluster, map.epoch, members(&map.meta))?;
-    for node in &map.nodes {
-        writeln!(output, "{} peer={} client={} zone={:?}", node.id, node.peer_address, node.client_address, node.zone)?;
-    }
-    for shard in &map.shards {
-        writeln!(output, "{} {} {}", shard.shard, shard.slots, members(&shard.replicas))?;
-    }
-    let count = |id, leading| {
-        let shards = map.shards.iter();
-        let held = shards.filter(|shard| match leading {
-            true => shard.replicas[0].node == id,
-            false => shard.replicas.iter().any(|placement| placement.node == id),
-        });
-        held.count()
-    };
-    for node in &map.nodes {
-        writeln!(output, "{} holds {} leads {}", node.id, count(node.id, false), count(node.id, true))?;
-    }
-    Ok(())
-}
-
 /// An input that ends early is an error, whatever is missing.
 fn assert_truncations_fail(bytes: &Bytes, fails: impl Fn(Bytes) -> bool) {
     for length in 0..bytes.len() {
@@ -253,8 +356,8 @@ fn assert_truncations_fail(bytes: &Bytes, fails: impl Fn(Bytes) -> bool) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Result<Bytes, Box<dyn Error>> {
