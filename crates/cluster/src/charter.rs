@@ -1,25 +1,14 @@
 //! What the founder decided: who the first nodes are.
 
-use std::fmt;
-
 use strata_codec::{DecodeError, Decoder, Encoder};
 use strata_meta::MetaCommand;
+pub use strata_types::InstanceId;
 use strata_types::{ClusterId, Epoch, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, ShardMap};
 
 /// Least bytes of an encoded seat: two ids and three empty strings.
 const SEAT_BYTES_MIN: usize = 36;
 /// Bytes of an encoded placement.
 const PLACEMENT_BYTES: usize = 16;
-
-/// A data directory: drawn at random when it is first used, and never again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstanceId(pub u128);
-
-impl fmt::Display for InstanceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
 
 /// One node of a charter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +52,7 @@ impl Charter {
     /// What is known before the meta group has answered: nodes and meta replicas, no shards, epoch 0.
     pub(crate) fn first_map(&self) -> ShardMap {
         let (nodes, meta) = (self.descriptors(), self.meta.clone());
-        ShardMap { cluster: self.cluster, epoch: Epoch(0), nodes, shards: Vec::new(), meta }
+        ShardMap { cluster: self.cluster, epoch: Epoch(0), nodes, meta, ..ShardMap::default() }
     }
 
     /// The command that founds the cluster.
@@ -79,9 +68,11 @@ impl Charter {
     fn descriptors(&self) -> Vec<NodeDescriptor> {
         let descriptor = |seat: &Seat| NodeDescriptor {
             id: seat.node,
+            instance: seat.instance,
             peer_address: seat.peer_address.clone(),
             client_address: seat.client_address.clone(),
             zone: seat.zone.clone(),
+            ..NodeDescriptor::default()
         };
         self.seats.iter().map(descriptor).collect()
     }
@@ -117,14 +108,14 @@ fn decode_seat(input: &mut Decoder) -> Result<Seat, DecodeError> {
     })
 }
 
-pub(crate) fn encode_placements(output: &mut Encoder, placements: &[ReplicaPlacement]) {
+fn encode_placements(output: &mut Encoder, placements: &[ReplicaPlacement]) {
     output.u32(u32::try_from(placements.len()).expect("replicas are few"));
     for placement in placements {
         output.u64(placement.replica.0).u64(placement.node.0);
     }
 }
 
-pub(crate) fn decode_placements(input: &mut Decoder) -> Result<Vec<ReplicaPlacement>, DecodeError> {
+fn decode_placements(input: &mut Decoder) -> Result<Vec<ReplicaPlacement>, DecodeError> {
     let count = input.count(PLACEMENT_BYTES, "placement count")?;
     let one = |input: &mut Decoder| {
         let replica = ReplicaId(input.u64("replica")?);

@@ -172,6 +172,7 @@ mod tests {
                 shard: ShardId(0),
                 slots: SlotRange { start: 0, end: 16_384 },
                 replicas: vec![placed(4, 1), placed(5, 2), placed(6, 3)],
+                ..ShardPlacement::default()
             }],
             meta: vec![placed(1, 1), placed(2, 2), placed(3, 3)],
             ..ShardMap::default()

@@ -4,20 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder};
-use strata_types::{
-    ClusterId, Epoch, GroupId, LogIndex, NodeDescriptor, NodeId, ReplicaId, ShardId, ShardMap, ShardPlacement,
-    SlotRange, Term,
-};
+use strata_meta::{decode_map, encode_map};
+use strata_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaId, Term};
 
-use crate::charter::{decode_placements, encode_placements};
 use crate::question::{Question, Reply};
 use crate::report::{GroupReport, NodeReport};
 
 const VERSION: u8 = 1;
-/// Least bytes of a node: its id and three empty strings.
-const NODE_BYTES_MIN: usize = 20;
-/// Least bytes of a shard: id, slots, no replicas.
-const SHARD_BYTES_MIN: usize = 12;
+/// A map follows, in the encoding of the meta crate. The number before it was a map without nodes' states and changes.
+const MAP_OF_META: u8 = 2;
 /// Least bytes of a report about a group.
 const GROUP_BYTES_MIN: usize = 60;
 
@@ -57,8 +52,7 @@ pub(crate) fn encode_reply(reply: &Reply) -> Bytes {
             output.u8(0).u8(0);
         }
         Reply::Map(Some(map)) => {
-            output.u8(0).u8(1);
-            encode_map(&mut output, map);
+            output.u8(0).u8(MAP_OF_META).bytes(&encode_map(map));
         }
         Reply::Registered { epoch } => {
             output.u8(1).u64(epoch.0);
@@ -82,7 +76,7 @@ pub(crate) fn decode_reply(body: Bytes) -> Result<Reply, DecodeError> {
     let reply = match input.u8("reply")? {
         0 => match input.u8("map")? {
             0 => Reply::Map(None),
-            1 => Reply::Map(Some(Box::new(decode_map(&mut input)?))),
+            MAP_OF_META => Reply::Map(Some(Box::new(decode_map(input.bytes("map")?)?))),
             value => return Err(DecodeError::BadValue { field: "map", value: value.into() }),
         },
         1 => Reply::Registered { epoch: Epoch(input.u64("epoch")?) },
@@ -106,46 +100,6 @@ fn begin(body: Bytes, field: &'static str) -> Result<Decoder, DecodeError> {
 
 fn encode_count(output: &mut Encoder, count: usize) {
     output.u32(u32::try_from(count).expect("nodes, shards and groups are few"));
-}
-
-fn encode_map(output: &mut Encoder, map: &ShardMap) {
-    output.u128(map.cluster.0).u64(map.epoch.0);
-    encode_count(output, map.nodes.len());
-    for node in &map.nodes {
-        output.u64(node.id.0).bytes(node.peer_address.as_bytes());
-        output.bytes(node.client_address.as_bytes()).bytes(node.zone.as_bytes());
-    }
-    encode_count(output, map.shards.len());
-    for shard in &map.shards {
-        output.u32(shard.shard.0).u16(shard.slots.start).u16(shard.slots.end);
-        encode_placements(output, &shard.replicas);
-    }
-    encode_placements(output, &map.meta);
-}
-
-fn decode_map(input: &mut Decoder) -> Result<ShardMap, DecodeError> {
-    let cluster = ClusterId(input.u128("cluster")?);
-    let epoch = Epoch(input.u64("epoch")?);
-    let count = input.count(NODE_BYTES_MIN, "node count")?;
-    let node = |input: &mut Decoder| {
-        Ok(NodeDescriptor {
-            id: NodeId(input.u64("node")?),
-            peer_address: input.string("peer address")?,
-            client_address: input.string("client address")?,
-            zone: input.string("zone")?,
-        })
-    };
-    let nodes = (0..count).map(|_| node(input)).collect::<Result<_, _>>()?;
-    let count = input.count(SHARD_BYTES_MIN, "shard count")?;
-    let shard = |input: &mut Decoder| {
-        Ok(ShardPlacement {
-            shard: ShardId(input.u32("shard")?),
-            slots: SlotRange { start: input.u16("first slot")?, end: input.u16("slot after the last")? },
-            replicas: decode_placements(input)?,
-        })
-    };
-    let shards = (0..count).map(|_| shard(input)).collect::<Result<_, _>>()?;
-    Ok(ShardMap { cluster, epoch, nodes, shards, meta: decode_placements(input)? })
 }
 
 fn encode_report(output: &mut Encoder, report: &NodeReport) {
@@ -194,7 +148,7 @@ fn decode_group(input: &mut Decoder) -> Result<GroupReport, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use strata_types::ReplicaPlacement;
+    use strata_types::{ClusterId, NodeDescriptor, ReplicaPlacement, ShardId, ShardMap, ShardPlacement, SlotRange};
 
     use super::*;
 
@@ -213,8 +167,10 @@ mod tests {
                 shard: ShardId(0),
                 slots: SlotRange { start: 0, end: 16_384 },
                 replicas: vec![placement],
+                ..ShardPlacement::default()
             }],
             meta: vec![placement],
+            ..ShardMap::default()
         };
         let group = GroupReport {
             group: GroupId(1),

@@ -83,8 +83,8 @@ mod tests {
 
     #[test]
     fn requests_are_split_and_keep_their_positions() {
-        let whole =
-            ShardPlacement { shard: ShardId(0), slots: SlotRange { start: 0, end: 16_384 }, replicas: Vec::new() };
+        let slots = SlotRange { start: 0, end: 16_384 };
+        let whole = ShardPlacement { shard: ShardId(0), slots, ..ShardPlacement::default() };
         let key = || Bytes::from_static(b"k");
         let put = |key: Bytes| Operation::Put { key, value: Bytes::from_static(b"v") };
         let requests = [

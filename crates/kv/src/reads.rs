@@ -143,7 +143,7 @@ mod tests {
     async fn results_are_those_of_their_positions_inline_or_not() {
         let env = SimWorld::new(1).node(1).env();
         let slots = SlotRange { start: 0, end: 16_384 };
-        let placement = ShardPlacement { shard: ShardId(0), slots, replicas: Vec::new() };
+        let placement = ShardPlacement { shard: ShardId(0), slots, ..ShardPlacement::default() };
         for count in [1, INLINE_GETS_MAX, INLINE_GETS_MAX + 1, 50] {
             let requests: Vec<_> = (0..count)
                 .map(|number| match number % 5 {
@@ -175,7 +175,7 @@ mod tests {
     async fn a_scan_shows_only_what_the_shard_owns() {
         let env = SimWorld::new(1).node(1).env();
         let slots = SlotRange { start: 0, end: 8_192 };
-        let placement = ShardPlacement { shard: ShardId(0), slots, replicas: Vec::new() };
+        let placement = ShardPlacement { shard: ShardId(0), slots, ..ShardPlacement::default() };
         let scan = request(Operation::Scan { start: Bytes::new(), end: None, limit: 100 });
         let results = read(&env, tablet(40), &placement, &Arc::new(vec![scan]), &[0]).await;
         let Ok(Reply::Scan { items, .. }) = &results[0].1 else { panic!("{results:?}") };

@@ -53,6 +53,7 @@ mod tests {
                 .iter()
                 .map(|&node| ReplicaPlacement { replica: ReplicaId(u64::from(shard) * 10 + node), node: NodeId(node) })
                 .collect(),
+            ..ShardPlacement::default()
         };
         ShardMap {
             epoch: Epoch(5),

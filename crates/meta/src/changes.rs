@@ -125,7 +125,11 @@ pub(crate) fn move_by_hand(
     if let Some(change) = group.changes.change {
         let removed = change.remove.and_then(|replica| group.find(replica));
         let is_this = change.add.is_some_and(|add| add.node == to) && removed.is_some_and(|place| place.node == from);
-        return if is_this { Ok(Some(change.id)) } else { Err(MetaRefusal::Busy { group: id, change: change.id }) };
+        return if is_this && !change.cancelled {
+            Ok(Some(change.id))
+        } else {
+            Err(MetaRefusal::Busy { group: id, change: change.id })
+        };
     }
     let named = format!("group=`{}` from=`{from}` to=`{to}`", name(id));
     if !holds(from) {
@@ -164,7 +168,9 @@ pub(crate) fn prefer_leader(state: &mut State, shard: ShardId, replica: ReplicaI
     let node = placement.replicas[position].node;
     let node_state = state.node(node)?.state;
     if !node_state.takes() {
-        return MetaRefusal::because(format!("a node that is {node_state} leads no shards: shard=`{shard}` node=`{node}`"));
+        return MetaRefusal::because(format!(
+            "a node that is {node_state} leads no shards: shard=`{shard}` node=`{node}`"
+        ));
     }
     if placement.changes.removed() == Some(replica) {
         return MetaRefusal::because(format!(
@@ -176,11 +182,7 @@ pub(crate) fn prefer_leader(state: &mut State, shard: ShardId, replica: ReplicaI
 }
 
 /// Builds a damaged replica anew on its node. No change when it has left the group already.
-pub(crate) fn rebuild(
-    state: &mut State,
-    id: GroupId,
-    replica: ReplicaId,
-) -> Result<Option<ChangeId>, MetaRefusal> {
+pub(crate) fn rebuild(state: &mut State, id: GroupId, replica: ReplicaId) -> Result<Option<ChangeId>, MetaRefusal> {
     let group = state.map.group(id).ok_or(MetaRefusal::UnknownGroup { group: id })?;
     let Some(damaged) = group.replicas.iter().find(|placement| placement.replica == replica).copied() else {
         let was_there = group.changes.added().is_none_or(|added| added.replica != replica);
@@ -208,9 +210,9 @@ pub(crate) fn rebuild(
     if !state.node(node)?.state.keeps() {
         return MetaRefusal::because(format!("the replica is being replaced with its node: node=`{node}`"));
     }
-    start(state, PlannedChange { group: id, add: Some(node), remove: Some(node), reason: ChangeReason::Damaged }).map(Some)
+    start(state, PlannedChange { group: id, add: Some(node), remove: Some(node), reason: ChangeReason::Damaged })
+        .map(Some)
 }
-
 
 /// Whether the node that a replica is to be added on can still take it.
 pub(crate) fn is_possible(group: &GroupPlacement<'_>, target: NodeState) -> bool {

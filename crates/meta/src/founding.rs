@@ -94,7 +94,9 @@ fn checked_nodes(mut nodes: Vec<NodeDescriptor>) -> Result<Vec<NodeDescriptor>, 
 fn check_meta_replicas(nodes: &[NodeDescriptor], meta: &[ReplicaPlacement]) -> Result<(), MetaRefusal> {
     if meta.is_empty() || meta.len() > META_REPLICAS_MAX {
         let count = meta.len();
-        return MetaRefusal::because(format!("the meta group has 1 to {META_REPLICAS_MAX} replicas: replicas=`{count}`"));
+        return MetaRefusal::because(format!(
+            "the meta group has 1 to {META_REPLICAS_MAX} replicas: replicas=`{count}`"
+        ));
     }
     let (mut replicas, mut hosts) = (BTreeSet::new(), BTreeSet::new());
     for placement in meta {
@@ -106,7 +108,9 @@ fn check_meta_replicas(nodes: &[NodeDescriptor], meta: &[ReplicaPlacement]) -> R
         }
         let replica = placement.replica;
         if replica.0 == 0 || replica.0 > u64::from(u32::MAX) || !replicas.insert(replica) {
-            return MetaRefusal::because(format!("replica ids are given once and fit 32 bits here: replica=`{replica}`"));
+            return MetaRefusal::because(format!(
+                "replica ids are given once and fit 32 bits here: replica=`{replica}`"
+            ));
         }
     }
     Ok(())

@@ -14,7 +14,8 @@ pub struct Imbalance {
 impl Imbalance {
     /// Of loads with the weights of their nodes. Nothing at all is even.
     pub fn of(loads: &[(u64, u32)]) -> Imbalance {
-        let relative: Vec<f64> = loads.iter().map(|(load, weight)| *load as f64 / f64::from((*weight).max(1))).collect();
+        let relative: Vec<f64> =
+            loads.iter().map(|(load, weight)| *load as f64 / f64::from((*weight).max(1))).collect();
         let sum: f64 = relative.iter().sum();
         if relative.len() < 2 || sum == 0.0 {
             return Imbalance { entropy: 1.0, largest_over_mean: 1.0 };

@@ -12,9 +12,9 @@
 //!                                                                              shard <id>   one each
 //!   load_map(view) / read_map(reader) <------------------------------------------+
 //! ```
-//! The shard map is kept in rows, so that a change writes what it changes. The head row holds the cluster id, the
-//! epoch, the replicas of the meta group and the next free ids; every other row is found by counting up to those, so
-//! reading needs single-row gets only.
+//! The shard map is kept in rows. The head row holds the cluster id, the epoch, the replicas of the meta group and the
+//! next free ids; every other row is found by counting up to those, so reading needs single-row gets only. A command is
+//! a function of all rows in memory; what it changed is found by comparison, and only that is written.
 //!
 //! # Path of the founding
 //! 1. The founder has collected the nodes and chosen the replicas of the meta group; group 0 elects a leader.
@@ -24,13 +24,49 @@
 //!    computes a placement again to find a shard.
 //! 4. It numbers the replicas and writes the rows; the map has epoch 1.
 //!
+//! # Path of a replica that moves
+//! ```text
+//!   meta machine                      leader of the group                    nodes
+//!   Plan, Move, Rebuild:
+//!   change {add, remove}  --map-->    the new replica is a learner  ------>  opens it, empty; it catches up
+//!   decided               <---------  DecideChange
+//!                         --reply-->  one joint change of the members
+//!   replicas, generation  <---------  FinishChange
+//!   leaving               --map----------------------------------------->    deletes the removed replica's files
+//!   forgotten             <-----------------------------------------------   ReplicaDeleted
+//! ```
+//! - Everything that anybody needs to go on after a crash is in the map, and each step can be repeated: the second time
+//!   it changes nothing, or is refused with [`MetaRefusal::StaleChange`], which means that it is done.
+//! - Until it is decided, a change can be cancelled; then the leader takes the learner out and proposes `AbandonChange`.
+//!   Why decide at all: a leader that was deposed may have sent an `AbandonChange` that arrives late, when its successor
+//!   has changed the members already. The machine puts the two in an order before the members change.
+//! - The leader brings the members in line with the map: voters are `replicas`, learners are what a change adds; any
+//!   other learner is taken out. Only while a change is decided may voters be those of after it.
+//! - Members found a group only while nothing of it is there: `GroupPlacement::founder`.
+//!
+//! # Nodes
+//! A data directory is an instance, and an instance is one node for ever. `Join` is what every node proposes when it
+//! starts. What is wished of a node is its [`strata_types::NodeState`]; what follows for replicas is planned by `Plan`,
+//! which the leader of the meta group proposes from time to time when [`plan`] says that there is something to do.
+//! Preferred leaders are evened out at once whenever members or nodes change.
+//!
 //! # Invariants
-//! - META-1: ids of nodes, shards and replicas are given out once; the next free ones only rise.
+//! - META-1: ids of nodes, shards, replicas and changes are given out once; the next free ones only rise.
 //! - META-2: the epoch rises with every change of the map and with nothing else.
-//! - META-3: every stored map is valid: slots covered once, replicas of a shard on distinct nodes.
-//! - META-4: placement is a pure function of its arguments, the same on every platform and in every version: it is
-//!   evaluated inside apply.
+//! - META-3: every stored map is valid: slots covered once, replicas of a group on distinct nodes, changes possible.
+//! - META-4: placement and planning are pure functions of their arguments, the same on every platform and in every
+//!   version: they are evaluated inside apply.
 //! - META-5: a command that cannot be carried out changes nothing and answers with a [`MetaRefusal`].
+//! - META-6: a group has one change under way at most, and its members differ from those before only by a change that
+//!   was decided and then finished.
+//! - META-7: a change is started only in a group that has a majority on nodes that were not given up, and only if it has
+//!   one afterwards.
+//! - META-8: a replica that left its group is known until its files are deleted or its node can never come back.
+//! - META-9: when nothing else happens, planning and finishing come to an end, and planning again starts nothing.
+//!
+//! # What it does not do
+//! It has no clock: who is dead for how long, and how often to plan, is decided by those who propose. It does not know
+//! how much data a shard has: shards count alike.
 
 mod board;
 mod budget;

@@ -161,9 +161,10 @@ fn check_departure(state: &State, id: NodeId, next: NodeState, force: bool) -> R
     for group in state.map.groups().filter(|group| group.replicas.iter().any(|placement| placement.node == id)) {
         // A replica that is being rebuilt is not up to date.
         let is_sound = |replica| group.changes.removed() != Some(replica) || !is_rebuilt(&group);
-        let staying = group.replicas.iter().filter(|placement| {
-            placement.node != id && stays(placement.node) && is_sound(placement.replica)
-        });
+        let staying = group
+            .replicas
+            .iter()
+            .filter(|placement| placement.node != id && stays(placement.node) && is_sound(placement.replica));
         let (staying, replicas) = (staying.count(), group.replicas.len());
         if staying <= replicas / 2 {
             let (staying, replicas) = (staying as u32, replicas as u32);

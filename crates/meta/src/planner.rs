@@ -75,16 +75,16 @@ pub fn plan(map: &ShardMap, limits: PlanLimits) -> Plan {
     let mut budget = Budget::new(limits);
     let mut projected = Vec::new();
     for group in map.groups().filter(|group| !group.replicas.is_empty()) {
-        let is_hopeless = survey.is_hopeless(&group);
+        let is_outdated = survey.is_outdated(&group);
         if let Some(change) = group.changes.change {
-            if is_hopeless && !change.cancelled {
+            if is_outdated && !change.cancelled {
                 plan.cancel.push((group.group, change.id));
             }
             if survey.has_majority(&group) {
                 budget.spend(survey.under_way(&group));
             }
         }
-        projected.push((group, survey.projected(&group, is_hopeless)));
+        projected.push((group, survey.projected(&group, is_outdated)));
     }
     let targets = survey.targets(&projected);
     let mut wished = Vec::new();
@@ -131,11 +131,14 @@ impl<'a> Survey<'a> {
         self.state(node).is_counted_on()
     }
 
-    /// Whether the change under way should not be made: the new replica's node is not what it was. What is decided is
-    /// made nevertheless, and corrected afterwards.
-    fn is_hopeless(&self, group: &GroupPlacement<'_>) -> bool {
-        let undecided = group.changes.change.filter(|change| !change.decided);
-        undecided.and_then(|change| change.add).is_some_and(|add| !is_possible(group, self.state(add.node)))
+    /// Whether the change under way should not be made any more: the new replica's node cannot take it, or the removed
+    /// one's node is back. What is decided is made nevertheless, and corrected afterwards.
+    fn is_outdated(&self, group: &GroupPlacement<'_>) -> bool {
+        let Some(change) = group.changes.change.filter(|change| !change.decided) else { return false };
+        let removed = change.remove.and_then(|replica| group.find(replica));
+        let was_leaving = matches!(change.reason, ChangeReason::NodeLost | ChangeReason::NodeRemoving);
+        let is_back = was_leaving && removed.is_some_and(|placement| self.state(placement.node).keeps());
+        is_back || change.add.is_some_and(|add| !is_possible(group, self.state(add.node)))
     }
 
     fn has_majority(&self, group: &GroupPlacement<'_>) -> bool {
@@ -155,8 +158,8 @@ impl<'a> Survey<'a> {
     }
 
     /// The nodes of the group once the change under way is over.
-    fn projected(&self, group: &GroupPlacement<'_>, is_hopeless: bool) -> Vec<NodeId> {
-        let change = group.changes.change.filter(|change| !change.cancelled && !is_hopeless);
+    fn projected(&self, group: &GroupPlacement<'_>, is_outdated: bool) -> Vec<NodeId> {
+        let change = group.changes.change.filter(|change| !change.cancelled && !is_outdated);
         let remove = change.and_then(|change| change.remove);
         let staying = group.replicas.iter().filter(|placement| Some(placement.replica) != remove);
         staying.chain(change.and_then(|change| change.add).as_ref()).map(|placement| placement.node).collect()
@@ -164,7 +167,8 @@ impl<'a> Survey<'a> {
 
     /// Where the replicas of each group should be.
     fn targets(&self, projected: &[(GroupPlacement<'_>, Vec<NodeId>)]) -> BTreeMap<GroupId, Vec<NodeId>> {
-        let of_shard = |(group, members): &(GroupPlacement<'_>, Vec<NodeId>)| Some((group.group.shard()?, members.clone()));
+        let of_shard =
+            |(group, members): &(GroupPlacement<'_>, Vec<NodeId>)| Some((group.group.shard()?, members.clone()));
         let present = projected.iter().filter_map(of_shard).collect();
         // There is no placement when no node takes or keeps anything: then nothing is planned either.
         let placed = place_replicas(&self.places, &present).unwrap_or_default();
@@ -190,12 +194,7 @@ impl<'a> Survey<'a> {
     }
 
     /// The next step from the members to the target, if there is a safe one.
-    fn next_change(
-        &self,
-        group: &GroupPlacement<'_>,
-        members: &[NodeId],
-        target: &[NodeId],
-    ) -> Option<PlannedChange> {
+    fn next_change(&self, group: &GroupPlacement<'_>, members: &[NodeId], target: &[NodeId]) -> Option<PlannedChange> {
         let mut surplus: Vec<NodeId> = members.iter().copied().filter(|node| !target.contains(node)).collect();
         surplus.sort_by_key(|node| self.reluctance(*node));
         let missing: Vec<NodeId> = target.iter().copied().filter(|node| !members.contains(node)).collect();
@@ -276,7 +275,8 @@ impl<'a> Survey<'a> {
         let before: BTreeSet<NodeId> = group.replicas.iter().map(|placement| placement.node).collect();
         let staying = before.iter().copied().filter(|node| Some(*node) != change.remove);
         let after: BTreeSet<NodeId> = staying.chain(change.add).collect();
-        let is_kept = |nodes: &BTreeSet<NodeId>| nodes.iter().filter(|node| self.is_there(**node)).count() > nodes.len() / 2;
+        let is_kept =
+            |nodes: &BTreeSet<NodeId>| nodes.iter().filter(|node| self.is_there(**node)).count() > nodes.len() / 2;
         is_kept(&before) && is_kept(&after)
     }
 

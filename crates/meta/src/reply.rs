@@ -91,9 +91,7 @@ impl MetaReply {
             MetaReply::NodeStateSet { state, epoch } => output.u8(5).u8(state.number()).u64(epoch.0),
             MetaReply::Done { epoch } => output.u8(6).u64(epoch.0),
             // Change ids begin at 1.
-            MetaReply::Started { change, epoch } => {
-                output.u8(7).u64(change.map_or(0, |change| change.0)).u64(epoch.0)
-            }
+            MetaReply::Started { change, epoch } => output.u8(7).u64(change.map_or(0, |change| change.0)).u64(epoch.0),
             MetaReply::Planned { started, cancelled, waiting, epoch } => {
                 output.u8(8).u32(*started).u32(*cancelled).u32(*waiting).u64(epoch.0)
             }

@@ -71,11 +71,11 @@ pub(crate) fn zone_limit_of(nodes: &[PlacementNode], replicas: usize) -> usize {
 /// The zone of each node, named by the position of the first node in it. Nodes without one are zones of their own.
 pub(crate) fn zones(nodes: &[&PlacementNode]) -> Vec<usize> {
     let mut first = BTreeMap::new();
-    let mut zone = |(index, node): (usize, &&PlacementNode)| match node.zone.is_empty() {
+    let zone = |(index, node): (usize, &&PlacementNode)| match node.zone.is_empty() {
         true => index,
         false => *first.entry(node.zone.clone()).or_insert(index),
     };
-    nodes.iter().enumerate().map(|node| zone(node)).collect()
+    nodes.iter().enumerate().map(zone).collect()
 }
 
 /// The share of each node, given the zone of each.

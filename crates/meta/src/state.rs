@@ -114,8 +114,7 @@ impl State {
 
     /// Removes nodes that are over, and forgets replicas whose deletion nobody will confirm.
     pub(crate) fn settle(&mut self) {
-        let over: Vec<NodeId> =
-            self.map.nodes.iter().filter(|node| self.is_over(node)).map(|node| node.id).collect();
+        let over: Vec<NodeId> = self.map.nodes.iter().filter(|node| self.is_over(node)).map(|node| node.id).collect();
         let (over, staying): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.map.nodes).into_iter().partition(|node| over.contains(&node.id));
         self.removed.extend(over.into_iter().map(tombstone));

@@ -199,7 +199,7 @@ mod tests {
         let shards = (0..16).map(|shard| ShardPlacement {
             shard: ShardId(shard),
             slots: SlotRange::share(shard, 16),
-            replicas: Vec::new(),
+            ..ShardPlacement::default()
         });
         let map = ShardMap { shards: shards.collect(), ..ShardMap::default() };
         let numbers = one_on_each_shard(&map, 1_000);

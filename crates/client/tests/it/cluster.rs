@@ -142,13 +142,14 @@ fn map(shards: u32, addresses: &[String]) -> Arc<ShardMap> {
         shard: ShardId(shard),
         slots: SlotRange::share(shard, shards),
         replicas: (0..3).map(|n| replica(shard, n)).collect(),
+        ..ShardPlacement::default()
     };
     Arc::new(ShardMap {
         cluster: ClusterId(77),
         epoch: Epoch(1),
         nodes: addresses.iter().zip(1..).map(node).collect(),
         shards: (0..shards).map(placement).collect(),
-        meta: Vec::new(),
+        ..ShardMap::default()
     })
 }
 

@@ -1,6 +1,6 @@
 //! Plans of large clusters: as many moves as needed, and loads that stay even. `examples/planning.rs` takes the time.
 
-use strata_meta::{Imbalance, PlanLimits, PlannedChange, PlacementNode, place, plan, preview};
+use strata_meta::{Imbalance, PlacementNode, PlanLimits, PlannedChange, place, plan, preview};
 use strata_types::{
     ChangeReason, NodeDescriptor, NodeId, NodeState, ReplicaId, ReplicaPlacement, ShardId, ShardMap, ShardPlacement,
     SlotRange,
@@ -12,12 +12,13 @@ pub(crate) fn cluster(nodes: u64, shards: u32, zones: u64) -> ShardMap {
     let nodes: Vec<_> =
         (1..=nodes).map(|id| NodeDescriptor { id: NodeId(id), zone: zone(id), ..NodeDescriptor::default() }).collect();
     let places: Vec<_> = nodes.iter().map(PlacementNode::of).collect();
-    let placement = place(&places, &(0..shards).map(|shard| (ShardId(shard), Vec::new())).collect()).unwrap();
+    let placement =
+        place(&places, &(0..shards).map(|shard| (ShardId(shard), Vec::new())).collect()).expect("a placement");
     let mut ids = (1..).map(ReplicaId);
     let shards = placement.into_iter().map(|(shard, nodes)| ShardPlacement {
         shard,
         slots: SlotRange::share(shard.0, shards),
-        replicas: nodes.into_iter().map(|node| ReplicaPlacement { replica: ids.next().unwrap(), node }).collect(),
+        replicas: nodes.into_iter().zip(&mut ids).map(|(node, replica)| ReplicaPlacement { replica, node }).collect(),
         ..ShardPlacement::default()
     });
     ShardMap { shards: shards.collect(), nodes, ..ShardMap::default() }

@@ -145,7 +145,9 @@ impl World {
                 self.join(node.instance, node.peer_address, zone);
                 return;
             }
-            Event::Wish { node, wanted, force } => MetaCommand::SetNodeState { node: self.node(node).id, wanted, force },
+            Event::Wish { node, wanted, force } => {
+                MetaCommand::SetNodeState { node: self.node(node).id, wanted, force }
+            }
             Event::Plan { changes, per_node } => MetaCommand::Plan { limits: PlanLimits { changes, per_node } },
             Event::Decide { pick } | Event::Finish { pick } | Event::Abandon { pick } | Event::Cancel { pick } => {
                 let Some((group, change)) = self.pick_change(pick) else { return };
@@ -166,7 +168,9 @@ impl World {
                     group.changes.leaving.iter().map(|placement| (group.group, placement.replica)).collect::<Vec<_>>()
                 };
                 let leaving: Vec<_> = map.groups().flat_map(leaving).collect();
-                let Some((group, replica)) = leaving.get(usize::from(pick) % leaving.len().max(1)).copied() else { return };
+                let Some((group, replica)) = leaving.get(usize::from(pick) % leaving.len().max(1)).copied() else {
+                    return;
+                };
                 MetaCommand::ReplicaDeleted { group, replica }
             }
             Event::Move { group, from, to } => {
@@ -261,11 +265,16 @@ fn check_rest(map: &ShardMap) -> Result<(), TestCaseError> {
         let there = group.replicas.iter().filter(|placement| node(placement).state == NodeState::Active).count();
         prop_assert_eq!(there, wished, "{}: {}", group.group, shown(map));
         if zones.len() >= 3 && group.group != GroupId::META {
-            let covered: std::collections::BTreeSet<_> = group.replicas.iter().map(|placement| &node(placement).zone).collect();
+            let covered: std::collections::BTreeSet<_> =
+                group.replicas.iter().map(|placement| &node(placement).zone).collect();
             prop_assert!(covered.len() >= there.min(3), "{} is in {covered:?}", group.group);
         }
         if group.group != GroupId::META {
-            prop_assert!(node(&group.replicas[0]).state == NodeState::Active, "{} prefers a node that leaves", group.group);
+            prop_assert!(
+                node(&group.replicas[0]).state == NodeState::Active,
+                "{} prefers a node that leaves",
+                group.group
+            );
         }
     }
     if is_whole {

@@ -93,7 +93,9 @@ impl goldenscript::Runner for MetaRunner {
             "explain" => {
                 let MetaCommand::Plan { limits } = parse_command(command)? else { unreachable!("explains a plan") };
                 let plan = plan(&self.map()?, limits);
-                plan.cancel.iter().try_for_each(|(group, change)| writeln!(output, "cancel {} {change}", group_name(*group)))?;
+                plan.cancel
+                    .iter()
+                    .try_for_each(|(group, change)| writeln!(output, "cancel {} {change}", group_name(*group)))?;
                 plan.start.iter().try_for_each(|change| writeln!(output, "start {}", planned_text(change)))?;
                 plan.waiting.iter().try_for_each(|change| writeln!(output, "wait {}", planned_text(change)))?;
             }
@@ -244,7 +246,9 @@ fn parse_command(command: &goldenscript::Command) -> Result<MetaCommand, Box<dyn
         "deleted" => {
             MetaCommand::ReplicaDeleted { group: group(&next("group")?)?, replica: ReplicaId(id(&next("replica")?)?) }
         }
-        "rebuild" => MetaCommand::Rebuild { group: group(&next("group")?)?, replica: ReplicaId(id(&next("replica")?)?) },
+        "rebuild" => {
+            MetaCommand::Rebuild { group: group(&next("group")?)?, replica: ReplicaId(id(&next("replica")?)?) }
+        }
         // plan [changes=N] [per-node=N]
         "plan" | "run" | "explain" => MetaCommand::Plan {
             limits: PlanLimits {

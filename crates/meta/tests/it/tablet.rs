@@ -102,7 +102,11 @@ fn all(group: &GroupPlacement<'_>) -> Vec<ReplicaId> {
 
 fn check_step(command: &MetaCommand, before: &ShardMap, after: &ShardMap) {
     let same = ShardMap { epoch: before.epoch, ..after.clone() } == *before;
-    assert_eq!(after.epoch.0, before.epoch.0 + u64::from(!same), "META-2: the epoch rises with changes of the map only");
+    assert_eq!(
+        after.epoch.0,
+        before.epoch.0 + u64::from(!same),
+        "META-2: the epoch rises with changes of the map only"
+    );
     for (old, new) in before.groups().zip(after.groups()) {
         let ids = |group: &GroupPlacement<'_>| -> BTreeSet<ReplicaId> {
             group.replicas.iter().map(|placement| placement.replica).collect()

@@ -1,7 +1,8 @@
 //! ShardMap and its parts.
 
 use strata_types::{
-    Epoch, Error, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, ShardId, ShardMap, ShardPlacement, SlotRange,
+    ChangeId, ChangeReason, ClusterVersion, Epoch, Error, GroupChanges, InstanceId, NodeDescriptor, NodeId, NodeState,
+    ReplicaChange, ReplicaId, ReplicaPlacement, ShardId, ShardMap, ShardPlacement, SlotRange, VersionRange,
 };
 
 use super::{cluster_of, invalid};
@@ -15,6 +16,8 @@ impl From<&ShardMap> for v1::ShardMap {
             nodes: map.nodes.iter().map(v1::NodeDescriptor::from).collect(),
             shards: map.shards.iter().map(v1::ShardPlacement::from).collect(),
             meta: map.meta.iter().copied().map(v1::ReplicaPlacement::from).collect(),
+            meta_changes: changes_to_wire(&map.meta_changes),
+            version: map.version.0,
         }
     }
 }
@@ -29,6 +32,8 @@ impl TryFrom<v1::ShardMap> for ShardMap {
             nodes: map.nodes.into_iter().map(NodeDescriptor::from).collect(),
             shards: map.shards.into_iter().map(ShardPlacement::try_from).collect::<Result<_, Error>>()?,
             meta: map.meta.into_iter().map(ReplicaPlacement::from).collect(),
+            meta_changes: map.meta_changes.map(GroupChanges::from).unwrap_or_default(),
+            version: ClusterVersion(map.version),
         };
         map.validate().map_err(|error| invalid(format!("the received shard map is not one: {error}")))?;
         Ok(map)
@@ -42,6 +47,10 @@ impl From<&NodeDescriptor> for v1::NodeDescriptor {
             peer_address: node.peer_address.clone(),
             client_address: node.client_address.clone(),
             zone: node.zone.clone(),
+            weight: node.weight,
+            state: i32::from(node.state.number()),
+            version_least: node.versions.least.0,
+            version_most: node.versions.most.0,
         }
     }
 }
@@ -53,6 +62,14 @@ impl From<v1::NodeDescriptor> for NodeDescriptor {
             peer_address: node.peer_address,
             client_address: node.client_address,
             zone: node.zone,
+            weight: node.weight.max(1),
+            state: u8::try_from(node.state).ok().and_then(NodeState::of_number).unwrap_or(NodeState::Draining),
+            versions: VersionRange {
+                least: ClusterVersion(node.version_least.max(1)),
+                most: ClusterVersion(node.version_most.max(1)),
+            },
+            // Who a node is to its peers is nobody else's business.
+            instance: InstanceId::default(),
         }
     }
 }
@@ -64,6 +81,7 @@ impl From<&ShardPlacement> for v1::ShardPlacement {
             slot_start: placement.slots.start.into(),
             slot_end: placement.slots.end.into(),
             replicas: placement.replicas.iter().copied().map(v1::ReplicaPlacement::from).collect(),
+            changes: changes_to_wire(&placement.changes),
         }
     }
 }
@@ -77,6 +95,7 @@ impl TryFrom<v1::ShardPlacement> for ShardPlacement {
             shard: ShardId(placement.shard),
             slots: SlotRange { start: slot(placement.slot_start)?, end: slot(placement.slot_end)? },
             replicas: placement.replicas.into_iter().map(ReplicaPlacement::from).collect(),
+            changes: placement.changes.map(GroupChanges::from).unwrap_or_default(),
         })
     }
 }
@@ -90,5 +109,52 @@ impl From<ReplicaPlacement> for v1::ReplicaPlacement {
 impl From<v1::ReplicaPlacement> for ReplicaPlacement {
     fn from(placement: v1::ReplicaPlacement) -> ReplicaPlacement {
         ReplicaPlacement { replica: ReplicaId(placement.replica), node: NodeId(placement.node) }
+    }
+}
+
+/// Nothing is sent of a group to which nothing has happened, as of most.
+fn changes_to_wire(changes: &GroupChanges) -> Option<v1::GroupChanges> {
+    (*changes != GroupChanges::default()).then(|| v1::GroupChanges {
+        generation: changes.generation,
+        change: changes.change.map(v1::ReplicaChange::from),
+        leaving: changes.leaving.iter().copied().map(v1::ReplicaPlacement::from).collect(),
+    })
+}
+
+impl From<v1::GroupChanges> for GroupChanges {
+    fn from(changes: v1::GroupChanges) -> GroupChanges {
+        GroupChanges {
+            generation: changes.generation,
+            change: changes.change.map(ReplicaChange::from),
+            leaving: changes.leaving.into_iter().map(ReplicaPlacement::from).collect(),
+        }
+    }
+}
+
+impl From<ReplicaChange> for v1::ReplicaChange {
+    fn from(change: ReplicaChange) -> v1::ReplicaChange {
+        v1::ReplicaChange {
+            id: change.id.0,
+            add: change.add.map(v1::ReplicaPlacement::from),
+            remove: change.remove.map_or(0, |replica| replica.0),
+            // Zero means that there is none.
+            reason: i32::from(change.reason.number()) + 1,
+            cancelled: change.cancelled,
+            decided: change.decided,
+        }
+    }
+}
+
+impl From<v1::ReplicaChange> for ReplicaChange {
+    fn from(change: v1::ReplicaChange) -> ReplicaChange {
+        let reason = change.reason.checked_sub(1).and_then(|number| u8::try_from(number).ok());
+        ReplicaChange {
+            id: ChangeId(change.id),
+            add: change.add.map(ReplicaPlacement::from),
+            remove: Some(ReplicaId(change.remove)).filter(|replica| replica.0 != 0),
+            reason: reason.and_then(ChangeReason::of_number).unwrap_or(ChangeReason::Balance),
+            cancelled: change.cancelled,
+            decided: change.decided,
+        }
     }
 }

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use prost::Message;
 use strata_proto::{ShardAnswer, ShardCall, v1};
 use strata_types::{
-    ClientId, ClusterId, DatabaseId, Epoch, Error, ErrorCode, Expected, Item, KeySpaceId, LogIndex, Mutation,
-    NodeDescriptor, NodeId, Operation, ReadLevel, ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Revision,
-    SchemaVersion, SessionRequest, ShardId, ShardMap, ShardPlacement, SlotRange, Timestamp, limits,
+    ChangeId, ChangeReason, ClientId, ClusterId, ClusterVersion, DatabaseId, Epoch, Error, ErrorCode, Expected,
+    GroupChanges, Item, KeySpaceId, LogIndex, Mutation, NodeDescriptor, NodeId, NodeState, Operation, ReadLevel,
+    ReplicaChange, ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Revision, SchemaVersion, SessionRequest,
+    ShardId, ShardMap, ShardPlacement, SlotRange, Timestamp, VersionRange, limits,
 };
 
 fn bytes(text: &'static str) -> Bytes {
@@ -58,19 +59,38 @@ fn map() -> ShardMap {
         peer_address: format!("host{id}:7401"),
         client_address: format!("host{id}:7400"),
         zone: "west".into(),
+        weight: id as u32 * 2,
+        state: NodeState::ALL[id as usize],
+        versions: VersionRange { least: ClusterVersion(1), most: ClusterVersion(2) },
+        ..NodeDescriptor::default()
     };
     let place = |replica, node| ReplicaPlacement { replica: ReplicaId(replica), node: NodeId(node) };
     let shard = |shard: u32| ShardPlacement {
         shard: ShardId(shard),
         slots: SlotRange::share(shard, 2),
         replicas: vec![place(u64::from(shard) * 2 + 10, 1), place(u64::from(shard) * 2 + 11, 2)],
+        ..ShardPlacement::default()
+    };
+    let change = |add, remove: Option<u64>, reason, decided: bool| {
+        let remove = remove.map(ReplicaId);
+        Some(ReplicaChange { id: ChangeId(5), add, remove, reason, cancelled: !decided, decided })
+    };
+    let moved = GroupChanges {
+        generation: 3,
+        change: change(Some(place(20, 3)), Some(10), ChangeReason::TooFew, true),
+        leaving: vec![place(8, 2)],
     };
     ShardMap {
         cluster: ClusterId(0xfeed),
         epoch: Epoch(12),
-        nodes: vec![node(1), node(2)],
-        shards: vec![shard(0), shard(1)],
+        nodes: vec![node(1), node(2), node(3)],
+        shards: vec![ShardPlacement { changes: moved, ..shard(0) }, shard(1)],
         meta: vec![place(1, 1), place(2, 2)],
+        meta_changes: GroupChanges {
+            change: change(None, Some(2), ChangeReason::TooMany, false),
+            ..GroupChanges::default()
+        },
+        version: ClusterVersion(2),
     }
 }
 
@@ -132,6 +152,23 @@ fn a_map_survives_the_way_and_is_sent_only_if_newer() {
     assert_eq!(*reply.into_map().expect("valid").expect("sent"), map());
     assert!(v1::ShardMapReply::answer(&map(), Epoch(11)).map.is_some());
     assert!(v1::ShardMapReply::answer(&map(), Epoch(12)).map.is_none());
+}
+
+#[test]
+fn a_map_of_an_older_node_has_active_nodes_of_weight_one_and_no_changes() {
+    let mut wire = v1::ShardMap::from(&map());
+    wire.nodes.iter_mut().for_each(|node| {
+        *node = v1::NodeDescriptor { id: node.id, zone: node.zone.clone(), ..v1::NodeDescriptor::default() };
+    });
+    wire.shards.iter_mut().for_each(|shard| shard.changes = None);
+    wire.meta_changes = None;
+    let map = ShardMap::try_from(wire.clone()).expect("valid");
+    let plain = |id: u64| NodeDescriptor { id: NodeId(id), zone: "west".into(), ..NodeDescriptor::default() };
+    assert_eq!(map.nodes, [plain(1), plain(2), plain(3)]);
+    assert!(map.groups().all(|group| *group.changes == GroupChanges::default()));
+    wire.nodes[0].state = 77;
+    let newer = ShardMap::try_from(wire).expect("valid");
+    assert_eq!(newer.nodes[0].state, NodeState::Draining, "a state of a newer node is that of one without leaders");
 }
 
 #[test]

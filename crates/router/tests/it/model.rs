@@ -87,6 +87,7 @@ pub(crate) fn map(epoch: u64, shards: u32) -> Arc<ShardMap> {
         shard: ShardId(shard),
         slots: SlotRange::share(shard, shards),
         replicas: (0..3).map(|n| replica(shard, n)).collect(),
+        ..ShardPlacement::default()
     };
     Arc::new(ShardMap {
         epoch: Epoch(epoch),

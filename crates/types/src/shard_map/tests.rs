@@ -24,7 +24,14 @@ fn place(replica: u64, node: u64) -> ReplicaPlacement {
 
 fn change(add: Option<ReplicaPlacement>, remove: Option<u64>) -> Option<ReplicaChange> {
     let remove = remove.map(ReplicaId);
-    Some(ReplicaChange { id: ChangeId(1), add, remove, reason: ChangeReason::Balance, cancelled: false, decided: false })
+    Some(ReplicaChange {
+        id: ChangeId(1),
+        add,
+        remove,
+        reason: ChangeReason::Balance,
+        cancelled: false,
+        decided: false,
+    })
 }
 
 #[test]
