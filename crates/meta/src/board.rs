@@ -1,5 +1,6 @@
 //! The placement while it is made.
 
+use std::cell::LazyCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +72,9 @@ impl<'a> Board<'a> {
 
     /// Fills the gaps, as far as there are nodes that accept replicas.
     pub(crate) fn fill(&mut self) {
-        let ring = Ring::new(self.nodes.iter().map(|node| (node.id, node.weight)));
+        // Large clusters have large rings, and most of the time there is no gap.
+        let weights: Vec<(NodeId, u32)> = self.nodes.iter().map(|node| (node.id, node.weight)).collect();
+        let ring = LazyCell::new(|| Ring::new(weights.into_iter()));
         for shard in 0..self.shards.len() {
             while self.placed[shard].len() < self.replicas {
                 let within_limits = self.by_ring(&ring, shard).or_else(|| self.emptiest(shard));

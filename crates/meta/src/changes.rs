@@ -2,7 +2,7 @@
 
 use strata_types::{
     ChangeId, ChangeReason, GroupId, GroupPlacement, NodeId, NodeState, ReplicaChange, ReplicaId, ReplicaPlacement,
-    ShardId,
+    ShardId, Term,
 };
 
 use crate::MetaRefusal;
@@ -22,7 +22,8 @@ pub(crate) fn start(state: &mut State, planned: PlannedChange) -> Result<ChangeI
     }
     let of_node = |node| replicas.iter().find(|placement| placement.node == node).map(|placement| placement.replica);
     let remove = planned.remove.and_then(of_node);
-    changes.change = Some(ReplicaChange { id, add, remove, reason: planned.reason, cancelled: false, decided: false });
+    changes.change =
+        Some(ReplicaChange { id, add, remove, reason: planned.reason, cancelled: false, decided: Term(0) });
     Ok(id)
 }
 
@@ -32,27 +33,33 @@ fn present(state: &mut State, group: GroupId, change: ChangeId) -> Result<Replic
     changes.change.filter(|present| present.id == change).ok_or(MetaRefusal::StaleChange { group, change })
 }
 
-/// The group's leader may change the members now.
-pub(crate) fn decide(state: &mut State, group: GroupId, id: ChangeId) -> Result<(), MetaRefusal> {
-    if present(state, group, id)?.cancelled {
+/// The group's leader may begin to change the members.
+pub(crate) fn decide(state: &mut State, group: GroupId, id: ChangeId, term: Term) -> Result<(), MetaRefusal> {
+    if term == Term(0) {
+        return MetaRefusal::because(format!("a leader has a term: group=`{}` change=`{id}`", name(group)));
+    }
+    if present_to(state, group, id, term)?.cancelled {
         return Err(MetaRefusal::Cancelled { group, change: id });
     }
     if let Some(change) = &mut state.group_mut(group)?.1.change {
-        change.decided = true;
+        change.decided = term;
     }
     Ok(())
 }
 
-/// The change of a group, if this is the present one and is not decided.
-fn undecided(state: &mut State, group: GroupId, change: ChangeId) -> Result<ReplicaChange, MetaRefusal> {
-    let present = present(state, group, change)?;
-    if present.decided { Err(MetaRefusal::Decided { group, change }) } else { Ok(present) }
+/// The change of a group, if this is the present one and no later leader has decided it.
+fn present_to(state: &mut State, group: GroupId, id: ChangeId, term: Term) -> Result<ReplicaChange, MetaRefusal> {
+    let change = present(state, group, id)?;
+    match change.decided > term {
+        true => Err(MetaRefusal::Decided { group, change: id, term: change.decided }),
+        false => Ok(change),
+    }
 }
 
 /// The members of the group are what the change makes them.
 pub(crate) fn finish(state: &mut State, group: GroupId, id: ChangeId) -> Result<(), MetaRefusal> {
     let change = present(state, group, id)?;
-    if !change.decided {
+    if !change.is_decided() {
         return MetaRefusal::because(format!(
             "this change was not decided, so the members cannot have changed: group=`{}` change=`{id}`",
             name(group)
@@ -73,8 +80,8 @@ pub(crate) fn finish(state: &mut State, group: GroupId, id: ChangeId) -> Result<
 }
 
 /// The members of the group stay what they are.
-pub(crate) fn abandon(state: &mut State, group: GroupId, change: ChangeId) -> Result<(), MetaRefusal> {
-    let change = undecided(state, group, change)?;
+pub(crate) fn abandon(state: &mut State, group: GroupId, id: ChangeId, term: Term) -> Result<(), MetaRefusal> {
+    let change = present_to(state, group, id, term)?;
     let (_, changes) = state.group_mut(group)?;
     changes.leaving.extend(change.add);
     changes.change = None;
@@ -85,7 +92,7 @@ pub(crate) fn abandon(state: &mut State, group: GroupId, change: ChangeId) -> Re
 
 /// Asks the group's leader to abandon the change.
 pub(crate) fn cancel(state: &mut State, group: GroupId, change: ChangeId) -> Result<(), MetaRefusal> {
-    undecided(state, group, change)?;
+    present(state, group, change)?;
     if let Some(change) = &mut state.group_mut(group)?.1.change {
         change.cancelled = true;
     }

@@ -2,7 +2,7 @@
 
 use strata_types::{
     ChangeId, ClusterId, ClusterVersion, GroupId, InstanceId, NodeDescriptor, NodeId, NodeState, ReplicaId,
-    ReplicaPlacement, ShardId, VersionRange,
+    ReplicaPlacement, ShardId, Term, VersionRange,
 };
 
 use crate::PlanLimits;
@@ -57,15 +57,18 @@ pub enum MetaCommand {
         /// The change.
         change: ChangeId,
     },
-    /// The change will not be made. Only before it was decided, by the group's leader, when the new replica is no
-    /// learner any more. Tag 7.
+    /// The change will not be made. From the group's leader, which has committed an entry of its term and has no trace
+    /// of the change among its members, not even of a learner. Refused if a later leader has decided it. Tag 7.
     AbandonChange {
         /// The group.
         group: GroupId,
         /// The change.
         change: ChangeId,
+        /// The term in which the proposer leads the group.
+        term: Term,
     },
-    /// A change is no longer wished: the group's leader is to abandon it. Only before it was decided. Tag 8.
+    /// A change is no longer wished: the group's leader is to abandon it, unless the members have begun to change.
+    /// Tag 8.
     CancelChange {
         /// The group.
         group: GroupId,
@@ -113,13 +116,16 @@ pub enum MetaCommand {
         /// The version.
         to: ClusterVersion,
     },
-    /// The new replica has caught up, and the group's leader wants to change the members. It does so only after this
-    /// was carried out: between this and an abandonment by a former leader the machine decides. Tag 15.
+    /// The new replica has caught up, and the group's leader wants to begin to change the members. Each leader does so
+    /// only after this was carried out for its term: so a late `AbandonChange` of a former leader finds out that it
+    /// is one. Tag 15.
     DecideChange {
         /// The group.
         group: GroupId,
         /// The change.
         change: ChangeId,
+        /// The term in which the proposer leads the group.
+        term: Term,
     },
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder};
 use strata_types::{
     ChangeId, ClusterId, ClusterVersion, GroupId, InstanceId, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement,
-    ShardId,
+    ShardId, Term,
 };
 
 use crate::fields::{
@@ -38,7 +38,7 @@ impl MetaCommand {
                 output.u8(5).u64(node.0).u8(wanted.number()).u8(u8::from(*force))
             }
             MetaCommand::FinishChange { group, change } => output.u8(6).u64(group.0).u64(change.0),
-            MetaCommand::AbandonChange { group, change } => output.u8(7).u64(group.0).u64(change.0),
+            MetaCommand::AbandonChange { group, change, term } => output.u8(7).u64(group.0).u64(change.0).u64(term.0),
             MetaCommand::CancelChange { group, change } => output.u8(8).u64(group.0).u64(change.0),
             MetaCommand::ReplicaDeleted { group, replica } => output.u8(9).u64(group.0).u64(replica.0),
             MetaCommand::Plan { limits } => output.u8(10).u32(limits.changes).u32(limits.per_node),
@@ -46,7 +46,7 @@ impl MetaCommand {
             MetaCommand::PreferLeader { shard, replica } => output.u8(12).u32(shard.0).u64(replica.0),
             MetaCommand::Rebuild { group, replica } => output.u8(13).u64(group.0).u64(replica.0),
             MetaCommand::RaiseVersion { to } => output.u8(14).u32(to.0),
-            MetaCommand::DecideChange { group, change } => output.u8(15).u64(group.0).u64(change.0),
+            MetaCommand::DecideChange { group, change, term } => output.u8(15).u64(group.0).u64(change.0).u64(term.0),
         };
         output.finish()
     }
@@ -74,7 +74,11 @@ impl MetaCommand {
                 force: decode_bool(&mut input, "force")?,
             },
             6 => MetaCommand::FinishChange { group: group(&mut input)?, change: change(&mut input)? },
-            7 => MetaCommand::AbandonChange { group: group(&mut input)?, change: change(&mut input)? },
+            7 => MetaCommand::AbandonChange {
+                group: group(&mut input)?,
+                change: change(&mut input)?,
+                term: term(&mut input)?,
+            },
             8 => MetaCommand::CancelChange { group: group(&mut input)?, change: change(&mut input)? },
             9 => MetaCommand::ReplicaDeleted { group: group(&mut input)?, replica: replica(&mut input)? },
             10 => MetaCommand::Plan {
@@ -84,7 +88,11 @@ impl MetaCommand {
             12 => MetaCommand::PreferLeader { shard: ShardId(input.u32("shard")?), replica: replica(&mut input)? },
             13 => MetaCommand::Rebuild { group: group(&mut input)?, replica: replica(&mut input)? },
             14 => MetaCommand::RaiseVersion { to: ClusterVersion(input.u32("cluster version")?) },
-            15 => MetaCommand::DecideChange { group: group(&mut input)?, change: change(&mut input)? },
+            15 => MetaCommand::DecideChange {
+                group: group(&mut input)?,
+                change: change(&mut input)?,
+                term: term(&mut input)?,
+            },
             tag => return Err(DecodeError::BadValue { field: "meta command tag", value: tag.into() }),
         };
         input.finish()?;
@@ -102,6 +110,10 @@ fn group(input: &mut Decoder) -> Result<GroupId, DecodeError> {
 
 fn change(input: &mut Decoder) -> Result<ChangeId, DecodeError> {
     input.u64("change").map(ChangeId)
+}
+
+fn term(input: &mut Decoder) -> Result<Term, DecodeError> {
+    input.u64("term").map(Term)
 }
 
 fn replica(input: &mut Decoder) -> Result<ReplicaId, DecodeError> {

@@ -3,7 +3,7 @@
 use strata_codec::{DecodeError, Decoder, Encoder};
 use strata_types::{
     ChangeId, ChangeReason, ClusterVersion, GroupChanges, InstanceId, NodeDescriptor, NodeId, NodeState, ReplicaChange,
-    ReplicaId, ReplicaPlacement, SLOT_COUNT, ShardId, ShardPlacement, SlotRange, VersionRange,
+    ReplicaId, ReplicaPlacement, SLOT_COUNT, ShardId, ShardPlacement, SlotRange, Term, VersionRange,
 };
 
 /// Bytes of an encoded replica.
@@ -78,13 +78,16 @@ pub(crate) fn encode_changes(output: &mut Encoder, changes: &GroupChanges) {
         Some(change) => {
             output.u8(1).u64(change.id.0).u8(change.reason.number());
             let bits = [(change.add.is_some(), HAS_ADD), (change.remove.is_some(), HAS_REMOVE)];
-            let flags = [(change.cancelled, IS_CANCELLED), (change.decided, IS_DECIDED)];
+            let flags = [(change.cancelled, IS_CANCELLED), (change.is_decided(), IS_DECIDED)];
             output.u8(bits.into_iter().chain(flags).filter(|(is_set, _)| *is_set).map(|(_, bit)| bit).sum());
             if let Some(add) = change.add {
                 output.u64(add.replica.0).u64(add.node.0);
             }
             if let Some(remove) = change.remove {
                 output.u64(remove.0);
+            }
+            if change.is_decided() {
+                output.u64(change.decided.0);
             }
         }
     }
@@ -112,8 +115,8 @@ fn decode_change(input: &mut Decoder) -> Result<ReplicaChange, DecodeError> {
     }
     let add = if bits & HAS_ADD != 0 { Some(decode_replica(input)?) } else { None };
     let remove = if bits & HAS_REMOVE != 0 { Some(ReplicaId(input.u64("removed replica")?)) } else { None };
-    let (cancelled, decided) = (bits & IS_CANCELLED != 0, bits & IS_DECIDED != 0);
-    Ok(ReplicaChange { id, add, remove, reason, cancelled, decided })
+    let decided = Term(if bits & IS_DECIDED != 0 { input.u64("decided in term")? } else { 0 });
+    Ok(ReplicaChange { id, add, remove, reason, cancelled: bits & IS_CANCELLED != 0, decided })
 }
 
 pub(crate) fn encode_replicas(output: &mut Encoder, replicas: &[ReplicaPlacement]) {

@@ -29,7 +29,7 @@
 //!   meta machine                      leader of the group                    nodes
 //!   Plan, Move, Rebuild:
 //!   change {add, remove}  --map-->    the new replica is a learner  ------>  opens it, empty; it catches up
-//!   decided               <---------  DecideChange
+//!   decided in its term   <---------  DecideChange
 //!                         --reply-->  one joint change of the members
 //!   replicas, generation  <---------  FinishChange
 //!   leaving               --map----------------------------------------->    deletes the removed replica's files
@@ -37,9 +37,11 @@
 //! ```
 //! - Everything that anybody needs to go on after a crash is in the map, and each step can be repeated: the second time
 //!   it changes nothing, or is refused with [`MetaRefusal::StaleChange`], which means that it is done.
-//! - Until it is decided, a change can be cancelled; then the leader takes the learner out and proposes `AbandonChange`.
-//!   Why decide at all: a leader that was deposed may have sent an `AbandonChange` that arrives late, when its successor
-//!   has changed the members already. The machine puts the two in an order before the members change.
+//! - A change can be cancelled; then the leader takes the learner out and proposes `AbandonChange`, unless the members
+//!   have begun to change: then it goes on.
+//! - Why decide at all: a leader that was deposed may have sent an `AbandonChange` that arrives late, when its successor
+//!   has changed the members already. Each leader therefore has the change decided in its term before it begins, and the
+//!   machine refuses what comes from earlier terms.
 //! - The leader brings the members in line with the map: voters are `replicas`, learners are what a change adds; any
 //!   other learner is taken out. Only while a change is decided may voters be those of after it.
 //! - Members found a group only while nothing of it is there: `GroupPlacement::founder`.

@@ -74,14 +74,14 @@ fn carry_out(view: &mut dyn ViewMut, command: MetaCommand) -> Result<MetaReply, 
             let (epoch, state) = State::update(view, |state| nodes::set_state(state, node, wanted, force))?;
             MetaReply::NodeStateSet { state, epoch }
         }
-        MetaCommand::DecideChange { group, change } => {
-            done(State::update(view, |state| changes::decide(state, group, change))?)
+        MetaCommand::DecideChange { group, change, term } => {
+            done(State::update(view, |state| changes::decide(state, group, change, term))?)
         }
         MetaCommand::FinishChange { group, change } => {
             done(State::update(view, |state| changes::finish(state, group, change))?)
         }
-        MetaCommand::AbandonChange { group, change } => {
-            done(State::update(view, |state| changes::abandon(state, group, change))?)
+        MetaCommand::AbandonChange { group, change, term } => {
+            done(State::update(view, |state| changes::abandon(state, group, change, term))?)
         }
         MetaCommand::CancelChange { group, change } => {
             done(State::update(view, |state| changes::cancel(state, group, change))?)

@@ -148,11 +148,9 @@ fn check_departure(state: &State, id: NodeId, next: NodeState, force: bool) -> R
     };
     if matches!(next, NodeState::Removing | NodeState::Gone) {
         let holds = |group: GroupPlacement<'_>| group.open_replicas().any(|placement| placement.node == id);
-        let others = state.map.nodes.iter().any(|node| node.id != id && node.state.takes());
-        if !others && state.map.groups().any(holds) {
-            return MetaRefusal::because(format!(
-                "the node has replicas, and there is no other node that could take them: node=`{id}`"
-            ));
+        let is_needed = state.node(id)?.state.takes() || state.map.groups().any(holds);
+        if is_needed && !state.map.nodes.iter().any(|node| node.id != id && node.state.takes()) {
+            return MetaRefusal::because(format!("there is no other node that could take its replicas: node=`{id}`"));
         }
     }
     if force {

@@ -132,13 +132,14 @@ impl<'a> Survey<'a> {
     }
 
     /// Whether the change under way should not be made any more: the new replica's node cannot take it, or the removed
-    /// one's node is back. What is decided is made nevertheless, and corrected afterwards.
+    /// one's node is back before the new one has caught up.
     fn is_outdated(&self, group: &GroupPlacement<'_>) -> bool {
-        let Some(change) = group.changes.change.filter(|change| !change.decided) else { return false };
+        let Some(change) = group.changes.change else { return false };
         let removed = change.remove.and_then(|replica| group.find(replica));
         let was_leaving = matches!(change.reason, ChangeReason::NodeLost | ChangeReason::NodeRemoving);
         let is_back = was_leaving && removed.is_some_and(|placement| self.state(placement.node).keeps());
-        is_back || change.add.is_some_and(|add| !is_possible(group, self.state(add.node)))
+        let is_impossible = change.add.is_some_and(|add| !is_possible(group, self.state(add.node)));
+        is_impossible || (is_back && !change.is_decided())
     }
 
     fn has_majority(&self, group: &GroupPlacement<'_>) -> bool {

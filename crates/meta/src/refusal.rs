@@ -1,7 +1,7 @@
 //! Why a command was not carried out.
 
 use strata_codec::{DecodeError, Decoder, Encoder};
-use strata_types::{ChangeId, ClusterId, ClusterVersion, GroupId, NodeId, VersionRange};
+use strata_types::{ChangeId, ClusterId, ClusterVersion, GroupId, NodeId, Term, VersionRange};
 
 use crate::fields::{decode_versions, encode_versions};
 
@@ -93,13 +93,15 @@ pub enum MetaRefusal {
         /// The change.
         change: ChangeId,
     },
-    /// The change is decided, so it can only be finished. Tag 11.
-    #[error("this change is decided, and can only be finished: group=`{}` change=`{change}`", name(*group))]
+    /// The proposer no longer leads the group: a later leader has decided the change. Tag 11.
+    #[error("a later leader has decided this change: group=`{}` change=`{change}` term=`{term}`", name(*group))]
     Decided {
         /// The group.
         group: GroupId,
         /// The change.
         change: ChangeId,
+        /// The term of that leader.
+        term: Term,
     },
 }
 
@@ -124,7 +126,7 @@ impl MetaRefusal {
             }
             MetaRefusal::Version { version, versions } => encode_versions(output.u8(9).u32(version.0), *versions),
             MetaRefusal::Cancelled { group, change } => output.u8(10).u64(group.0).u64(change.0),
-            MetaRefusal::Decided { group, change } => output.u8(11).u64(group.0).u64(change.0),
+            MetaRefusal::Decided { group, change, term } => output.u8(11).u64(group.0).u64(change.0).u64(term.0),
         };
     }
 
@@ -152,7 +154,7 @@ impl MetaRefusal {
                 versions: decode_versions(input)?,
             },
             10 => MetaRefusal::Cancelled { group: group(input)?, change: change(input)? },
-            11 => MetaRefusal::Decided { group: group(input)?, change: change(input)? },
+            11 => MetaRefusal::Decided { group: group(input)?, change: change(input)?, term: Term(input.u64("term")?) },
             tag => return Err(DecodeError::BadValue { field: "meta refusal tag", value: tag.into() }),
         })
     }

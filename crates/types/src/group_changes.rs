@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use crate::{ChangeId, ReplicaId, ReplicaPlacement};
+use crate::{ChangeId, ReplicaId, ReplicaPlacement, Term};
 
 /// How far the membership of a group has come, and what is under way.
 ///
 /// ```text
 ///   change: None --start--> Some --decide--> decided --finish--> None, generation + 1     replicas + add - remove;
 ///                             |                                                           the removed one leaves
-///                             +---(cancel)---abandon--> None                              replicas as before;
+///                             +---(cancel)---abandon--+--> None                           replicas as before;
 ///                                                                                         the added one leaves
 ///   leaving: taken out of the group; stays until its node says that its files are deleted
 /// ```
@@ -34,11 +34,11 @@ pub struct ReplicaChange {
     pub remove: Option<ReplicaId>,
     /// Why.
     pub reason: ChangeReason,
-    /// No longer wished: the leader of the group is to abandon it.
+    /// No longer wished: the leader of the group abandons it, or finishes it if the members have begun to change.
     pub cancelled: bool,
-    /// The new replica has caught up and the leader may change the members now. From here on the change is finished,
-    /// whoever leads: a late word of a former leader cannot abandon it.
-    pub decided: bool,
+    /// The term of the last leader that was allowed to change the members; zero while none was. Leaders of earlier
+    /// terms can neither abandon the change nor begin to make it.
+    pub decided: Term,
 }
 
 /// Why a change is made.
@@ -108,6 +108,13 @@ impl fmt::Display for ChangeReason {
             ChangeReason::Damaged => "the replica is damaged",
             ChangeReason::TooMany => "too many replicas",
         })
+    }
+}
+
+impl ReplicaChange {
+    /// Whether some leader was allowed to change the members, and may have done so.
+    pub fn is_decided(&self) -> bool {
+        self.decided > Term(0)
     }
 }
 

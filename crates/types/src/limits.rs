@@ -24,7 +24,7 @@ pub const SESSIONS_PER_SHARD_MAX: usize = 10_000;
 pub const SHARDS_MAX: u32 = 256;
 /// Most nodes that one `--expect` can ask for.
 pub const NODES_MAX: u32 = 1_000;
-/// Heaviest weight of a node: bounds the ring to some hundred thousand virtual nodes.
+/// Heaviest weight of a node: bounds the virtual nodes of the ring.
 pub const NODE_WEIGHT_MAX: u32 = 64;
 /// Longest address or zone of a node: the longest DNS name, a port, and room to spare.
 pub const NODE_NAME_BYTES_MAX: usize = 300;

@@ -6,7 +6,7 @@ use proptest::test_runner::RngSeed;
 use strata_meta::{Joiner, MetaCommand, MetaReply, PlanLimits, plan};
 use strata_types::{
     ChangeId, ClusterId, GroupId, InstanceId, NodeDescriptor, NodeId, NodeState, ReplicaId, ReplicaPlacement, ShardId,
-    ShardMap, VersionRange,
+    ShardMap, Term, VersionRange,
 };
 
 use crate::tablet::Checked;
@@ -24,9 +24,9 @@ enum Event {
     Restart { node: u8, zone: u8 },
     Wish { node: u8, wanted: NodeState, force: bool },
     Plan { changes: u32, per_node: u32 },
-    Decide { pick: u8 },
+    Decide { pick: u8, term: u64 },
     Finish { pick: u8 },
-    Abandon { pick: u8 },
+    Abandon { pick: u8, term: u64 },
     Cancel { pick: u8 },
     Stale { group: u8, change: u8 },
     Delete { pick: u8 },
@@ -44,9 +44,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<(u8, u8)>().prop_map(|(node, zone)| Event::Restart { node, zone }),
         3 => (any::<u8>(), state, prop::bool::weighted(0.05)).prop_map(|(node, wanted, force)| Event::Wish { node, wanted, force }),
         4 => (0u32..6, 0u32..4).prop_map(|(changes, per_node)| Event::Plan { changes, per_node }),
-        6 => any::<u8>().prop_map(|pick| Event::Decide { pick }),
+        6 => (any::<u8>(), 0..4u64).prop_map(|(pick, term)| Event::Decide { pick, term }),
         6 => any::<u8>().prop_map(|pick| Event::Finish { pick }),
-        2 => any::<u8>().prop_map(|pick| Event::Abandon { pick }),
+        2 => (any::<u8>(), 0..4u64).prop_map(|(pick, term)| Event::Abandon { pick, term }),
         1 => any::<u8>().prop_map(|pick| Event::Cancel { pick }),
         1 => any::<(u8, u8)>().prop_map(|(group, change)| Event::Stale { group, change }),
         4 => any::<u8>().prop_map(|pick| Event::Delete { pick }),
@@ -149,12 +149,15 @@ impl World {
                 MetaCommand::SetNodeState { node: self.node(node).id, wanted, force }
             }
             Event::Plan { changes, per_node } => MetaCommand::Plan { limits: PlanLimits { changes, per_node } },
-            Event::Decide { pick } | Event::Finish { pick } | Event::Abandon { pick } | Event::Cancel { pick } => {
+            Event::Decide { pick, .. }
+            | Event::Finish { pick }
+            | Event::Abandon { pick, .. }
+            | Event::Cancel { pick } => {
                 let Some((group, change)) = self.pick_change(pick) else { return };
-                match event {
-                    Event::Decide { .. } => MetaCommand::DecideChange { group, change },
+                match *event {
+                    Event::Decide { term, .. } => MetaCommand::DecideChange { group, change, term: Term(term) },
                     Event::Finish { .. } => MetaCommand::FinishChange { group, change },
-                    Event::Abandon { .. } => MetaCommand::AbandonChange { group, change },
+                    Event::Abandon { term, .. } => MetaCommand::AbandonChange { group, change, term: Term(term) },
                     _ => MetaCommand::CancelChange { group, change },
                 }
             }
@@ -220,9 +223,9 @@ impl World {
         for group in map.groups().filter(|group| has_majority(&map, group)) {
             let (group, Some(change)) = (group.group, group.changes.change) else { continue };
             if change.cancelled {
-                self.apply(MetaCommand::AbandonChange { group, change: change.id });
+                self.apply(MetaCommand::AbandonChange { group, change: change.id, term: Term(9) });
             } else {
-                self.apply(MetaCommand::DecideChange { group, change: change.id });
+                self.apply(MetaCommand::DecideChange { group, change: change.id, term: Term(9) });
                 self.apply(MetaCommand::FinishChange { group, change: change.id });
             }
         }
@@ -269,7 +272,7 @@ fn check_rest(map: &ShardMap) -> Result<(), TestCaseError> {
                 group.replicas.iter().map(|placement| &node(placement).zone).collect();
             prop_assert!(covered.len() >= there.min(3), "{} is in {covered:?}", group.group);
         }
-        if group.group != GroupId::META {
+        if group.group != GroupId::META && !active.is_empty() {
             prop_assert!(
                 node(&group.replicas[0]).state == NodeState::Active,
                 "{} prefers a node that leaves",

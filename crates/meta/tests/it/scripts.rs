@@ -7,7 +7,7 @@ use bytes::Bytes;
 use strata_meta::{Imbalance, Joiner, MetaCommand, MetaRefusal, MetaReply, PlanLimits, plan, preview};
 use strata_types::{
     ChangeId, ClusterId, ClusterVersion, Epoch, GroupId, InstanceId, NodeDescriptor, NodeId, NodeState, ReplicaId,
-    ReplicaPlacement, ShardId, VersionRange,
+    ReplicaPlacement, ShardId, Term, VersionRange,
 };
 
 use crate::show::{group_name, imbalance_text, planned_text, show_changes, show_loads, show_map};
@@ -50,9 +50,9 @@ impl MetaRunner {
             let Some(change) = group.changes.change else { continue };
             let (group, id) = (group.group, change.id);
             let reply = match change.cancelled {
-                true => self.apply(&MetaCommand::AbandonChange { group, change: id }),
+                true => self.apply(&MetaCommand::AbandonChange { group, change: id, term: Term(u64::MAX) }),
                 false => {
-                    self.apply(&MetaCommand::DecideChange { group, change: id });
+                    self.apply(&MetaCommand::DecideChange { group, change: id, term: Term(change.decided.0 + 1) });
                     self.apply(&MetaCommand::FinishChange { group, change: id })
                 }
             };
@@ -237,10 +237,18 @@ fn parse_command(command: &goldenscript::Command) -> Result<MetaCommand, Box<dyn
                 force: args.lookup_parse("force")?.unwrap_or(false),
             }
         }
-        // decide|finish|abandon|cancel GROUP CHANGE
-        "decide" => MetaCommand::DecideChange { group: group(&next("group")?)?, change: ChangeId(id(&next("id")?)?) },
+        // decide|finish|abandon|cancel GROUP CHANGE [TERM]
+        "decide" => MetaCommand::DecideChange {
+            group: group(&next("group")?)?,
+            change: ChangeId(id(&next("id")?)?),
+            term: Term(next("term")?.parse()?),
+        },
         "finish" => MetaCommand::FinishChange { group: group(&next("group")?)?, change: ChangeId(id(&next("id")?)?) },
-        "abandon" => MetaCommand::AbandonChange { group: group(&next("group")?)?, change: ChangeId(id(&next("id")?)?) },
+        "abandon" => MetaCommand::AbandonChange {
+            group: group(&next("group")?)?,
+            change: ChangeId(id(&next("id")?)?),
+            term: Term(next("term")?.parse()?),
+        },
         "cancel" => MetaCommand::CancelChange { group: group(&next("group")?)?, change: ChangeId(id(&next("id")?)?) },
         // deleted|rebuild GROUP REPLICA
         "deleted" => {
@@ -336,7 +344,7 @@ fn sample_replies() -> Vec<MetaReply> {
         MetaReply::Refused(MetaRefusal::Majority { node, group, staying: 1, replicas: 3 }),
         MetaReply::Refused(MetaRefusal::Version { version: ClusterVersion(5), versions }),
         MetaReply::Refused(MetaRefusal::Cancelled { group, change }),
-        MetaReply::Refused(MetaRefusal::Decided { group, change }),
+        MetaReply::Refused(MetaRefusal::Decided { group, change, term: Term(6) }),
         MetaReply::Joined { node, epoch: Epoch(2) },
         MetaReply::NodeStateSet { state: NodeState::Draining, epoch: Epoch(2) },
         MetaReply::Done { epoch: Epoch(2) },

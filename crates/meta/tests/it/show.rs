@@ -20,11 +20,10 @@ fn changes_text(changes: &GroupChanges) -> String {
     if let Some(change) = changes.change {
         let add = change.add.map_or(String::new(), |add| format!(" +{}@{}", add.replica, add.node));
         let remove = change.remove.map_or(String::new(), |remove| format!(" -{remove}"));
-        let cancelled = match (change.cancelled, change.decided) {
-            (true, _) => ", cancelled",
-            (_, true) => ", decided",
-            _ => "",
-        };
+        let mut cancelled = if change.cancelled { ", cancelled".to_owned() } else { String::new() };
+        if change.is_decided() {
+            cancelled += &format!(", decided in {}", change.decided);
+        }
         text += &format!("; {}{add}{remove} ({}{cancelled})", change.id, change.reason);
     }
     if !changes.leaving.is_empty() {

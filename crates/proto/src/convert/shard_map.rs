@@ -2,7 +2,7 @@
 
 use strata_types::{
     ChangeId, ChangeReason, ClusterVersion, Epoch, Error, GroupChanges, InstanceId, NodeDescriptor, NodeId, NodeState,
-    ReplicaChange, ReplicaId, ReplicaPlacement, ShardId, ShardMap, ShardPlacement, SlotRange, VersionRange,
+    ReplicaChange, ReplicaId, ReplicaPlacement, ShardId, ShardMap, ShardPlacement, SlotRange, Term, VersionRange,
 };
 
 use super::{cluster_of, invalid};
@@ -140,7 +140,7 @@ impl From<ReplicaChange> for v1::ReplicaChange {
             // Zero means that there is none.
             reason: i32::from(change.reason.number()) + 1,
             cancelled: change.cancelled,
-            decided: change.decided,
+            decided_in_term: change.decided.0,
         }
     }
 }
@@ -154,7 +154,7 @@ impl From<v1::ReplicaChange> for ReplicaChange {
             remove: Some(ReplicaId(change.remove)).filter(|replica| replica.0 != 0),
             reason: reason.and_then(ChangeReason::of_number).unwrap_or(ChangeReason::Balance),
             cancelled: change.cancelled,
-            decided: change.decided,
+            decided: Term(change.decided_in_term),
         }
     }
 }

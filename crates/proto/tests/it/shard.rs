@@ -9,7 +9,7 @@ use strata_types::{
     ChangeId, ChangeReason, ClientId, ClusterId, ClusterVersion, DatabaseId, Epoch, Error, ErrorCode, Expected,
     GroupChanges, Item, KeySpaceId, LogIndex, Mutation, NodeDescriptor, NodeId, NodeState, Operation, ReadLevel,
     ReplicaChange, ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Revision, SchemaVersion, SessionRequest,
-    ShardId, ShardMap, ShardPlacement, SlotRange, Timestamp, VersionRange, limits,
+    ShardId, ShardMap, ShardPlacement, SlotRange, Term, Timestamp, VersionRange, limits,
 };
 
 fn bytes(text: &'static str) -> Bytes {
@@ -71,13 +71,13 @@ fn map() -> ShardMap {
         replicas: vec![place(u64::from(shard) * 2 + 10, 1), place(u64::from(shard) * 2 + 11, 2)],
         ..ShardPlacement::default()
     };
-    let change = |add, remove: Option<u64>, reason, decided: bool| {
+    let change = |add, remove: Option<u64>, reason, decided: u64| {
         let remove = remove.map(ReplicaId);
-        Some(ReplicaChange { id: ChangeId(5), add, remove, reason, cancelled: !decided, decided })
+        Some(ReplicaChange { id: ChangeId(5), add, remove, reason, cancelled: decided == 0, decided: Term(decided) })
     };
     let moved = GroupChanges {
         generation: 3,
-        change: change(Some(place(20, 3)), Some(10), ChangeReason::TooFew, true),
+        change: change(Some(place(20, 3)), Some(10), ChangeReason::TooFew, 6),
         leaving: vec![place(8, 2)],
     };
     ShardMap {
@@ -87,7 +87,7 @@ fn map() -> ShardMap {
         shards: vec![ShardPlacement { changes: moved, ..shard(0) }, shard(1)],
         meta: vec![place(1, 1), place(2, 2)],
         meta_changes: GroupChanges {
-            change: change(None, Some(2), ChangeReason::TooMany, false),
+            change: change(None, Some(2), ChangeReason::TooMany, 0),
             ..GroupChanges::default()
         },
         version: ClusterVersion(2),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{ChangeId, ChangeReason, ReplicaChange};
+use crate::{ChangeId, ChangeReason, ReplicaChange, Term};
 
 fn map(shard_count: u32) -> ShardMap {
     let node = |id| NodeDescriptor { id: NodeId(id), ..NodeDescriptor::default() };
@@ -30,7 +30,7 @@ fn change(add: Option<ReplicaPlacement>, remove: Option<u64>) -> Option<ReplicaC
         remove,
         reason: ChangeReason::Balance,
         cancelled: false,
-        decided: false,
+        decided: Term(0),
     })
 }
 
