@@ -110,45 +110,38 @@ impl<'a> Board<'a> {
         })
     }
 
-    /// Moves replicas until each node's load is within the tolerance of its share, where moves can do that. A chain may
-    /// open the way for another one, so it ends only when there is none: placing again then moves nothing. It does end:
-    /// each chain brings what is too much or too little closer to nothing.
+    /// Moves replicas until each node's load is within the tolerance of its share, where moves can do that.
     pub(crate) fn even_out_loads(&mut self, tolerance: Tolerance) {
-        while self.relieve(tolerance) | self.supply(tolerance) {}
+        self.relieve(tolerance);
+        self.supply(tolerance);
     }
 
-    /// Takes replicas off nodes that hold too many. Returns whether any was moved.
-    fn relieve(&mut self, tolerance: Tolerance) -> bool {
-        let mut has_moved = false;
+    /// Takes replicas off nodes that hold too many.
+    fn relieve(&mut self, tolerance: Tolerance) {
         for node in 0..self.nodes.len() {
             while self.load(node) > self.most(node, tolerance) {
                 let has_room = |other: usize| self.load(other) < self.most(other, tolerance);
                 let Some(chain) = self.shortest_chain(vec![node], has_room) else { break };
-                has_moved = true;
                 if !self.carry_out(&chain) {
                     break;
                 }
             }
         }
-        has_moved
     }
 
-    /// Brings replicas to nodes that hold too few. Returns whether any was moved.
-    fn supply(&mut self, tolerance: Tolerance) -> bool {
-        let mut has_moved = false;
+    /// Brings replicas to nodes that hold too few.
+    fn supply(&mut self, tolerance: Tolerance) {
         for node in 0..self.nodes.len() {
             while self.accepts(node) && self.load(node) < self.least(node, tolerance) {
                 let mut fullest: Vec<usize> =
                     (0..self.nodes.len()).filter(|other| self.load(*other) > self.least(*other, tolerance)).collect();
                 fullest.sort_by_key(|other| (Reverse(self.fullness(*other)), *other));
                 let Some(chain) = self.shortest_chain(fullest, |other| other == node) else { break };
-                has_moved = true;
                 if !self.carry_out(&chain) {
                     break;
                 }
             }
         }
-        has_moved
     }
 
     /// The shortest chain of moves that takes a replica off one of the `from` nodes, the first ones preferred, and

@@ -27,10 +27,14 @@ use crate::fields::{
     decode_changes, decode_node, decode_plain_node, decode_replicas, decode_shard, encode_changes, encode_node,
     encode_replicas, encode_shard,
 };
+use crate::founding::NODE_ID_MAX;
 use crate::state::State;
 
 /// The format byte that every row begins with.
 const FORMAT: u8 = 2;
+
+/// Highest shard id that is ever given out: reading the map counts up to it.
+const SHARD_ID_MAX: u32 = 1 << 20;
 
 /// The format before nodes could come and go.
 const FORMAT_PLAIN: u8 = 1;
@@ -234,6 +238,13 @@ fn decode_head(row: Bytes) -> Result<Head, DecodeError> {
         head.version = ClusterVersion(row.u32("cluster version")?);
     }
     row.finish()?;
+    // Rows are found by counting up to these: a damaged number must not make that endless.
+    if head.next_node.0 > NODE_ID_MAX + 1 {
+        return Err(DecodeError::BadValue { field: "next node", value: head.next_node.0 });
+    }
+    if head.next_shard.0 > SHARD_ID_MAX + 1 {
+        return Err(DecodeError::BadValue { field: "next shard", value: head.next_shard.0.into() });
+    }
     Ok(head)
 }
 
@@ -284,5 +295,10 @@ mod tests {
         let damaged = BTreeMap::from([(head_key(), Bytes::from_static(&[9]))]);
         let error = DecodeError::BadValue { field: "meta row format", value: 9 };
         assert_eq!(read_map(&Rows::Healthy(damaged)), Err(ReadMapError::Damaged(error)));
+        let mut endless = Encoder::default();
+        endless.u8(FORMAT_PLAIN).u128(1).u64(1).u64(u64::MAX).u32(1).u64(1).u32(0);
+        let endless = BTreeMap::from([(head_key(), endless.finish())]);
+        let error = DecodeError::BadValue { field: "next node", value: u64::MAX };
+        assert_eq!(read_map(&Rows::Healthy(endless)), Err(ReadMapError::Damaged(error)));
     }
 }

@@ -1,5 +1,6 @@
 //! The meta machine from outside: scripts, formats, placement, planning.
 
+mod decoding;
 mod placement;
 mod planning;
 mod random;

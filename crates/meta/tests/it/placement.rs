@@ -148,6 +148,7 @@ proptest! {
         let present = (0..).map(ShardId).zip(present.into_iter().map(|ids| ids.into_iter().map(NodeId).collect()));
         let placement = place(&nodes, &present.collect()).unwrap();
         assert_valid(&placement, &nodes);
+        assert_eq!(moved(&placement, &place(&nodes, &placement).unwrap()), [], "placing again moves something");
     }
 }
 

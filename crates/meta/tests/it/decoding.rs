@@ -1,0 +1,82 @@
+//! Bytes from the log, the disk and other nodes: whatever they are, decoders answer and do not panic.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use strata_meta::{MetaCommand, MetaReply, RowReader, decode_map, encode_map, read_map};
+
+/// Always the same cases; `PROPTEST_CASES` makes it more of them.
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, rng_seed: RngSeed::Fixed(4), ..ProptestConfig::default() }
+}
+
+/// Every row is the same bytes.
+struct Rows(Bytes);
+
+impl RowReader for Rows {
+    type Error = ();
+
+    fn row(&self, _key: &[u8]) -> Result<Option<Bytes>, ()> {
+        Ok(Some(self.0.clone()))
+    }
+}
+
+/// Commands, replies and maps from the script of formats, so that damage hits what is nearly right.
+fn samples() -> Vec<Bytes> {
+    let script = include_str!("../scripts/formats");
+    let is_hex =
+        |word: &&str| word.len() >= 4 && word.len().is_multiple_of(2) && word.chars().all(|c| c.is_ascii_hexdigit());
+    let digits = |word: &str| -> Bytes {
+        (0..word.len()).step_by(2).map(|at| u8::from_str_radix(&word[at..at + 2], 16).expect("digits")).collect()
+    };
+    script.split([' ', '\n', '=']).filter(is_hex).map(digits).collect()
+}
+
+fn decode_everything(bytes: &Bytes) -> usize {
+    let mut decoded = 0;
+    // Tag 0 is only read: what it says is written under tag 3.
+    if let Ok(command) = MetaCommand::decode(bytes.clone()) {
+        assert!(bytes[1] == 0 || command.encode() == bytes, "one command, one encoding");
+        decoded += 1;
+    }
+    if let Ok(reply) = MetaReply::decode(bytes.clone()) {
+        assert_eq!(reply.encode(), bytes, "one reply, one encoding");
+        decoded += 1;
+    }
+    if let Ok(map) = decode_map(bytes.clone()) {
+        assert_eq!(encode_map(&map), bytes, "one map, one encoding");
+        decoded += 1;
+    }
+    // A head row that names more nodes than could be counted would take for ever: only other rows are damaged here.
+    if bytes.len() < 30 {
+        let _ = read_map(&Rows(bytes.clone()));
+    }
+    decoded
+}
+
+#[test]
+fn damaged_bytes_are_errors_or_other_values() {
+    let mut decoded = 0;
+    for sample in samples() {
+        for position in 0..sample.len() {
+            for change in [0x01, 0x02, 0x08, 0x80, 0xff] {
+                let mut damaged = sample.to_vec();
+                damaged[position] ^= change;
+                decoded += decode_everything(&damaged.into());
+            }
+        }
+    }
+    assert!(decoded > 0, "some damage is not noticed, or nothing was tested");
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn random_bytes_are_decoded_or_refused(
+        tag in 0u8..20,
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        decode_everything(&[vec![1, tag], bytes].concat().into());
+    }
+}
