@@ -119,6 +119,9 @@ fn hint_of(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::SessionExpired => Some("start over with a new session"),
         ErrorCode::IdentityRefused => Some("check --join, --expect and the data directory"),
         ErrorCode::NotReady => Some("the node is starting or stopping: try again in a moment, or ask another node"),
+        ErrorCode::Refused => Some("`strata cluster nodes` shows the nodes and their states"),
+        ErrorCode::MajorityAtRisk => Some("start the nodes that are down, and undrain those that may stay"),
+        ErrorCode::ChangeUnderWay => Some("`strata cluster jobs` shows it; try again when it is done"),
         ErrorCode::Internal => Some("this is a bug: the node's log (stderr) says more"),
         ErrorCode::InvalidArgument => None,
         // The enum may grow.

@@ -83,7 +83,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Start(args) => commands::start::run(*args, format).await,
         Command::Demo(args) => commands::demo::run(args, format).await,
         Command::Kv(args) => commands::kv::run(args, format).await,
-        Command::Cluster(command) => commands::cluster::run(command, format).await,
+        Command::Cluster(args) => commands::cluster::run(args, format).await,
         Command::Bench(command) => commands::bench::run(command, format).await,
         Command::Config(ConfigCommand::Show(args)) => commands::config::show(&args, format),
         Command::Completion { shell } => commands::completion::run(shell),

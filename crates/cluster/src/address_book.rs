@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use strata_net::Transport;
-use strata_types::{NodeId, ShardMap};
+use strata_types::{InstanceId, NodeDescriptor, NodeId, ShardMap};
 
 /// A living process of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,16 +23,23 @@ pub(crate) struct Heard {
 pub(crate) struct AddressBook {
     transport: Arc<dyn Transport>,
     heard: Mutex<BTreeMap<NodeId, Heard>>,
+    /// The nodes of the newest map: their data directories, and where the map has them.
+    members: Mutex<BTreeMap<NodeId, (InstanceId, String)>>,
 }
 
 impl AddressBook {
     pub(crate) fn new(transport: Arc<dyn Transport>) -> AddressBook {
-        AddressBook { transport, heard: Mutex::default() }
+        AddressBook { transport, heard: Mutex::default(), members: Mutex::default() }
     }
 
     /// The process that was last heard of for a node.
     pub(crate) fn heard(&self, node: NodeId) -> Option<Heard> {
         self.heard.lock().get(&node).cloned()
+    }
+
+    /// The data directory that is a node, and where the newest map has it.
+    pub(crate) fn member(&self, node: NodeId) -> Option<(InstanceId, String)> {
+        self.members.lock().get(&node).cloned()
     }
 
     /// A node said where it is.
@@ -43,6 +50,8 @@ impl AddressBook {
 
     /// A newer map is known.
     pub(crate) fn follow(&self, old: &ShardMap, new: &ShardMap) {
+        let member = |node: &NodeDescriptor| (node.id, (node.instance, node.peer_address.clone()));
+        *self.members.lock() = new.nodes.iter().map(member).collect();
         let heard = self.heard.lock();
         for node in &new.nodes {
             let before = old.node(node.id).map(|node| &node.peer_address);

@@ -2,13 +2,14 @@
 //!
 //! After a failover leaders pile up on the nodes that stayed. When the preferred node of a shard is back, has caught up
 //! and both have been stable for a while, the shard's leader hands over: one shard at a time, so that a move that does
-//! harm does little of it.
+//! harm does little of it. A node that is not to lead gives its leaders, also that of the meta group, to whoever can
+//! take them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use strata_env::Mono;
-use strata_types::{GroupId, LogIndex, NodeId, ReplicaId, Term};
+use strata_types::{GroupId, GroupPlacement, LogIndex, NodeId, ReplicaId, ReplicaPlacement, ShardMap, Term};
 
 use crate::node::Node;
 use crate::report::NodeReport;
@@ -25,15 +26,15 @@ const BEHIND_MAX: u64 = 64;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A group that this node leads and another one should.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Misplaced {
     pub(crate) group: GroupId,
     pub(crate) term: Term,
     pub(crate) last: LogIndex,
     /// This node's replica.
     pub(crate) leader: ReplicaId,
-    /// Who should lead.
-    pub(crate) preferred: (ReplicaId, NodeId),
+    /// Who should lead, the best one first.
+    pub(crate) successors: Vec<ReplicaPlacement>,
 }
 
 /// Remembers how long things have been as they are.
@@ -56,7 +57,7 @@ impl Balancer {
         }
         let is_due =
             |one: &&Misplaced| now.since(self.since[&one.group].1) >= STABLE && !self.resting.contains_key(&one.group);
-        misplaced.iter().filter(is_due).copied().collect()
+        misplaced.iter().filter(is_due).cloned().collect()
     }
 
     /// A handover did not work.
@@ -65,13 +66,12 @@ impl Balancer {
     }
 }
 
-/// Whether the preferred node, which says this of itself, can take over.
-pub(crate) fn can_take_over(report: &NodeReport, one: &Misplaced) -> bool {
-    let Some(group) = report.group(one.group) else { return false };
+/// Whether a successor, whose node says this of itself, can take over.
+pub(crate) fn can_take_over(report: &NodeReport, one: &Misplaced, successor: ReplicaId) -> bool {
+    let Some(group) = report.replica(one.group, successor) else { return false };
     report.uptime >= STABLE
         && !report.is_stopping
         && group.serving
-        && group.replica == one.preferred.0
         && group.term == one.term
         && group.leader.is_some_and(|(leader, _)| leader == one.leader)
         && group.applied.0 + BEHIND_MAX >= one.last.0
@@ -85,14 +85,20 @@ pub(crate) async fn run(node: std::sync::Arc<Node>) {
         let due = balancer.due(node.env().now(), &misplaced(&node));
         let mut reports: BTreeMap<NodeId, Option<NodeReport>> = BTreeMap::new();
         for one in due {
-            let (replica, target) = one.preferred;
-            if let std::collections::btree_map::Entry::Vacant(place) = reports.entry(target) {
-                place.insert(node.ask_report(target).await);
+            let mut ready = None;
+            for successor in &one.successors {
+                if let std::collections::btree_map::Entry::Vacant(place) = reports.entry(successor.node) {
+                    place.insert(node.ask_report(successor.node).await);
+                }
+                let report = reports[&successor.node].as_ref();
+                if report.is_some_and(|report| can_take_over(report, &one, successor.replica)) {
+                    ready = Some(*successor);
+                    break;
+                }
             }
-            let ready = reports[&target].as_ref().is_some_and(|report| can_take_over(report, &one));
-            let Some(group) = node.host().group(one.group).filter(|_| ready) else { continue };
-            let done = group.transfer_leader(replica, PATIENCE).await;
-            tracing::info!(group = %one.group, to = %target, done, "leader handed back");
+            let Some((group, successor)) = node.host().group(one.group).zip(ready) else { continue };
+            let done = group.transfer_leader(successor.replica, PATIENCE).await;
+            tracing::info!(group = %one.group, to = %successor.node, done, "leader handed back");
             metrics::counter!("strata_cluster_leaders_moved_total").increment(u64::from(done));
             if !done {
                 balancer.failed(node.env().now(), one.group);
@@ -105,29 +111,41 @@ pub(crate) async fn run(node: std::sync::Arc<Node>) {
 fn misplaced(node: &Node) -> Vec<Misplaced> {
     let map = node.map();
     let mut found = Vec::new();
-    for placement in &map.shards {
-        let id = GroupId::of_shard(placement.shard);
-        let Some(preferred) = placement.replicas.first().filter(|first| first.node != node.identity().node) else {
-            continue;
-        };
-        let Some(group) = node.host().group(id) else { continue };
+    for placement in map.groups() {
+        let successors = successors(&map, &placement, node.identity().node);
+        let Some(group) = node.host().group(placement.group).filter(|_| !successors.is_empty()) else { continue };
         if !group.watch().borrow().is_leader {
             continue;
         }
         let status = group.status();
         found.push(Misplaced {
-            group: id,
+            group: placement.group,
             term: status.term,
             last: status.last,
             leader: status.replica,
-            preferred: (preferred.replica, preferred.node),
+            successors,
         });
     }
     found
 }
 
+/// Who should lead a group rather than its replica on this node: the preferred one, if that is another. A node that is
+/// not to lead takes anybody who may. The meta group has no preferred leader.
+fn successors(map: &ShardMap, placement: &GroupPlacement<'_>, own: NodeId) -> Vec<ReplicaPlacement> {
+    let takes = |id: NodeId| map.node(id).is_some_and(|node| node.state.takes());
+    let stays = |replica: &ReplicaPlacement| placement.changes.removed() != Some(replica.replica);
+    let preferred = placement.replicas.first().filter(|_| placement.group != GroupId::META);
+    if takes(own) {
+        return preferred.copied().filter(|first| first.node != own && stays(first)).into_iter().collect();
+    }
+    let others = placement.replicas.iter().copied();
+    others.filter(|other| other.node != own && takes(other.node) && stays(other)).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use strata_types::{ChangeId, ChangeReason, GroupChanges, NodeDescriptor, NodeState, ReplicaChange};
+
     use super::*;
     use crate::report::GroupReport;
 
@@ -141,7 +159,7 @@ mod tests {
             term: Term(term),
             last: LogIndex(1_000),
             leader: ReplicaId(5),
-            preferred: (ReplicaId(4), NodeId(1)),
+            successors: vec![ReplicaPlacement { replica: ReplicaId(4), node: NodeId(1) }],
         }
     }
 
@@ -181,7 +199,7 @@ mod tests {
             }],
             ..NodeReport::default()
         };
-        assert!(can_take_over(&good(), &one(1, 3)));
+        assert!(can_take_over(&good(), &one(1, 3), ReplicaId(4)));
         let spoiled: [fn(&mut NodeReport); 6] = [
             |report| report.uptime = Duration::from_secs(4),
             |report| report.is_stopping = true,
@@ -193,8 +211,40 @@ mod tests {
         for spoil in spoiled {
             let mut report = good();
             spoil(&mut report);
-            assert!(!can_take_over(&report, &one(1, 3)), "{report:?}");
+            assert!(!can_take_over(&report, &one(1, 3), ReplicaId(4)), "{report:?}");
         }
-        assert!(!can_take_over(&NodeReport::default(), &one(1, 3)));
+        assert!(!can_take_over(&NodeReport::default(), &one(1, 3), ReplicaId(4)));
+        assert!(!can_take_over(&good(), &one(1, 3), ReplicaId(6)), "another replica on its node");
+    }
+
+    #[test]
+    fn a_node_that_is_not_to_lead_gives_leaders_to_whoever_may() {
+        let placed = |replica, node| ReplicaPlacement { replica: ReplicaId(replica), node: NodeId(node) };
+        let node = |id, state| NodeDescriptor { id: NodeId(id), state, ..NodeDescriptor::default() };
+        let replicas = [placed(4, 1), placed(5, 2), placed(6, 3)];
+        let whom = |states: [NodeState; 3], group, own| {
+            let nodes = (1..).zip(states).map(|(id, state)| node(id, state)).collect();
+            let map = ShardMap { nodes, ..ShardMap::default() };
+            let change = ReplicaChange {
+                id: ChangeId(1),
+                add: None,
+                remove: Some(ReplicaId(6)),
+                reason: ChangeReason::Operator,
+                cancelled: false,
+                decided: Term(0),
+            };
+            let changes = GroupChanges { change: Some(change), ..GroupChanges::default() };
+            let placement = GroupPlacement { group: GroupId(group), replicas: &replicas, changes: &changes };
+            let successors = successors(&map, &placement, NodeId(own));
+            successors.iter().map(|successor| successor.node.0).collect::<Vec<_>>()
+        };
+        use NodeState::{Active, Draining, Removing};
+        assert_eq!(whom([Active; 3], 1, 1), [], "the preferred one");
+        assert_eq!(whom([Active; 3], 1, 2), [1]);
+        assert_eq!(whom([Active; 3], 0, 2), [], "the meta group has none");
+        assert_eq!(whom([Active, Draining, Active], 0, 2), [1], "but not the one that is about to go");
+        assert_eq!(whom([Active, Active, Draining], 1, 3), [1, 2]);
+        assert_eq!(whom([Removing, Active, Draining], 1, 1), [2]);
+        assert_eq!(whom([Draining; 3], 1, 1), []);
     }
 }

@@ -25,14 +25,15 @@ pub struct Seat {
     pub zone: String,
 }
 
-/// The founder's decision. Never changes; where nodes are reached since then is in the shard map.
+/// The founder's decision; for a node that joined later, the cluster as it was then. Never changes; how things are since
+/// then is in the shard map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Charter {
     /// The cluster.
     pub cluster: ClusterId,
-    /// Its first nodes, by id.
+    /// Its nodes, by id.
     pub seats: Vec<Seat>,
-    /// The replicas of the meta group; the first one founds it.
+    /// The replicas of the meta group; at the founding, the first one founds it.
     pub meta: Vec<ReplicaPlacement>,
     /// How many shards.
     pub shard_count: u32,
@@ -47,6 +48,23 @@ impl Charter {
     /// The seat of a node.
     pub fn seat(&self, node: NodeId) -> Option<&Seat> {
         self.seats.iter().find(|seat| seat.node == node)
+    }
+
+    /// The cluster as it is now, for a node that has become a member of it.
+    pub(crate) fn of_map(map: &ShardMap) -> Charter {
+        let seat = |node: &NodeDescriptor| Seat {
+            node: node.id,
+            instance: node.instance,
+            peer_address: node.peer_address.clone(),
+            client_address: node.client_address.clone(),
+            zone: node.zone.clone(),
+        };
+        Charter {
+            cluster: map.cluster,
+            seats: map.nodes.iter().map(seat).collect(),
+            meta: map.meta.clone(),
+            shard_count: u32::try_from(map.shards.len()).expect("shards are few"),
+        }
     }
 
     /// What is known before the meta group has answered: nodes and meta replicas, no shards, epoch 0.

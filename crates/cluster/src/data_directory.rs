@@ -4,6 +4,7 @@
 //!   LOCK          of the server crate
 //!   FORMAT        "strata 1": the newest format in this directory
 //!   identity      IdentityFile
+//!   map           the nodes and the meta group as last known
 //!   log/          the node's log
 //!   shards/<replica id>/   tablets
 //! ```
@@ -14,15 +15,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use strata_env::{Disk, Env};
+use strata_types::ShardMap;
 
 use crate::identity_file::{IdentityFile, Membership};
-use crate::{InstanceId, StartError};
+use crate::{InstanceId, StartError, map_file};
 
 /// The newest format that this program writes and reads.
 const FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_WORD: &str = "strata";
 const IDENTITY_FILE: &str = "identity";
+const MAP_FILE: &str = "map";
 
 /// The node's log, below the data directory.
 pub(crate) const LOG_DIRECTORY: &str = "log";
@@ -51,6 +54,19 @@ impl DataDirectory {
         let disk = self.disk.clone();
         let identity = IdentityFile { instance, membership: Some(membership) };
         self.on_disk(async move { write(&disk, IDENTITY_FILE, &identity.encode()).await }).await
+    }
+
+    /// The nodes and the meta group as they were last known here.
+    pub(crate) async fn map(&self) -> Result<Option<ShardMap>, StartError> {
+        let disk = self.disk.clone();
+        let read = self.on_disk(async move { read(&disk, MAP_FILE).await }).await?;
+        read.map(|bytes| map_file::decode(bytes).map_err(|error| damaged(MAP_FILE, error))).transpose()
+    }
+
+    /// Writes them down, durably.
+    pub(crate) async fn save_map(&self, map: &ShardMap) -> Result<(), StartError> {
+        let (disk, bytes) = (self.disk.clone(), map_file::encode(map));
+        self.on_disk(async move { write(&disk, MAP_FILE, &bytes).await }).await
     }
 
     /// Runs disk operations where they may block.
@@ -121,7 +137,13 @@ mod tests {
     use strata_types::NodeId;
 
     use super::*;
-    use crate::Charter;
+    use crate::{Charter, Seat};
+
+    fn seat() -> Seat {
+        let name = String::new;
+        let (node, instance) = (NodeId(3), InstanceId(0));
+        Seat { node, instance, peer_address: name(), client_address: name(), zone: name() }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_directory_keeps_its_identity_over_a_power_loss() {
@@ -132,12 +154,28 @@ mod tests {
         node.crash();
         node.restart();
         assert_eq!(directory(&node).open().await, Ok(first.clone()));
-        let membership = Membership { node: NodeId(3), charter: Charter { shard_count: 4, ..Charter::default() } };
+        let seat = Seat { instance: first.instance, ..seat() };
+        let charter = Charter { seats: vec![seat], shard_count: 4, ..Charter::default() };
+        let membership = Membership { node: NodeId(3), charter, is_founding: true };
         directory(&node).save(first.instance, membership.clone()).await.expect("room");
         node.crash();
         node.restart();
         let last = directory(&node).open().await.expect("still there");
         assert_eq!(last, IdentityFile { instance: first.instance, membership: Some(membership) });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_of_the_meta_group_survives_a_power_loss() {
+        let node = SimWorld::new(1).node(1);
+        let directory = |node: &strata_env::sim::SimNode| DataDirectory::new(node.env(), node.disk());
+        assert_eq!(directory(&node).map().await, Ok(None));
+        let map = ShardMap { epoch: strata_types::Epoch(4), ..ShardMap::default() };
+        directory(&node).save_map(&map).await.expect("room");
+        node.crash();
+        node.restart();
+        assert_eq!(directory(&node).map().await, Ok(Some(map)));
+        node.disk().replace(Path::new(MAP_FILE), b"rubbish").await.expect("room");
+        assert!(matches!(directory(&node).map().await, Err(StartError::DamagedFile { file, .. }) if file == "map"));
     }
 
     #[tokio::test(start_paused = true)]

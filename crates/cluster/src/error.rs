@@ -1,6 +1,6 @@
 //! Why a node does not start.
 
-use strata_types::{ClusterId, GroupId, NodeId};
+use strata_types::{ClusterId, ClusterVersion, GroupId, NodeId, VersionRange};
 
 /// A node cannot start. The message is the cause; [`StartError::hint`] is the next step. What may come right by itself,
 /// such as a join address that does not answer yet, is no error: the start goes on trying and says so.
@@ -63,15 +63,43 @@ pub enum StartError {
         /// Where that node is.
         address: String,
     },
-    /// The cluster has all its nodes, and this is none of them.
-    #[error(
-        "the cluster at {address} is complete: it was founded with {nodes} nodes, and this data directory is none of them"
-    )]
-    Complete {
+    /// The join list leads to this node only.
+    #[error("the join list names nobody but this node, {own}, which has no cluster")]
+    JoinsItself {
+        /// This node's address.
+        own: String,
+    },
+    /// The join list names members of different clusters.
+    #[error("the nodes at {first} and at {second} belong to different clusters")]
+    TwoClusters {
+        /// A member of one.
+        first: String,
+        /// A member of another.
+        second: String,
+    },
+    /// The data directory was a node that was removed.
+    #[error("this data directory belongs to node {node}, which was removed from the cluster")]
+    Removed {
+        /// The id it had.
+        node: NodeId,
+    },
+    /// The program is too old or too new for the cluster.
+    #[error("the cluster at {address} has version {version}, and this program takes part in versions {versions}")]
+    Version {
         /// Who said so.
         address: String,
-        /// How many nodes it has.
-        nodes: u32,
+        /// The version of the cluster.
+        version: ClusterVersion,
+        /// What this program can.
+        versions: VersionRange,
+    },
+    /// The cluster does not take the node for another reason.
+    #[error("the cluster at {address} does not take this node: {detail}")]
+    NotTaken {
+        /// Who said so.
+        address: String,
+        /// Why.
+        detail: String,
     },
     /// Another living process has the same node id.
     #[error("node {node} is already running at {address}")]
@@ -136,7 +164,8 @@ impl StartError {
             StartError::Settings { .. } => "correct the setting and start again",
             StartError::JoinListTwice { .. } => "name each node once in --join, the same line on every node",
             StartError::NotInJoinList { .. } => {
-                "add it to --join on every node, or give the address that the list has with --advertise-peer"
+                "add it to --join on every node, or give the address that the list has with --advertise-peer; \
+                 to join a cluster that there is already, leave --expect out"
             }
             StartError::NewerFormat { .. } => "start it with the newer program, or use another directory with --data",
             StartError::DamagedFile { .. } => "restore the file from a copy, or start with an empty directory",
@@ -144,10 +173,13 @@ impl StartError {
             StartError::OtherCluster { .. } => {
                 "use the data directory of this cluster, or the --join line of the other"
             }
-            StartError::Complete { .. } => {
-                "adding nodes, and replacing one that lost its data, is not possible yet; \
-                 if it had another data directory, start it with that one"
+            StartError::JoinsItself { .. } => {
+                "name a member of the cluster with --join; to found a cluster, leave --join out or give --expect"
             }
+            StartError::TwoClusters { .. } => "name members of one cluster with --join",
+            StartError::Removed { .. } => "start with an empty directory: the node joins as a new one",
+            StartError::Version { .. } => "start it with a program of the version that the other nodes have",
+            StartError::NotTaken { .. } => "correct what the message names and start again",
             StartError::IdentityTaken { .. } => {
                 "stop that process; a copied data directory must not run beside its original"
             }

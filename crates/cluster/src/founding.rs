@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   candidates arrive --> admit --> enough that were heard of lately? --> decide --> Charter (made durable, then told)
-//!   later candidates  ----------------------------------------------------------> seat_for(charter)
+//!   later candidates  -------------------> have they a seat in the charter? otherwise they join: see Admission
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,14 +101,6 @@ impl Founding {
         let name = |shards: Option<u32>| shards.map_or("no --shards".to_owned(), |count| format!("--shards {count}"));
         (candidate.shards != self.own.shards)
             .then(|| format!("{} and {}", name(candidate.shards), name(self.own.shards)))
-    }
-}
-
-/// What a member answers to a candidate.
-pub(crate) fn seat_for(charter: &Charter, candidate: &Candidate) -> Verdict {
-    match charter.seat_of(candidate.instance) {
-        Some(_) => Verdict::Seated(charter.clone()),
-        None => Verdict::Refused(Refusal::Complete { nodes: charter.seats.len() as u32 }),
     }
 }
 

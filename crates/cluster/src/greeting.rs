@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strata_env::Env;
-use strata_types::NodeId;
+use strata_types::{NodeDescriptor, NodeId};
 
 use crate::StartError;
 use crate::address_book::{AddressBook, Heard};
@@ -81,7 +81,7 @@ impl Greeter {
                 return Err(StartError::OtherCluster { own, other: *cluster, address: address.to_owned() });
             }
             Verdict::Refused(refusal) => tracing::warn!(address, ?refusal, "greeting refused"),
-            Verdict::Noted | Verdict::Wait { .. } | Verdict::Unreachable { .. } | Verdict::Seated(_) => {
+            _ => {
                 if let Some((cluster, node)) = answer.who.member
                     && cluster == own
                     && node != self.membership.node
@@ -96,7 +96,9 @@ impl Greeter {
 
     fn missing(&self) -> Vec<NodeId> {
         let map = self.keeper.map();
-        let others = map.nodes.iter().map(|node| node.id).filter(|node| *node != self.membership.node);
+        // Who is given up would be greeted for ever; it greets if it comes back.
+        let is_expected = |node: &&NodeDescriptor| node.state.is_counted_on() && node.id != self.membership.node;
+        let others = map.nodes.iter().filter(is_expected).map(|node| node.id);
         others.filter(|node| self.book.heard(*node).is_none()).collect()
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   version u8 | instance u128 | member u8 [node u64 | charter] | checksum u32 of everything before it
+//!   member: 0 of no cluster, 1 since the founding, 2 joined later
 //! ```
 
 use bytes::Bytes;
@@ -12,6 +13,9 @@ use crate::{Charter, InstanceId};
 
 const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 4;
+
+const SINCE_FOUNDING: u8 = 1;
+const JOINED: u8 = 2;
 
 /// What a data directory says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +31,23 @@ pub(crate) struct IdentityFile {
 pub(crate) struct Membership {
     /// This node.
     pub(crate) node: NodeId,
-    /// The founder's decision.
+    /// The founder's decision, or the cluster as it was when this node joined.
     pub(crate) charter: Charter,
+    /// Whether the cluster is founded with this node. Who joined later never founds a group.
+    pub(crate) is_founding: bool,
+}
+
+impl Membership {
+    /// The place of a data directory; `None` if the charter has no seat for it.
+    pub(crate) fn new(instance: InstanceId, charter: Charter, is_founding: bool) -> Option<Membership> {
+        let node = charter.seat_of(instance)?.node;
+        Some(Membership { node, charter, is_founding })
+    }
+
+    /// The data directory, which has a seat in the charter; zero if that is damaged.
+    pub(crate) fn instance(&self) -> InstanceId {
+        self.charter.seat(self.node).map(|seat| seat.instance).unwrap_or_default()
+    }
 }
 
 impl IdentityFile {
@@ -39,8 +58,8 @@ impl IdentityFile {
             None => {
                 output.u8(0);
             }
-            Some(Membership { node, charter }) => {
-                output.u8(1).u64(node.0);
+            Some(Membership { node, charter, is_founding }) => {
+                output.u8(if *is_founding { SINCE_FOUNDING } else { JOINED }).u64(node.0);
                 charter.encode(&mut output);
             }
         }
@@ -66,7 +85,13 @@ impl IdentityFile {
         let instance = InstanceId(input.u128("instance")?);
         let membership = match input.u8("member")? {
             0 => None,
-            1 => Some(Membership { node: NodeId(input.u64("node")?), charter: Charter::decode(&mut input)? }),
+            member @ (SINCE_FOUNDING | JOINED) => {
+                let (node, charter) = (NodeId(input.u64("node")?), Charter::decode(&mut input)?);
+                if charter.seat(node).is_none_or(|seat| seat.instance != instance) {
+                    return Err(DecodeError::BadValue { field: "node without a seat", value: node.0 });
+                }
+                Some(Membership { node, charter, is_founding: member == SINCE_FOUNDING })
+            }
             value => return Err(DecodeError::BadValue { field: "member", value: value.into() }),
         };
         input.finish()?;
@@ -124,7 +149,13 @@ mod tests {
             meta: vec![ReplicaPlacement { replica: ReplicaId(1), node: NodeId(1) }],
             shard_count: 4,
         };
-        IdentityFile { instance: InstanceId(7), membership: Some(Membership { node: NodeId(2), charter }) }
+        IdentityFile { instance: InstanceId(7), membership: Membership::new(InstanceId(7), charter, true) }
+    }
+
+    fn joined() -> IdentityFile {
+        let mut identity = example();
+        identity.membership.as_mut().expect("a member").is_founding = false;
+        identity
     }
 
     #[test]
@@ -137,6 +168,11 @@ mod tests {
             checksum(&bytes[..bytes.len() - CHECKSUM_BYTES]).to_be_bytes()
         );
         assert_eq!(IdentityFile::decode(bytes), Ok(example()));
+        // A node that joined later differs in one byte.
+        let bytes = joined().encode();
+        let hex: String = bytes[..bytes.len() - CHECKSUM_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!((&hex[34..36], hex.replacen(&hex[..36], &GOLDEN[..36], 1).as_str()), ("02", GOLDEN));
+        assert_eq!(IdentityFile::decode(bytes), Ok(joined()));
         let fresh = IdentityFile { instance: InstanceId(9), membership: None };
         assert_eq!(IdentityFile::decode(fresh.encode()), Ok(fresh));
     }

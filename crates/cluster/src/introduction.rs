@@ -1,6 +1,7 @@
 //! What nodes say to each other before, and beside, the messages of their cluster.
 
-use strata_types::{ClusterId, NodeId};
+use strata_meta::Joiner;
+use strata_types::{ClusterId, ClusterVersion, NodeId, VersionRange};
 
 use crate::{Charter, InstanceId};
 
@@ -20,7 +21,8 @@ pub(crate) enum Introduction {
     Greeting(Greeting),
 }
 
-/// A node that has no cluster yet.
+/// A node that has no cluster yet. For its founder are the join list, the counts and the cores; for a cluster that there
+/// is already, the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) instance: InstanceId,
@@ -30,10 +32,21 @@ pub(crate) struct Candidate {
     /// Its settings must be those of the founder. The first join address names the founder: two nodes that disagree
     /// about it would found two clusters.
     pub(crate) first: Option<String>,
+    /// Zero: it only joins a cluster that there is.
     pub(crate) expect: u32,
     pub(crate) shards: Option<u32>,
     /// Cores of its machine.
     pub(crate) cores: u32,
+    pub(crate) weight: u32,
+    pub(crate) versions: VersionRange,
+}
+
+impl Candidate {
+    /// What the meta group is told of it.
+    pub(crate) fn joiner(self) -> Joiner {
+        let Candidate { instance, peer_address, client_address, zone, weight, versions, .. } = self;
+        Joiner { instance, peer_address, client_address, zone, weight, versions }
+    }
 }
 
 /// A member of a cluster.
@@ -73,17 +86,19 @@ pub(crate) enum Verdict {
     Wait { known: u32, expected: u32 },
     /// The founder does not reach it at the address that it gives.
     Unreachable { detail: String },
-    /// It has a seat.
+    /// It has a seat since the founding.
     Seated(Charter),
     /// It cannot take part.
     Refused(Refusal),
+    /// The cluster cannot take it in at this moment: ask again.
+    Later { detail: String },
+    /// It has become a member of the cluster, which is this now.
+    Joined(Charter),
 }
 
 /// Why a node cannot take part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The cluster has all its nodes, and this data directory is none of them.
-    Complete { nodes: u32 },
     /// This node is of another cluster.
     OtherCluster { cluster: ClusterId },
     /// A living process has that node id.
@@ -94,4 +109,10 @@ pub(crate) enum Refusal {
     SettingsDiffer { detail: String },
     /// No protocol is spoken by both.
     Protocol { min: u16, max: u16 },
+    /// The data directory was a node that was removed.
+    Removed { node: NodeId },
+    /// Its program is too old or too new for the cluster.
+    Version { version: ClusterVersion, versions: VersionRange },
+    /// Another reason of the meta group.
+    NotTaken { detail: String },
 }

@@ -4,12 +4,13 @@
 //!   question: version u8 | protocol min u16, max u16 | tag u8 | body
 //!   answer:   version u8 | instance, incarnation, address, member? | tag u8 | body
 //! ```
-//! The version and the protocol range stay where they are for ever, so that programs of any two versions can tell each
+//! Tags are only ever appended; question 1 was a candidate without weight and versions, refusal 0 that of a complete
+//! cluster. The version and the protocol range stay where they are for ever, so that programs of any two versions can tell each
 //! other that they do not understand each other.
 
 use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder};
-use strata_types::{ClusterId, NodeId};
+use strata_types::{ClusterId, ClusterVersion, NodeId, VersionRange};
 
 use crate::introduction::{
     Answer, Candidate, Greeting, Introduction, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, Verdict, Who,
@@ -34,11 +35,12 @@ pub(crate) fn encode_introduction(introduction: &Introduction) -> Bytes {
             output.u8(0);
         }
         Introduction::Candidate(candidate) => {
-            output.u8(1).u128(candidate.instance.0);
+            output.u8(3).u128(candidate.instance.0);
             output.bytes(candidate.peer_address.as_bytes()).bytes(candidate.client_address.as_bytes());
             output.bytes(candidate.zone.as_bytes());
             output.optional_bytes(candidate.first.as_deref().map(str::as_bytes));
             output.u32(candidate.expect).u32(candidate.shards.unwrap_or(0)).u32(candidate.cores);
+            output.u32(candidate.weight).u32(candidate.versions.least.0).u32(candidate.versions.most.0);
         }
         Introduction::Greeting(greeting) => {
             output.u8(2).u128(greeting.cluster.0).u64(greeting.node.0).u128(greeting.instance.0);
@@ -57,7 +59,7 @@ pub(crate) fn decode_introduction(body: Bytes) -> Result<Arrived, DecodeError> {
     }
     let introduction = match input.u8("introduction")? {
         0 => Introduction::Probe,
-        1 => Introduction::Candidate(Candidate {
+        3 => Introduction::Candidate(Candidate {
             instance: InstanceId(input.u128("instance")?),
             peer_address: input.string("peer address")?,
             client_address: input.string("client address")?,
@@ -66,6 +68,8 @@ pub(crate) fn decode_introduction(body: Bytes) -> Result<Arrived, DecodeError> {
             expect: input.u32("expect")?,
             shards: Some(input.u32("shards")?).filter(|&shards| shards > 0),
             cores: input.u32("cores")?,
+            weight: input.u32("weight")?,
+            versions: decode_versions(&mut input)?,
         }),
         2 => Introduction::Greeting(Greeting {
             cluster: ClusterId(input.u128("cluster")?),
@@ -106,18 +110,29 @@ pub(crate) fn encode_answer(answer: &Answer) -> Bytes {
             output.u8(4);
             encode_refusal(&mut output, refusal);
         }
+        Verdict::Later { detail } => {
+            output.u8(5).bytes(detail.as_bytes());
+        }
+        Verdict::Joined(charter) => {
+            output.u8(6);
+            charter.encode(&mut output);
+        }
     }
     output.finish()
 }
 
 fn encode_refusal(output: &mut Encoder, refusal: &Refusal) {
     match refusal {
-        Refusal::Complete { nodes } => output.u8(0).u32(*nodes),
         Refusal::OtherCluster { cluster } => output.u8(1).u128(cluster.0),
         Refusal::IdentityTaken { node, address } => output.u8(2).u64(node.0).bytes(address.as_bytes()),
         Refusal::AddressTaken { address } => output.u8(3).bytes(address.as_bytes()),
         Refusal::SettingsDiffer { detail } => output.u8(4).bytes(detail.as_bytes()),
         Refusal::Protocol { min, max } => output.u8(5).u16(*min).u16(*max),
+        Refusal::Removed { node } => output.u8(6).u64(node.0),
+        Refusal::Version { version, versions } => {
+            output.u8(7).u32(version.0).u32(versions.least.0).u32(versions.most.0)
+        }
+        Refusal::NotTaken { detail } => output.u8(8).bytes(detail.as_bytes()),
     };
 }
 
@@ -143,20 +158,32 @@ pub(crate) fn decode_answer(body: Bytes) -> Result<Answer, DecodeError> {
         2 => Verdict::Unreachable { detail: input.string("detail")? },
         3 => Verdict::Seated(Charter::decode(&mut input)?),
         4 => Verdict::Refused(decode_refusal(&mut input)?),
+        5 => Verdict::Later { detail: input.string("detail")? },
+        6 => Verdict::Joined(Charter::decode(&mut input)?),
         tag => return Err(DecodeError::BadValue { field: "verdict", value: tag.into() }),
     };
     input.finish()?;
     Ok(Answer { who, verdict })
 }
 
+fn decode_versions(input: &mut Decoder) -> Result<VersionRange, DecodeError> {
+    let least = ClusterVersion(input.u32("least version")?);
+    Ok(VersionRange { least, most: ClusterVersion(input.u32("most version")?) })
+}
+
 fn decode_refusal(input: &mut Decoder) -> Result<Refusal, DecodeError> {
     Ok(match input.u8("refusal")? {
-        0 => Refusal::Complete { nodes: input.u32("nodes")? },
         1 => Refusal::OtherCluster { cluster: ClusterId(input.u128("cluster")?) },
         2 => Refusal::IdentityTaken { node: NodeId(input.u64("node")?), address: input.string("address")? },
         3 => Refusal::AddressTaken { address: input.string("address")? },
         4 => Refusal::SettingsDiffer { detail: input.string("detail")? },
         5 => Refusal::Protocol { min: input.u16("protocol min")?, max: input.u16("protocol max")? },
+        6 => Refusal::Removed { node: NodeId(input.u64("node")?) },
+        7 => Refusal::Version {
+            version: ClusterVersion(input.u32("cluster version")?),
+            versions: decode_versions(input)?,
+        },
+        8 => Refusal::NotTaken { detail: input.string("detail")? },
         tag => return Err(DecodeError::BadValue { field: "refusal", value: tag.into() }),
     })
 }
@@ -176,7 +203,9 @@ mod tests {
             incarnation: 11,
             peer_address: "a:1".into(),
         };
-        let more = Candidate { shards: Some(16), first: Some("b:1".into()), ..candidate.clone() };
+        let versions = VersionRange { least: ClusterVersion(2), most: ClusterVersion(3) };
+        let more =
+            Candidate { shards: Some(16), first: Some("b:1".into()), weight: 4, versions, ..candidate.clone() };
         let all = [
             Introduction::Probe,
             Introduction::Candidate(candidate),
@@ -200,18 +229,22 @@ mod tests {
         let member = Some((ClusterId(9), NodeId(1)));
         let who = |member| Who { instance: InstanceId(5), incarnation: 6, peer_address: "b:1".into(), member };
         let refusals = [
-            Refusal::Complete { nodes: 3 },
             Refusal::OtherCluster { cluster: ClusterId(1) },
             Refusal::IdentityTaken { node: NodeId(1), address: "b:1".into() },
             Refusal::AddressTaken { address: "b:1".into() },
             Refusal::SettingsDiffer { detail: "x".into() },
             Refusal::Protocol { min: 1, max: 2 },
+            Refusal::Removed { node: NodeId(4) },
+            Refusal::Version { version: ClusterVersion(2), versions: VersionRange::default() },
+            Refusal::NotTaken { detail: "full".into() },
         ];
         let verdicts = [
             Verdict::Noted,
             Verdict::Wait { known: 1, expected: 3 },
             Verdict::Unreachable { detail: "refused".into() },
             Verdict::Seated(Charter { shard_count: 8, ..Charter::default() }),
+            Verdict::Joined(Charter { shard_count: 9, ..Charter::default() }),
+            Verdict::Later { detail: "starting".into() },
         ];
         for verdict in verdicts.into_iter().chain(refusals.map(Verdict::Refused)) {
             for member in [None, member] {

@@ -3,7 +3,8 @@
 //! # Problem
 //! Machines that were started with the same line must become one cluster exactly once, whatever crashes meanwhile; a
 //! restarted one must find its place again, also on other ports; and a copy of a data directory must not vote as the
-//! original. Then every node must know where everything is, and leaders must not pile up.
+//! original. Later nodes must become members by themselves, one data directory one node. Then every node must know where
+//! everything is, and leaders must not pile up.
 //!
 //! # Model
 //! ```text
@@ -11,7 +12,8 @@
 //!        |  fresh                  | member
 //!        v                         v
 //!   join: introductions      greet: introductions    Introductions (before and beside the cluster's own messages)
-//!        |  the founder decides    |
+//!        |  the founder, or later  |
+//!        |  the meta group, decides|
 //!        v  a Charter              v
 //!   Wal, Host, group 0 --- Found(charter) ---> ShardMap --- FetchMap, long poll ---> MapKeeper of every node
 //!                                                                |
@@ -21,11 +23,20 @@
 //! as expected, gives them ids, and writes that down as the [`Charter`] before anybody hears of it. Each member keeps
 //! the charter, so that any of them can answer a candidate that missed the founder's answer.
 //!
+//! Once there is a cluster, any member takes candidates in: it asks back, has the meta group carry out `Join`, and answers
+//! with a charter of now. Every node proposes `Join` at each start, and whenever the map has it otherwise: that is how
+//! addresses change, how a node that was given up comes back, and how a removed one learns that it is no member.
+//!
+//! Nodes write down who the nodes and the meta group are (file `map`), so that a cluster that has moved to other nodes
+//! than it was founded with finds itself again after all of them have stopped.
+//!
 //! # Path of a start
-//! 1. FORMAT and identity are read; a newer format is refused.
-//! 2. A fresh node introduces itself to every join address until somebody hands it the charter. A member greets every
-//!    node it knows, and stops if one of them has a living node with its id.
-//! 3. The log is opened, then the replica of the meta group if one lives here. Its leader proposes `Found`.
+//! 1. FORMAT, identity and map are read; a newer format is refused.
+//! 2. A fresh node asks at every join address who is there. If members of a cluster answer, it asks them to take it in;
+//!    otherwise it introduces itself to all, until somebody hands it the charter. A member greets every node it knows,
+//!    and stops if one of them has a living node with its id.
+//! 3. The log is opened, then the replica of the meta group if one lives here. While there is no cluster, its leader
+//!    proposes `Found`.
 //! 4. The map arrives; the shard replicas that it places here are opened; the node is ready when each has a leader.
 //!
 //! # Invariants
@@ -34,14 +45,34 @@
 //! - CLUSTER-3: of two processes with one node id at most one takes part: the later one is refused.
 //! - CLUSTER-4: the epoch of a node's map only rises.
 //! - CLUSTER-5: a damaged replica refuses to serve and says which file; it does not stop the node.
+//! - CLUSTER-6: a leader changes voters only by a change of the map that was decided in its term, or goes on with one that
+//!   it found begun and that nobody can have abandoned; a change is abandoned only when the members show no trace of it.
+//! - CLUSTER-7: a replica is deleted only when it has left its group, or when the map has another one on this node that
+//!   replaces it, and it is damaged or the meta group confirms that.
+//! - CLUSTER-8: a node that has heard of a member of a cluster founds none.
+//! - CLUSTER-9: a node opens a replica of the meta group only after it has written down that one lives on it; who joined
+//!   later founds no group.
+//!
+//! # Path of a change of members
+//! 1. The leader of the meta group sees that something is to be done (`planning`), and proposes `Plan`. It also says which
+//!    nodes have been silent for long and which replicas are damaged. The machine decides.
+//! 2. The map names a replica that is added; its node opens it, empty (`replicas`).
+//! 3. The leader of the group takes one step after the other (`changes`): what the next one is follows from map and
+//!    members alone (`change_step`), so any leader can go on, whoever began.
+//! 4. The map names a replica as leaving; its node deletes it and says so (`deletions`).
 //!
 //! # Left out
-//! Nodes that join or leave a founded cluster.
+//! Loads: replicas count alike, however much is in them.
 
 mod address_book;
+mod admission;
 mod balance;
+mod change_step;
+mod changes;
 mod charter;
+mod commanding;
 mod data_directory;
+mod deletions;
 mod error;
 mod founding;
 mod greeting;
@@ -49,12 +80,14 @@ mod identity_file;
 mod introduction;
 mod introduction_wire;
 mod joining;
+mod map_file;
 mod map_keeper;
 mod map_watch;
 mod meta_group;
 mod node;
 mod overview;
 mod phase;
+mod planning;
 mod question;
 mod question_wire;
 mod reception;
@@ -64,8 +97,11 @@ mod report;
 mod service;
 mod settings;
 mod start;
+mod tally;
+mod vigil;
 
 pub use charter::{Charter, InstanceId, Seat};
+pub use commanding::CommandError;
 pub use error::StartError;
 pub use node::{Identity, Node};
 pub use overview::{ClusterOverview, NodeOverview, ReplicaOverview, ShardOverview};

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use strata_env::{Env, Mono, TaskHandle};
+use strata_meta::{MetaCommand, MetaReply};
 use strata_net::{Caller, Lane, MessageKind};
-use strata_raft::Host;
-use strata_types::{ClusterId, GroupId, NodeId, ReplicaId, ShardMap};
+use strata_raft::{Group, Host};
+use strata_types::{ClusterId, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
 use strata_wal::Wal;
 use tokio::sync::watch;
 
@@ -19,10 +20,12 @@ use crate::overview::{ClusterOverview, assemble};
 use crate::question::{Question, Reply};
 use crate::question_wire::{decode_reply, encode_question};
 use crate::report::{GroupReport, NodeReport};
-use crate::{NodeSettings, Phase, service};
+use crate::{CommandError, NodeSettings, Phase, commanding, service};
 
 /// How long a node may take to say how it is.
 const REPORT_DEADLINE: Duration = Duration::from_secs(1);
+/// How long a node that stops waits until the others know.
+const STOP_DEADLINE: Duration = Duration::from_millis(300);
 
 /// Which node of which cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,12 +169,18 @@ impl Node {
         assemble(self.identity().node, &map, &reports)
     }
 
+    /// Has the meta group carry out a command. A refusal is a reply.
+    pub async fn administer(&self, command: MetaCommand, deadline: Duration) -> Result<MetaReply, CommandError> {
+        commanding::command(self, command, deadline).await
+    }
+
     /// Gives leaders away, makes everything durable and stops. Tells of its phases as the start did.
     pub async fn shutdown(&self) {
         if self.stopping.swap(true, Ordering::AcqRel) {
             return;
         }
         self.abort_tasks();
+        self.announce_stop().await;
         // A leader that nobody can take over from is not moved, and nobody is told that it would be.
         let movable = self.host().movable();
         if movable > 0 {
@@ -187,6 +196,20 @@ impl Node {
         self.report_phase(Phase::Stopped);
     }
 
+    /// Asks that others lead, and that nothing new comes here, until the next start. Nobody depends on it, so it may
+    /// fail, and must not take long where nobody answers.
+    async fn announce_stop(&self) {
+        let own = self.identity().node;
+        if !self.map().nodes.iter().any(|node| node.id != own && node.state.is_counted_on()) {
+            return;
+        }
+        let wish = MetaCommand::SetNodeState { node: own, wanted: NodeState::Stopping, force: false };
+        match self.env().timeout(STOP_DEADLINE, commanding::command(self, wish, STOP_DEADLINE)).await {
+            Ok(Ok(MetaReply::NodeStateSet { .. })) => {}
+            other => tracing::debug!(?other, "nobody was told that this node stops"),
+        }
+    }
+
     pub(crate) fn membership(&self) -> &Membership {
         &self.core.membership
     }
@@ -197,6 +220,10 @@ impl Node {
 
     pub(crate) fn report_phase(&self, phase: Phase) {
         self.core.progress.report(phase);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -229,18 +256,34 @@ impl Node {
         self.refusing.lock().insert(group, (replica, problem));
     }
 
-    pub(crate) fn refuses(&self, group: GroupId) -> bool {
-        self.refusing.lock().contains_key(&group)
+    /// The replica of a group that refuses, if one does.
+    pub(crate) fn refused(&self, group: GroupId) -> Option<ReplicaId> {
+        self.refusing.lock().get(&group).map(|(replica, _)| *replica)
+    }
+
+    /// A replica that refused is deleted.
+    pub(crate) fn forget_refusal(&self, group: GroupId, replica: ReplicaId) {
+        let mut refusing = self.refusing.lock();
+        if refusing.get(&group).is_some_and(|(refused, _)| *refused == replica) {
+            refusing.remove(&group);
+        }
+    }
+
+    /// Keeps refusals of those replicas only that the map knows.
+    pub(crate) fn forget_refusals(&self, is_known: impl Fn(GroupId, ReplicaId) -> bool) {
+        self.refusing.lock().retain(|group, (replica, _)| is_known(*group, *replica));
     }
 
     /// How this node is.
     pub(crate) fn report(&self) -> NodeReport {
-        let mut groups: Vec<_> = self.host().groups().iter().map(|group| GroupReport::from(group.status())).collect();
+        let report = |group: &Arc<Group>| GroupReport { is_damaged: !group.is_sound(), ..group.status().into() };
+        let mut groups: Vec<_> = self.host().groups().iter().map(report).collect();
         let refusing = self.refusing.lock();
         groups.extend(refusing.iter().map(|(&group, (replica, problem))| GroupReport {
             group,
             replica: *replica,
             problem: Some(problem.clone()),
+            is_damaged: true,
             ..GroupReport::default()
         }));
         let mut problems = Vec::new();
@@ -268,7 +311,7 @@ impl Node {
     pub(crate) async fn ask(&self, to: NodeId, question: &Question, deadline: Duration) -> Result<Reply, String> {
         let own = self.identity().node;
         if to == own {
-            let answer = service::answer(self, own, question.clone());
+            let answer = service::answer(self, question.clone());
             return self.env().timeout(deadline, answer).await.map_err(|elapsed| elapsed.to_string());
         }
         let body = encode_question(question);

@@ -89,8 +89,10 @@ pub(crate) fn assemble(node: NodeId, map: &ShardMap, reports: &BTreeMap<NodeId, 
     let shards: Vec<_> = map.shards.iter().map(|placement| shard_overview(placement, reports)).collect();
     let nodes = map.nodes.iter().map(|node| node_overview(node, map, &shards, reports.get(&node.id))).collect();
     let mut problems = Vec::new();
-    for placement in &map.meta {
-        let replica = reports.get(&placement.node).and_then(|report| report.group(GroupId::META));
+    let meta: Vec<_> = map.meta.iter().copied().chain(map.meta_changes.added()).collect();
+    for placement in &meta {
+        let report = reports.get(&placement.node);
+        let replica = report.and_then(|report| report.replica(GroupId::META, placement.replica));
         if let Some(problem) = replica.and_then(|replica| replica.problem.as_ref()) {
             problems.push(format!("meta replica {} on {}: {problem}", placement.replica, placement.node));
         }
@@ -100,7 +102,7 @@ pub(crate) fn assemble(node: NodeId, map: &ShardMap, reports: &BTreeMap<NodeId, 
         node,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch: map.epoch,
-        meta_leader: leader(GroupId::META, &map.meta, reports).0,
+        meta_leader: leader(GroupId::META, &meta, reports).0,
         nodes,
         shards,
         problems,
@@ -127,9 +129,11 @@ fn node_overview(
 
 fn shard_overview(placement: &ShardPlacement, reports: &BTreeMap<NodeId, NodeReport>) -> ShardOverview {
     let group = GroupId::of_shard(placement.shard);
-    let (leader, term) = leader(group, &placement.replicas, reports);
+    // Also one that is being added: it may lead before the map knows that it is a member.
+    let placed: Vec<_> = placement.as_group().open_replicas().collect();
+    let (leader, term) = leader(group, &placed, reports);
     let replica = |placed: &ReplicaPlacement| {
-        let report = reports.get(&placed.node)?.group(group)?;
+        let report = reports.get(&placed.node)?.replica(group, placed.replica)?;
         Some(ReplicaOverview {
             replica: placed.replica,
             node: placed.node,
@@ -141,7 +145,7 @@ fn shard_overview(placement: &ShardPlacement, reports: &BTreeMap<NodeId, NodeRep
             problem: report.problem.clone(),
         })
     };
-    let replicas = placement.replicas.iter().filter_map(replica).collect();
+    let replicas = placed.iter().filter_map(replica).collect();
     ShardOverview { placement: placement.clone(), leader, term, replicas }
 }
 
@@ -151,14 +155,14 @@ fn leader(
     replicas: &[ReplicaPlacement],
     reports: &BTreeMap<NodeId, NodeReport>,
 ) -> (Option<NodeId>, Term) {
-    let views = replicas.iter().filter_map(|placed| reports.get(&placed.node)?.group(group));
+    let views = replicas.iter().filter_map(|placed| reports.get(&placed.node)?.replica(group, placed.replica));
     let newest = views.max_by_key(|view| (view.term, view.is_leader, view.leader.is_some()));
     newest.map_or((None, Term(0)), |view| (view.leader.map(|(_, node)| node), view.term))
 }
 
 #[cfg(test)]
 mod tests {
-    use strata_types::{ShardId, SlotRange};
+    use strata_types::{ChangeId, ChangeReason, ReplicaChange, ShardId, SlotRange};
 
     use super::*;
     use crate::report::GroupReport;
@@ -206,6 +210,29 @@ mod tests {
         );
         assert_eq!(overview.shards[0].replicas.len(), 2, "those that answered");
         assert_eq!(overview.meta_leader, None);
+    }
+
+    #[test]
+    fn a_replica_that_is_added_is_shown_and_may_lead() {
+        let add = ReplicaPlacement { replica: ReplicaId(9), node: NodeId(3) };
+        let mut map = map();
+        map.shards[0].changes.change = Some(ReplicaChange {
+            id: ChangeId(1),
+            add: Some(add),
+            remove: Some(ReplicaId(6)),
+            reason: ChangeReason::Damaged,
+            cancelled: false,
+            decided: Term(4),
+        });
+        let mut built = report(3, 5, Some(3));
+        built.groups[0].replica = add.replica;
+        let damaged = GroupReport { problem: Some("damaged".into()), ..report(3, 1, None).groups[0].clone() };
+        built.groups.push(damaged);
+        let overview = assemble(NodeId(3), &map, &BTreeMap::from([(NodeId(3), built)]));
+        let replicas = &overview.shards[0].replicas;
+        let shown: Vec<_> = replicas.iter().map(|replica| (replica.replica, replica.problem.is_some())).collect();
+        assert_eq!(shown, [(ReplicaId(6), true), (ReplicaId(9), false)]);
+        assert_eq!(overview.shards[0].leader, Some(NodeId(3)));
     }
 
     #[test]

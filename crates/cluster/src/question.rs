@@ -1,5 +1,6 @@
 //! What nodes of a cluster ask each other about the cluster itself ([`strata_net::MessageKind::Cluster`]).
 
+use bytes::Bytes;
 use strata_types::{Epoch, NodeId, ShardMap};
 
 use crate::report::NodeReport;
@@ -9,10 +10,10 @@ use crate::report::NodeReport;
 pub(crate) enum Question {
     /// The shard map, as soon as there is a newer one than this.
     FetchMap { newer_than: Epoch },
-    /// The asking node is reached there from now on. For the leader of the meta group.
-    Register { peer_address: String, client_address: String },
     /// How are you?
     Report,
+    /// Carry out this command of the meta group. For its leader.
+    Command { command: Bytes },
 }
 
 /// The answer to a [`Question`].
@@ -20,12 +21,12 @@ pub(crate) enum Question {
 pub(crate) enum Reply {
     /// To `FetchMap`; `None` when there was no newer one for a while.
     Map(Option<Box<ShardMap>>),
-    /// To `Register`.
-    Registered { epoch: Epoch },
-    /// To `Register`: ask that one.
+    /// To `Command`: ask that one.
     NotLeader { leader: Option<NodeId> },
-    /// To `Register`: not possible.
+    /// To `Command`: not possible now, or nobody knows.
     Failed { detail: String },
     /// To `Report`.
     Report(Box<NodeReport>),
+    /// To `Command`: what the meta machine replied, be it a refusal.
+    Command { reply: Bytes },
 }

@@ -1,4 +1,5 @@
-//! Questions and replies as bytes: version u8 | tag u8 | body.
+//! Questions and replies as bytes: version u8 | tag u8 | body. Tags are only ever appended; question 1 and reply 1 were
+//! those of a former registration.
 
 use std::time::Duration;
 
@@ -21,10 +22,8 @@ pub(crate) fn encode_question(question: &Question) -> Bytes {
     output.u8(VERSION);
     match question {
         Question::FetchMap { newer_than } => output.u8(0).u64(newer_than.0),
-        Question::Register { peer_address, client_address } => {
-            output.u8(1).bytes(peer_address.as_bytes()).bytes(client_address.as_bytes())
-        }
         Question::Report => output.u8(2),
+        Question::Command { command } => output.u8(3).bytes(command),
     };
     output.finish()
 }
@@ -33,11 +32,8 @@ pub(crate) fn decode_question(body: Bytes) -> Result<Question, DecodeError> {
     let mut input = begin(body, "question version")?;
     let question = match input.u8("question")? {
         0 => Question::FetchMap { newer_than: Epoch(input.u64("newer than")?) },
-        1 => Question::Register {
-            peer_address: input.string("peer address")?,
-            client_address: input.string("client address")?,
-        },
         2 => Question::Report,
+        3 => Question::Command { command: input.bytes("command")? },
         tag => return Err(DecodeError::BadValue { field: "question", value: tag.into() }),
     };
     input.finish()?;
@@ -54,9 +50,6 @@ pub(crate) fn encode_reply(reply: &Reply) -> Bytes {
         Reply::Map(Some(map)) => {
             output.u8(0).u8(MAP_OF_META).bytes(&encode_map(map));
         }
-        Reply::Registered { epoch } => {
-            output.u8(1).u64(epoch.0);
-        }
         Reply::NotLeader { leader } => {
             output.u8(2).u64(leader.map_or(0, |node| node.0));
         }
@@ -66,6 +59,9 @@ pub(crate) fn encode_reply(reply: &Reply) -> Bytes {
         Reply::Report(report) => {
             output.u8(4);
             encode_report(&mut output, report);
+        }
+        Reply::Command { reply } => {
+            output.u8(5).bytes(reply);
         }
     }
     output.finish()
@@ -79,11 +75,11 @@ pub(crate) fn decode_reply(body: Bytes) -> Result<Reply, DecodeError> {
             MAP_OF_META => Reply::Map(Some(Box::new(decode_map(input.bytes("map")?)?))),
             value => return Err(DecodeError::BadValue { field: "map", value: value.into() }),
         },
-        1 => Reply::Registered { epoch: Epoch(input.u64("epoch")?) },
         // Node ids begin at 1.
         2 => Reply::NotLeader { leader: Some(NodeId(input.u64("leader")?)).filter(|node| node.0 != 0) },
         3 => Reply::Failed { detail: input.string("detail")? },
         4 => Reply::Report(Box::new(decode_report(&mut input)?)),
+        5 => Reply::Command { reply: input.bytes("command reply")? },
         tag => return Err(DecodeError::BadValue { field: "reply", value: tag.into() }),
     };
     input.finish()?;
@@ -110,7 +106,7 @@ fn encode_report(output: &mut Encoder, report: &NodeReport) {
         output.u64(group.group.0).u64(group.replica.0).u64(group.term.0).u64(leader.0).u64(leader_node.0);
         output.u8(u8::from(group.is_leader)).u8(u8::from(group.serving));
         output.u64(group.last.0).u64(group.committed.0).u64(group.applied.0).u64(group.log_bytes);
-        output.optional_bytes(group.problem.as_deref().map(str::as_bytes));
+        output.optional_bytes(group.problem.as_deref().map(str::as_bytes)).u8(u8::from(group.is_damaged));
     }
     encode_count(output, report.problems.len());
     for problem in &report.problems {
@@ -143,6 +139,7 @@ fn decode_group(input: &mut Decoder) -> Result<GroupReport, DecodeError> {
         applied: LogIndex(input.u64("applied")?),
         log_bytes: input.u64("log bytes")?,
         problem: input.optional_bytes("problem")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        is_damaged: input.u8("is damaged")? != 0,
     })
 }
 
@@ -154,8 +151,8 @@ mod tests {
 
     #[test]
     fn questions_and_replies_round_trip() {
-        let register = Question::Register { peer_address: "a:1".into(), client_address: "a:2".into() };
-        for question in [Question::FetchMap { newer_than: Epoch(7) }, register, Question::Report] {
+        let command = Question::Command { command: Bytes::from_static(b"any bytes") };
+        for question in [Question::FetchMap { newer_than: Epoch(7) }, command, Question::Report] {
             assert_eq!(decode_question(encode_question(&question)), Ok(question));
         }
         let placement = ReplicaPlacement { replica: ReplicaId(4), node: NodeId(1) };
@@ -179,6 +176,7 @@ mod tests {
             is_leader: true,
             last: LogIndex(12),
             problem: Some("damaged".into()),
+            is_damaged: true,
             ..GroupReport::default()
         };
         let report = NodeReport {
@@ -191,7 +189,7 @@ mod tests {
         let replies = [
             Reply::Map(None),
             Reply::Map(Some(Box::new(map))),
-            Reply::Registered { epoch: Epoch(2) },
+            Reply::Command { reply: Bytes::from_static(b"any bytes") },
             Reply::NotLeader { leader: None },
             Reply::NotLeader { leader: Some(NodeId(3)) },
             Reply::Failed { detail: "no".into() },

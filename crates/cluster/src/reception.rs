@@ -1,6 +1,6 @@
 //! Answers introductions.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +12,8 @@ use strata_types::ClusterId;
 use tokio::sync::Notify;
 
 use crate::address_book::{AddressBook, Heard};
-use crate::founding::{Founding, seat_for};
+use crate::admission::Admission;
+use crate::founding::Founding;
 use crate::identity_file::Membership;
 use crate::introduction::{
     Answer, Candidate, Greeting, Introduction, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, Verdict, Who,
@@ -42,6 +43,8 @@ pub(crate) struct Reception {
     pub(crate) incarnation: u64,
     pub(crate) peer_address: String,
     role: Mutex<Role>,
+    /// The way into the founded cluster, once this node can be asked.
+    admission: OnceLock<Admission>,
     /// A candidate was admitted.
     pub(crate) admitted: Notify,
 }
@@ -56,12 +59,26 @@ impl Reception {
     ) -> Arc<Reception> {
         let incarnation = env.rng.next_u64();
         let (role, admitted) = (Mutex::new(Role::Fresh), Notify::new());
-        Arc::new(Reception { env, transport, book, instance, incarnation, peer_address, role, admitted })
+        let admission = OnceLock::new();
+        Arc::new(Reception { env, transport, book, instance, incarnation, peer_address, role, admission, admitted })
     }
 
     /// Candidates are admitted from now on.
     pub(crate) fn found(&self, founding: Founding) {
         *self.role.lock() = Role::Founder(founding);
+    }
+
+    /// This node founds nothing after all: there is a cluster already (CLUSTER-8).
+    pub(crate) fn found_nothing(&self) {
+        let mut role = self.role.lock();
+        if matches!(*role, Role::Founder(_)) {
+            *role = Role::Fresh;
+        }
+    }
+
+    /// New nodes are taken into the cluster from now on.
+    pub(crate) fn open(&self, admission: Admission) {
+        assert!(self.admission.set(admission).is_ok(), "a process starts one node");
     }
 
     /// Candidates that are there; `None` when this node founds nothing.
@@ -108,26 +125,45 @@ impl Reception {
 
     async fn candidate(&self, candidate: Candidate) -> Verdict {
         if candidate.instance == self.instance {
-            return Verdict::Noted;
+            return self.own_instance();
         }
         if let Some(verdict) = self.verdict_on(&candidate, Checked::No) {
             return verdict;
         }
-        // Nobody is founded with who cannot be reached, or gives the address of another.
+        // Nobody becomes a member who cannot be reached, or gives the address of another.
         match self.ask(&candidate.peer_address, &Introduction::Probe, PROBE_DEADLINE).await {
             Err(detail) => Verdict::Unreachable { detail },
             Ok(answer) if answer.who.instance != candidate.instance => {
                 Verdict::Refused(Refusal::AddressTaken { address: candidate.peer_address })
             }
-            Ok(_) => self.verdict_on(&candidate, Checked::Yes).unwrap_or(Verdict::Noted),
+            Ok(_) => match self.verdict_on(&candidate, Checked::Yes) {
+                Some(verdict) => verdict,
+                None => self.admit(candidate).await,
+            },
         }
     }
 
-    /// `None` when the candidate's address must be checked first.
+    /// A candidate with this node's data directory: this process under another name, or a copy.
+    fn own_instance(&self) -> Verdict {
+        match &*self.role.lock() {
+            Role::Fresh | Role::Founder(_) => Verdict::Noted,
+            Role::Member(membership) => {
+                let (node, address) = (membership.node, self.peer_address.clone());
+                Verdict::Refused(Refusal::IdentityTaken { node, address })
+            }
+        }
+    }
+
+    /// `None` when the candidate's address must be checked first, and then when the cluster must be asked. Who has a seat
+    /// in the charter has it for ever (CLUSTER-2).
     fn verdict_on(&self, candidate: &Candidate, checked: Checked) -> Option<Verdict> {
         match &mut *self.role.lock() {
             Role::Fresh => Some(Verdict::Noted),
-            Role::Member(membership) => Some(seat_for(&membership.charter, candidate)),
+            Role::Member(Membership { charter, is_founding, .. }) => {
+                let has_seat = *is_founding && charter.seat_of(candidate.instance).is_some();
+                has_seat.then(|| Verdict::Seated(charter.clone()))
+            }
+            Role::Founder(_) if candidate.expect == 0 => Some(Verdict::Noted),
             Role::Founder(founding) => {
                 if checked == Checked::No && !founding.knows(candidate) {
                     return None;
@@ -139,9 +175,25 @@ impl Reception {
         }
     }
 
+    /// The cluster takes a candidate in that answers at its address.
+    async fn admit(&self, candidate: Candidate) -> Verdict {
+        let Some(admission) = self.admission.get() else {
+            return Verdict::Later { detail: "it is starting".to_owned() };
+        };
+        // Of two copies of a data directory that is in no cluster yet, one becomes a member.
+        if let Some((node, address)) = admission.known(candidate.instance)
+            && address != candidate.peer_address
+            && let Ok(answer) = self.ask(&address, &Introduction::Probe, PROBE_DEADLINE).await
+            && answer.who.instance == candidate.instance
+        {
+            return Verdict::Refused(Refusal::IdentityTaken { node, address });
+        }
+        admission.admit(candidate.joiner()).await
+    }
+
     async fn greeting(&self, greeting: Greeting) -> Verdict {
         let taken = |address: String| Verdict::Refused(Refusal::IdentityTaken { node: greeting.node, address });
-        let seat = match &*self.role.lock() {
+        let member = match &*self.role.lock() {
             Role::Fresh | Role::Founder(_) => return Verdict::Noted,
             Role::Member(membership) => {
                 let cluster = membership.charter.cluster;
@@ -152,12 +204,14 @@ impl Reception {
                     let is_this = greeting.incarnation == self.incarnation;
                     return if is_this { Verdict::Noted } else { taken(self.peer_address.clone()) };
                 }
-                membership.charter.seat(greeting.node).cloned()
+                let seat = membership.charter.seat(greeting.node);
+                let seat = seat.map(|seat| (seat.instance, seat.peer_address.clone()));
+                self.book.member(greeting.node).or(seat)
             }
         };
         let heard = self.book.heard(greeting.node);
-        if let Some(seat) = seat.filter(|seat| seat.instance != greeting.instance) {
-            return taken(heard.map_or(seat.peer_address, |heard| heard.address));
+        if let Some((_, address)) = member.filter(|(instance, _)| *instance != greeting.instance) {
+            return taken(heard.map_or(address, |heard| heard.address));
         }
         // One address has one process. At another one, the former process may still live: then this one is its copy.
         if let Some(former) = heard

@@ -34,11 +34,13 @@ pub(crate) struct GroupReport {
     pub(crate) applied: LogIndex,
     pub(crate) log_bytes: u64,
     pub(crate) problem: Option<String>,
+    /// Its files are damaged: it will not serve any more.
+    pub(crate) is_damaged: bool,
 }
 
 impl NodeReport {
-    pub(crate) fn group(&self, id: GroupId) -> Option<&GroupReport> {
-        self.groups.iter().find(|group| group.group == id)
+    pub(crate) fn replica(&self, id: GroupId, replica: ReplicaId) -> Option<&GroupReport> {
+        self.groups.iter().find(|group| group.group == id && group.replica == replica)
     }
 }
 
@@ -57,6 +59,7 @@ impl From<GroupStatus> for GroupReport {
             applied: status.applied,
             log_bytes: status.log_bytes,
             problem: status.problem,
+            is_damaged: false,
         }
     }
 }

@@ -6,19 +6,23 @@ use std::time::Duration;
 
 use strata_net::MessageKind;
 use strata_raft::{Host, HostParts};
-use strata_types::Epoch;
+use strata_types::{Epoch, ShardMap};
 use strata_wal::{RecoveryProgress, Wal, WalError};
 
 use crate::address_book::AddressBook;
+use crate::admission::Admission;
 use crate::data_directory::{DataDirectory, LOG_DIRECTORY};
 use crate::greeting::Greeter;
 use crate::identity_file::Membership;
 use crate::joining::Joining;
 use crate::map_keeper::MapKeeper;
+use crate::meta_group::MetaGroup;
 use crate::node::{Node, NodeCore, Progress};
 use crate::reception::Reception;
 use crate::service::ClusterService;
-use crate::{NodeParts, Phase, StartError, balance, map_watch, meta_group, registration, replicas};
+use crate::{
+    NodeParts, Phase, StartError, balance, changes, deletions, map_watch, planning, registration, replicas,
+};
 
 /// How often it is looked whether all groups have leaders.
 const ELECTION_POLL: Duration = Duration::from_millis(20);
@@ -36,15 +40,15 @@ impl Node {
         let started = parts.env.now();
         parts.settings.check()?;
         let progress = Arc::new(Progress::new(parts.progress.clone()));
-        let (membership, reception, book) = find_cluster(&parts, &progress).await?;
+        let Found { membership, directory, known, reception, book } = find_cluster(&parts, &progress).await?;
         let NodeParts { env, disk, tablets, transport, switchboard, caller, settings, .. } = parts;
         let cluster = membership.charter.cluster;
         transport.identify(cluster, membership.node);
         caller.identify(membership.node);
-        let keeper = Arc::new(MapKeeper::new(membership.charter.first_map(), book.clone()));
+        let keeper = Arc::new(MapKeeper::new(first_map(&membership, known.as_ref()), book.clone()));
         let greeter = Greeter {
             env: env.clone(),
-            reception,
+            reception: reception.clone(),
             book,
             keeper: keeper.clone(),
             membership: membership.clone(),
@@ -69,9 +73,10 @@ impl Node {
         host.register(&switchboard);
         let node = Node::new(NodeCore { env, settings, started, membership, keeper, host, wal, caller, progress });
         switchboard.set_handler(MessageKind::Cluster, Arc::new(ClusterService::new(&node)));
+        reception.open(Admission::new(&node));
         node.spawn("greeting", greeter.keep_greeting());
         let unfinished = Unfinished(Some(node.clone()));
-        open_groups(&node).await?;
+        open_groups(&node, directory, known).await?;
         unfinished.finish();
         Ok(node)
     }
@@ -94,14 +99,22 @@ impl Drop for Unfinished {
     }
 }
 
+/// What is known before the log is opened.
+struct Found {
+    membership: Arc<Membership>,
+    directory: DataDirectory,
+    /// Nodes and meta group as this node last knew them.
+    known: Option<ShardMap>,
+    reception: Arc<Reception>,
+    book: Arc<AddressBook>,
+}
+
 /// This node's place in its cluster, whether it has one or has to get one.
-async fn find_cluster(
-    parts: &NodeParts,
-    progress: &Arc<Progress>,
-) -> Result<(Arc<Membership>, Arc<Reception>, Arc<AddressBook>), StartError> {
+async fn find_cluster(parts: &NodeParts, progress: &Arc<Progress>) -> Result<Found, StartError> {
     let NodeParts { env, disk, transport, switchboard, settings, .. } = parts;
     let directory = DataDirectory::new(env.clone(), disk.clone());
     let identity = directory.open().await?;
+    let known = directory.map().await?;
     let book = Arc::new(AddressBook::new(transport.clone()));
     let own = settings.peer_address.clone();
     let reception = Reception::new(env.clone(), transport.clone(), book.clone(), identity.instance, own);
@@ -117,11 +130,25 @@ async fn find_cluster(
             joining.join().await?
         }
     };
-    Ok((Arc::new(membership), reception, book))
+    let known = known.filter(|known| known.cluster == membership.charter.cluster);
+    Ok(Found { membership: Arc::new(membership), directory, known, reception, book })
 }
 
-async fn open_groups(node: &Arc<Node>) -> Result<(), StartError> {
-    meta_group::open(node).await?;
+/// The map until the meta group answers: epoch 0 and no shards, so that nobody takes it for one.
+fn first_map(membership: &Membership, known: Option<&ShardMap>) -> ShardMap {
+    if let Some(known) = known {
+        return ShardMap { epoch: Epoch(0), ..known.clone() };
+    }
+    let mut first = membership.charter.first_map();
+    // Who joined later does not know how often the members of the meta group were changed before. Only of groups that
+    // are as they were born does anybody found anything (CLUSTER-9).
+    first.meta_changes.generation = u64::from(!membership.is_founding);
+    first
+}
+
+async fn open_groups(node: &Arc<Node>, directory: DataDirectory, known: Option<ShardMap>) -> Result<(), StartError> {
+    let meta = MetaGroup::start(node, directory, known).await?;
+    node.spawn("meta-group", meta.run());
     node.spawn("late-founding", replicas::found_late(node.clone()));
     node.spawn("map-watch", map_watch::run(node.clone()));
     node.spawn("registration", registration::run(node.clone()));
@@ -130,6 +157,9 @@ async fn open_groups(node: &Arc<Node>) -> Result<(), StartError> {
     let map = node.keeper().newer_than(Epoch(0)).await;
     replicas::open_all(node, &map).await?;
     node.spawn("replicas", replicas::run(node.clone()));
+    node.spawn("deletions", deletions::run(node.clone()));
+    node.spawn("changes", changes::run(node.clone()));
+    node.spawn("planning", planning::run(node.clone()));
     node.spawn("balance", balance::run(node.clone()));
     node.spawn("readiness", elect(node.clone()));
     Ok(())

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
+use strata_env::Env;
 use strata_proto::{status_of, v1};
 use strata_types::Epoch;
 use tonic::{Request, Response, Status};
 
-use crate::cluster_view::{ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview};
+use crate::verdict::Verdict;
+use crate::{ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview, deadline, operations};
 
 pub(crate) struct AdminService {
+    env: Env,
     view: Arc<dyn ClusterView>,
 }
 
 impl AdminService {
-    pub(crate) fn new(view: Arc<dyn ClusterView>) -> AdminService {
-        AdminService { view }
+    pub(crate) fn new(env: Env, view: Arc<dyn ClusterView>) -> AdminService {
+        AdminService { env, view }
     }
 
     async fn overview(&self) -> Result<ClusterOverview, Status> {
@@ -28,7 +31,9 @@ impl v1::admin_server::Admin for AdminService {
         &self,
         _: Request<v1::ClusterStatusRequest>,
     ) -> Result<Response<v1::ClusterStatusReply>, Status> {
-        Ok(Response::new(summary(&self.overview().await?)))
+        let overview = self.overview().await?;
+        let verdict = Verdict::of(&overview, &self.view.map());
+        Ok(Response::new(summary(&overview, verdict)))
     }
 
     async fn nodes(&self, _: Request<v1::NodesRequest>) -> Result<Response<v1::NodesReply>, Status> {
@@ -48,10 +53,42 @@ impl v1::admin_server::Admin for AdminService {
         }
         Ok(Response::new(v1::ShardMapReply::answer(&map, Epoch(request.get_ref().newer_than))))
     }
+
+    async fn set_node_state(
+        &self,
+        request: Request<v1::SetNodeStateRequest>,
+    ) -> Result<Response<v1::SetNodeStateReply>, Status> {
+        let deadline = deadline::of_request(request.metadata());
+        respond(operations::set_node_state(self.view.as_ref(), request.into_inner(), deadline).await)
+    }
+
+    async fn move_replica(
+        &self,
+        request: Request<v1::MoveReplicaRequest>,
+    ) -> Result<Response<v1::MoveReplicaReply>, Status> {
+        let deadline = deadline::of_request(request.metadata());
+        respond(operations::move_replica(self.view.as_ref(), request.into_inner(), deadline).await)
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::TransferLeaderReply>, Status> {
+        let deadline = deadline::of_request(request.metadata());
+        respond(operations::transfer_leader(self.view.as_ref(), request.into_inner(), deadline).await)
+    }
+
+    async fn balance(&self, request: Request<v1::BalanceRequest>) -> Result<Response<v1::BalanceReply>, Status> {
+        let deadline = deadline::of_request(request.metadata());
+        respond(operations::balance(&self.env, self.view.as_ref(), request.into_inner(), deadline).await)
+    }
 }
 
-fn summary(overview: &ClusterOverview) -> v1::ClusterStatusReply {
-    let problems = overview.all_problems();
+fn respond<T>(result: strata_types::Result<T>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(|error| status_of(&error))
+}
+
+fn summary(overview: &ClusterOverview, verdict: Verdict) -> v1::ClusterStatusReply {
     v1::ClusterStatusReply {
         cluster: overview.cluster.to_string(),
         node: overview.node.0,
@@ -62,8 +99,10 @@ fn summary(overview: &ClusterOverview) -> v1::ClusterStatusReply {
         shards: overview.shards.len() as u32,
         shards_led: overview.shards.iter().filter(|shard| shard.leader.is_some()).count() as u32,
         meta_leader: overview.meta_leader.map(|node| node.0),
-        healthy: problems.is_empty(),
-        problems,
+        healthy: verdict.health == v1::Health::Healthy,
+        problems: verdict.problems,
+        health: verdict.health.into(),
+        notes: verdict.notes,
     }
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use strata_meta::{MetaCommand, MetaReply};
 use strata_types::{
     ClusterId, Epoch, LogIndex, NodeDescriptor, NodeId, ReplicaId, Result, ShardMap, ShardPlacement, Term,
 };
 
-/// Answers questions about the cluster.
+/// Answers questions about the cluster, and passes on what is wished of it.
 #[async_trait]
 pub trait ClusterView: Send + Sync {
     /// How every node, shard and replica is just now, as far as this node could find out.
@@ -16,6 +17,10 @@ pub trait ClusterView: Send + Sync {
 
     /// The newest shard map that this node has; empty before the cluster is founded.
     fn map(&self) -> Arc<ShardMap>;
+
+    /// Has the meta group carry out a command, which may be tried several times until the deadline. A refusal is a
+    /// reply. When it returns, `map` shows what the command did, unless this node hears of it late.
+    async fn command(&self, command: MetaCommand, deadline: Duration) -> Result<MetaReply>;
 }
 
 /// The whole cluster.
@@ -90,36 +95,4 @@ pub struct ReplicaOverview {
     pub is_serving: bool,
     /// What is wrong with it, if anything.
     pub problem: Option<String>,
-}
-
-impl ClusterOverview {
-    /// Everything that is not as it should be, one sentence each.
-    pub fn all_problems(&self) -> Vec<String> {
-        let mut problems = self.problems.clone();
-        if self.meta_leader.is_none() {
-            problems.push("the meta group has no leader".to_owned());
-        }
-        for node in &self.nodes {
-            let id = node.node.id;
-            if !node.is_up {
-                problems.push(format!("node {id} at {} does not answer", node.node.peer_address));
-            }
-            problems.extend(node.problems.iter().map(|problem| format!("node {id}: {problem}")));
-        }
-        for shard in &self.shards {
-            let id = shard.placement.shard;
-            if shard.leader.is_none() {
-                problems.push(format!("shard {id} has no leader"));
-            }
-            let troubled = shard.replicas.iter().filter_map(|replica| Some((replica, replica.problem.as_ref()?)));
-            problems.extend(troubled.map(|(replica, problem)| {
-                format!("shard {id}: replica {} on {}: {problem}", replica.replica, replica.node)
-            }));
-            let (here, all) = (shard.replicas.len(), shard.placement.replicas.len());
-            if here < all {
-                problems.push(format!("shard {id}: {here} of {all} replicas answer"));
-            }
-        }
-        problems
-    }
 }

@@ -11,7 +11,7 @@
 //!   Scan  ---------------------------> Scan over dyn Kv; pages are pulled by the client's flow control
 //!   Stream: [reader] -- ShardBatch --> dyn ShardExecutor (this node's shards only) -- reply --> [writer]
 //!              ^ stops reading while too much of this stream is under way            coalesces replies
-//!   Admin ----------------------------> dyn ClusterView
+//!   Admin ----------------------------> dyn ClusterView: overview, map, commands of the meta group
 //! ```
 //!
 //! # Path of one unary request
@@ -25,13 +25,16 @@
 //! - GRPC-3: every request ends by its deadline; a request without one gets a default.
 
 mod admin;
+mod choice;
 mod cluster_view;
 mod deadline;
 mod health;
 mod kv_service;
 mod kv_stream;
 mod measure;
+mod operations;
 mod scan_pages;
+mod verdict;
 
 use std::sync::Arc;
 
@@ -74,11 +77,11 @@ pub async fn routes(parts: Parts) -> Result<(Routes, HealthSwitch), BuildError> 
             .register_encoded_file_descriptor_set(strata_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let kv_service = KvServer::new(kv_service::KvService::new(env, kv, executor))
+    let kv_service = KvServer::new(kv_service::KvService::new(env.clone(), kv, executor))
         .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
     let routes = Routes::new(kv_service)
-        .add_service(AdminServer::new(admin::AdminService::new(view)))
+        .add_service(AdminServer::new(admin::AdminService::new(env, view)))
         .add_service(health_service)
         .add_service(reflection().build_v1().map_err(BuildError::Reflection)?)
         // grpcurl and others still ask for the older version first.

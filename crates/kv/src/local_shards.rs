@@ -47,6 +47,13 @@ impl ShardExecutor for LocalShards {
         let Some(group) = group.filter(|group| group.is_sound()) else {
             return ShardReply::NotLeader { leader: None };
         };
+        // A replica that is being added has not everything yet, and shows it to nobody before it leads.
+        if placement.changes.added().is_some_and(|add| add.node == own) {
+            let status = group.watch().borrow().clone();
+            if !status.is_leader {
+                return ShardReply::NotLeader { leader: status.leader.map(|(_, leader)| leader) };
+            }
+        }
         let plan = Plan::new(placement, &batch.requests);
         self.carry_out(&group, placement, plan, &batch.requests).await
     }

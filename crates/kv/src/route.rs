@@ -5,8 +5,9 @@ use strata_types::{
     Epoch, Error, ErrorCode, NodeId, Operation, ReplicaPlacement, Request, ShardId, ShardMap, ShardPlacement,
 };
 
-/// The shard's placement, if the map places it on this node and the batch was not routed by a map under which its keys
-/// lay elsewhere. `None`: the sender needs another map than it has, or than this node has.
+/// The shard's placement, if the map names a replica of it on this node and the batch was not routed by a map under which
+/// its keys lay elsewhere. A replica that is being added counts: it may lead before the map knows that it is a member.
+/// `None`: the sender needs another map than it has, or than this node has.
 pub(crate) fn placement<'a>(
     map: &'a ShardMap,
     node: NodeId,
@@ -15,10 +16,10 @@ pub(crate) fn placement<'a>(
     requests: &[Request],
 ) -> Option<&'a ShardPlacement> {
     let placement = map.shard(shard)?;
-    let is_here = |replica: &ReplicaPlacement| replica.node == node;
+    let is_here = |replica: ReplicaPlacement| replica.node == node;
     let is_current =
         || epoch == map.epoch || requests.iter().all(|request| lies_in(&request.operation, placement.slots));
-    (placement.replicas.iter().any(is_here) && is_current()).then_some(placement)
+    (placement.as_group().open_replicas().any(is_here) && is_current()).then_some(placement)
 }
 
 /// Why a request cannot be for this shard under any map: it was routed by the map of this very epoch.
@@ -40,7 +41,10 @@ pub(crate) fn misrouted(placement: &ShardPlacement, operation: &Operation) -> Op
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use strata_types::{Mutation, NodeDescriptor, ReplicaId, RequestHeader, Slot, SlotRange};
+    use strata_types::{
+        ChangeId, ChangeReason, GroupChanges, Mutation, NodeDescriptor, ReplicaChange, ReplicaId, RequestHeader, Slot,
+        SlotRange, Term,
+    };
 
     use super::*;
 
@@ -86,6 +90,29 @@ mod tests {
         assert!(!found(1, 0, 4, &[get(0), get(1)]), "an old map that was wrong");
         assert!(!found(1, 0, 6, &[get(1)]), "this node's map is the old one");
         assert!(found(1, 0, 5, &[get(1)]), "the same map: the request is wrong, not the route");
+    }
+
+    #[test]
+    fn a_replica_that_is_added_counts_and_one_that_left_does_not() {
+        let mut map = map();
+        let change = ReplicaChange {
+            id: ChangeId(1),
+            add: Some(ReplicaPlacement { replica: ReplicaId(9), node: NodeId(2) }),
+            remove: Some(ReplicaId(1)),
+            reason: ChangeReason::Operator,
+            cancelled: false,
+            decided: Term(0),
+        };
+        map.shards[0].changes.change = Some(change);
+        let found = |map: &ShardMap, node| placement(map, NodeId(node), ShardId(0), Epoch(5), &[get(0)]).is_some();
+        assert!(found(&map, 1) && found(&map, 2));
+        map.shards[0].replicas = change.add.into_iter().collect();
+        map.shards[0].changes = GroupChanges {
+            generation: 1,
+            change: None,
+            leaving: vec![ReplicaPlacement { replica: ReplicaId(1), node: NodeId(1) }],
+        };
+        assert!(!found(&map, 1) && found(&map, 2));
     }
 
     #[test]

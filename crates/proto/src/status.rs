@@ -77,6 +77,7 @@ fn grpc_code(error: &Error) -> Code {
     match error.code {
         ErrorCode::InvalidArgument | ErrorCode::TooLarge | ErrorCode::CrossShard => Code::InvalidArgument,
         ErrorCode::StaleRoute | ErrorCode::NotLeader | ErrorCode::SessionExpired => Code::FailedPrecondition,
+        ErrorCode::Refused | ErrorCode::MajorityAtRisk | ErrorCode::ChangeUnderWay => Code::FailedPrecondition,
         ErrorCode::Unavailable | ErrorCode::NotReady => match error.outcome {
             Outcome::NotApplied => Code::Unavailable,
             Outcome::Applied | Outcome::Unknown => Code::Unknown,

@@ -1,6 +1,6 @@
 //! What can go wrong when asking a group.
 
-use strata_types::NodeId;
+use strata_types::{NodeId, ReplicaId};
 
 /// A proposal failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,31 @@ pub enum ReadError {
     },
 }
 
+/// The members of a group were not changed as asked, or not wholly. Ask for [`Group::members`](crate::Group::members)
+/// before trying again: all changes may be repeated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// This replica does not lead, or not any more, or has not committed an entry of its own yet.
+    #[error("this replica does not lead the shard: leader=`{leader:?}`")]
+    NotLeader {
+        /// Who does, if known.
+        leader: Option<NodeId>,
+    },
+    /// Another change came first: the membership that this one was to start from is not the newest.
+    #[error("the members were changed meanwhile: detail=`{detail}`")]
+    Superseded {
+        /// What was there instead.
+        detail: String,
+    },
+    /// Anything else.
+    #[error("the members were not changed: detail=`{detail}`")]
+    Failed {
+        /// What happened.
+        detail: String,
+    },
+}
+
 /// A group could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -67,6 +92,12 @@ pub enum OpenError {
         file: String,
         /// What is wrong.
         detail: String,
+    },
+    /// The replica was deleted here. Its id is never used again.
+    #[error("the replica was deleted on this node: replica=`{replica}`")]
+    Deleted {
+        /// The replica.
+        replica: ReplicaId,
     },
     /// Anything else.
     #[error("group cannot be opened: detail=`{detail}`")]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -45,11 +46,12 @@ pub struct GroupSpec {
     pub group: GroupId,
     /// The replica of this node.
     pub replica: ReplicaId,
-    /// All replicas at the group's birth, and their nodes.
+    /// All replicas at the group's birth, and their nodes. Only a founder needs them.
     pub members: BTreeMap<ReplicaId, NodeId>,
     /// What is replicated.
     pub machine: Arc<dyn Machine>,
-    /// Whether this replica may found the group when it is empty. Several may: they found the same one.
+    /// Whether this replica may found the group when it is empty. Several may: they found the same one. A replica that
+    /// joins a group later must not: empty, it waits until a leader has added it and sends it the log.
     pub initialize: bool,
 }
 
@@ -63,6 +65,11 @@ pub struct Group {
     timing: Timing,
     /// `None` while the group is stopped or being reopened.
     raft: ArcSwapOption<Raft>,
+    /// Held while openraft starts or stops: there is never a second one, and a stop that returns is done, whoever began
+    /// it.
+    turning: tokio::sync::Mutex<()>,
+    /// Whether it was stopped for good.
+    stopped: AtomicBool,
     batcher: Arc<Batcher>,
     reads: Arc<Reads>,
     pub(crate) appends: mpsc::Sender<Append>,
@@ -96,6 +103,8 @@ impl Group {
             caller,
             timing,
             raft: ArcSwapOption::empty(),
+            turning: tokio::sync::Mutex::default(),
+            stopped: AtomicBool::new(false),
             batcher: Batcher::new(traffic),
             reads: Arc::default(),
             appends,
@@ -112,8 +121,12 @@ impl Group {
         Ok(group)
     }
 
-    /// Starts openraft on what is in the log and the tablet.
+    /// Starts openraft on what is in the log and the tablet, unless the group was stopped for good.
     pub(crate) async fn start(&self) -> Result<(), OpenError> {
+        let _turning = self.turning.lock().await;
+        if self.is_stopped() {
+            return Ok(());
+        }
         let failed = |detail: String| OpenError::Failed { detail };
         let config = self.timing.config(self.replica.group).map_err(|error| failed(error.to_string()))?;
         let network = Network { caller: self.caller.clone(), replica: self.replica.clone() };
@@ -331,14 +344,23 @@ impl Group {
 
     /// Stops openraft; the tasks stay for a restart.
     pub(crate) async fn stop_raft(&self) {
-        if let Some(raft) = self.raft.swap(None) {
+        let _turning = self.turning.lock().await;
+        if let Some(raft) = self.raft() {
+            // Taken away only when it has ended: whoever gave up waiting can come back and wait again.
             let _ = raft.shutdown().await;
+            self.raft.store(None);
         }
         self.publish_status();
     }
 
-    /// Stops everything.
+    /// Whether it was stopped for good, or is about to be.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Stops everything for good.
     pub(crate) async fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
         self.stop_raft().await;
         for task in self.tasks.lock().drain(..) {
             task.abort();

@@ -17,6 +17,7 @@ use crate::error::OpenError;
 use crate::group::{Group, GroupSpec};
 use crate::inbound::Inbound;
 use crate::maintain;
+use crate::removal;
 use crate::state_machine::Replica;
 use crate::timing::{Retention, Timing};
 
@@ -51,7 +52,8 @@ pub struct Host {
     pub(crate) parts: HostParts,
     traffic: Arc<Traffic>,
     groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
-    /// A lock for each group that was ever asked for: opening one twice at once would run one log under two cores.
+    /// A lock for each group that was ever asked for: opening one twice at once would run one log under two cores, and
+    /// deleting one while it is opened would leave half of it.
     opening: parking_lot::Mutex<BTreeMap<GroupId, Arc<Mutex<()>>>>,
     openings: Semaphore,
 }
@@ -72,12 +74,20 @@ impl Host {
     }
 
     /// Opens a group from what this node holds of it, or as an empty replica. Returns the open one if it is. Different
-    /// groups may be opened at once; some then wait for the others.
+    /// groups may be opened at once; some then wait for the others. A group has one replica here at a time.
     pub async fn open(&self, spec: GroupSpec) -> Result<Arc<Group>, OpenError> {
-        let alone = self.opening.lock().entry(spec.group).or_default().clone();
+        let alone = self.alone(spec.group);
         let _alone = alone.lock().await;
         if let Some(open) = self.group(spec.group) {
-            return Ok(open);
+            let detail = match open.replica() {
+                other if other != spec.replica => format!("{} is open as {other}, not as {}", spec.group, spec.replica),
+                replica if open.is_stopped() => format!("{replica} is being deleted"),
+                _ => return Ok(open),
+            };
+            return Err(OpenError::Failed { detail });
+        }
+        if removal::is_deleted(&self.parts.wal.log(spec.replica)) {
+            return Err(OpenError::Deleted { replica: spec.replica });
         }
         let _turn = self.openings.acquire().await.expect("the semaphore is never closed");
         let (env, tablets, machine) = (self.parts.env.clone(), self.parts.tablets.clone(), spec.machine.clone());
@@ -95,6 +105,16 @@ impl Host {
                 .await?;
         self.groups.write().insert(spec.group, group.clone());
         Ok(group)
+    }
+
+    /// The lock of a group: whoever holds it opens or deletes.
+    pub(crate) fn alone(&self, group: GroupId) -> Arc<Mutex<()>> {
+        self.opening.lock().entry(group).or_default().clone()
+    }
+
+    /// Forgets a group that has been stopped.
+    pub(crate) fn forget(&self, group: GroupId) {
+        self.groups.write().remove(&group);
     }
 
     /// This node.

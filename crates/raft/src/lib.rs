@@ -31,6 +31,9 @@
 //! - RAFT-5: a message is handed to the replica it was sent to, or refused: replica ids are never used twice.
 //! - RAFT-6: a linearizable read waits for a round of the leader that began after the read arrived.
 //! - RAFT-7: replicas that applied the same entries have equal hash chains.
+//! - RAFT-8: a leader tells and changes the members only after it has committed an entry of its own, and only from the
+//!   newest membership on.
+//! - RAFT-9: a replica that was deleted on a node is never opened there again.
 //!
 //! # Left out
 //! Leases (a restarted follower forgets them), openraft's own batching timers and snapshot policy, and its client
@@ -46,6 +49,7 @@ mod host;
 mod inbound;
 mod log_store;
 mod maintain;
+mod membership;
 mod messages;
 #[cfg(debug_assertions)]
 pub mod mutant;
@@ -53,14 +57,16 @@ mod network;
 mod overlay;
 mod pipeline;
 mod reads;
+mod removal;
 mod snapshot;
 mod state_machine;
 mod status;
 mod timing;
 mod types;
 
-pub use error::{OpenError, ProposeError, ReadError};
+pub use error::{ChangeError, OpenError, ProposeError, ReadError};
 pub use group::{Group, GroupSpec};
 pub use host::{Host, HostParts};
+pub use membership::Members;
 pub use status::GroupStatus;
 pub use timing::{Retention, Timing};

@@ -125,8 +125,8 @@ async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: bool) -> Result<
     Ok(())
 }
 
-/// Where the log may be cut: behind what is durable in the tablet, and behind what live followers have, unless they
-/// hold back too much (RAFT-4).
+/// Where the log may be cut: behind what is durable in the tablet, and behind what all members have, unless they hold
+/// back too much (RAFT-4). Learners count: one that has just got a snapshot would need another one.
 fn cut_at(group: &Arc<Group>, keep_bytes_max: u64, cuttable: LogIndex, log_bytes: u64) -> Option<LogIndex> {
     if group.state().transfers.load(Ordering::Acquire) > 0 {
         return None;
@@ -134,6 +134,6 @@ fn cut_at(group: &Arc<Group>, keep_bytes_max: u64, cuttable: LogIndex, log_bytes
     if log_bytes > keep_bytes_max {
         return Some(cuttable);
     }
-    let slowest = group.status().voters.iter().filter_map(|&voter| group.matched(voter)).min();
+    let slowest = group.everybody().into_iter().filter_map(|member| group.matched(member)).min();
     Some(slowest.map_or(cuttable, |slowest| cuttable.min(slowest)))
 }

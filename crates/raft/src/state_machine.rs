@@ -80,6 +80,8 @@ pub(crate) struct Replica {
     /// One apply or install at a time. openraft makes one after the other, but an apply of a core that panicked may
     /// still run when the group has been reopened.
     changing: Mutex<()>,
+    /// Set under `changing` when the replica is deleted: no tablet is installed for it any more.
+    retired: AtomicBool,
     applied_index: AtomicU64,
     applied_changed: Notify,
     /// openraft asks for the current snapshot several times while it starts; a checkpoint would be wasted then.
@@ -110,6 +112,7 @@ impl Replica {
             tablet: RwLock::new(tablet),
             applied: Mutex::new(applied),
             changing: Mutex::default(),
+            retired: AtomicBool::new(false),
             applied_index: AtomicU64::new(index),
             applied_changed: Notify::new(),
             running: AtomicBool::new(false),
@@ -132,6 +135,12 @@ impl Replica {
 
     pub(crate) fn problem(&self) -> Option<String> {
         self.problem.lock().clone()
+    }
+
+    /// Waits for what is being applied or installed, and lets nothing be installed from now on.
+    pub(crate) fn retire(&self) {
+        let _one = self.changing.lock();
+        self.retired.store(true, Ordering::Release);
     }
 
     pub(crate) fn set_running(&self, running: bool) {
@@ -186,6 +195,8 @@ impl Replica {
             // `maintain` has it leave the group.
             StorageError::Corrupt { .. } => drop(self.refuse(error)),
             StorageError::Full { .. } => {}
+            // What a deleted replica still had under way ends with it.
+            _ if self.retired.load(Ordering::Acquire) => {}
             _ => self.env.halt(format!("storage of {} failed: {error}", self.group)),
         }
         io::Error::other(error.clone())
@@ -367,6 +378,9 @@ impl RaftStateMachine<Types> for StateMachine {
             .env
             .blocking(move || {
                 let _one = replica.changing.lock();
+                if replica.retired.load(Ordering::Acquire) {
+                    return Err(StorageError::Invalid { detail: format!("{} was deleted", replica.id) });
+                }
                 replica.tablets.install(replica.id, received.clone())?;
                 *replica.tablet.write() = received;
                 replica.set_applied(applied);

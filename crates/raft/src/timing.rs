@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use openraft::{Config, SnapshotPolicy};
+use openraft::{Config, SnapshotPolicy, StepDownPolicy};
 use strata_types::GroupId;
 
 /// The timing profile of the groups of a node. Times decide when things are tried, never whether they are safe.
@@ -75,6 +75,8 @@ impl Timing {
             enable_pre_vote: Some(true),
             // A restarted leader has to be elected again: its lease did not survive.
             enable_leader_restore: Some(false),
+            // The others learn meanwhile that the membership without this leader is committed.
+            removed_leader_step_down: StepDownPolicy::After(millis(self.heartbeat)),
             backoff: "50ms 100ms 200ms ...1s".into(),
             install_snapshot_timeout: 60_000,
             ..Config::default()

@@ -138,8 +138,9 @@ fn absence(placement: &ShardPlacement, silent: &[NodeId], following: &[NodeId]) 
     Some(Absence { reason, advice: "retry in a moment" })
 }
 
+/// Where a node is among the replicas. One that is being added comes last: it may lead before the map has it as one.
 fn position(placement: &ShardPlacement, node: NodeId) -> Option<usize> {
-    placement.replicas.iter().position(|replica| replica.node == node)
+    placement.as_group().open_replicas().position(|replica| replica.node == node)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use strata_net::{Caller, Switchboard};
 use strata_raft::{Retention, Timing};
 use strata_router::{Router, RouterOptions};
 use strata_storage::{StorageResult, Tablets};
-use strata_types::ShardMap;
+use strata_types::{ShardMap, VersionRange};
 use strata_wal::WalOptions;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -247,6 +247,8 @@ fn node_settings(settings: &Settings, client: &Address, peer: &Address) -> NodeS
         client_address: advertised(&settings.advertise, client),
         zone: settings.zone.clone(),
         join: settings.join.clone(),
+        weight: settings.weight,
+        versions: VersionRange::default(),
         expect: settings.expect,
         shards: settings.shards,
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
@@ -255,6 +257,7 @@ fn node_settings(settings: &Settings, client: &Address, peer: &Address) -> NodeS
             election_min: settings.election_min,
             election_max: settings.election_max,
         },
+        replace_after: settings.replace_after,
         retention: Retention::default(),
         wal: WalOptions {
             segment_bytes: settings.log_segment,
@@ -275,6 +278,7 @@ mod tests {
         let settings = Resolved::of_layers(Vec::new()).expect("valid").settings;
         let node = node_settings(&settings, &settings.listen, &settings.listen_peer);
         assert_eq!(node.timing, Timing::default());
+        assert_eq!(node.replace_after, NodeSettings::REPLACE_AFTER);
         let wal = WalOptions::default();
         assert_eq!((node.wal.segment_bytes, node.wal.cache_bytes), (wal.segment_bytes, wal.cache_bytes));
         assert_eq!(settings.connections_max as usize, strata_types::limits::CLIENT_CONNECTIONS_MAX);

@@ -1,11 +1,16 @@
 //! The cluster of a node as administration sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use strata_cluster::Node;
+use strata_cluster::{CommandError, Node};
 use strata_grpc::{ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview};
-use strata_types::{Result, ShardMap};
+use strata_meta::{MetaCommand, MetaReply};
+use strata_types::{Epoch, Error, ErrorCode, Result, ShardMap};
+
+/// How long an answer waits until this node has the map that the command made.
+const MAP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Gives the front door what the node knows; both have types of their own, so that neither depends on the other.
 pub(crate) struct NodeView(pub(crate) Arc<Node>);
@@ -18,6 +23,38 @@ impl ClusterView for NodeView {
 
     fn map(&self) -> Arc<ShardMap> {
         self.0.map()
+    }
+
+    async fn command(&self, command: MetaCommand, deadline: Duration) -> Result<MetaReply> {
+        let reply = self.0.administer(command, deadline).await.map_err(|error| error_of(&error))?;
+        if let Some(epoch) = epoch_of(&reply) {
+            let mut maps = self.0.watch_map();
+            // Who asks next should not be told what was before; but what was done is done.
+            let seen = async {
+                let _ = maps.wait_for(|map| map.epoch >= epoch).await;
+            };
+            let _ = self.0.env().timeout(MAP_PATIENCE.min(deadline), seen).await;
+        }
+        Ok(reply)
+    }
+}
+
+/// Every command may be repeated, so what became of one that nobody answered is for the caller to find out.
+fn error_of(error: &CommandError) -> Error {
+    let code = match error {
+        CommandError::Timeout { .. } => ErrorCode::DeadlineExceeded,
+        _ => ErrorCode::Internal,
+    };
+    Error::unknown(code, error.to_string())
+}
+
+fn epoch_of(reply: &MetaReply) -> Option<Epoch> {
+    match reply {
+        MetaReply::NodeStateSet { epoch, .. }
+        | MetaReply::Done { epoch }
+        | MetaReply::Started { epoch, .. }
+        | MetaReply::Planned { epoch, .. } => Some(*epoch),
+        _ => None,
     }
 }
 

@@ -11,7 +11,7 @@ use strata_kv::{LocalShards, NodeLink};
 use strata_net::{Caller, Inbox, Switchboard};
 use strata_raft::{GroupStatus, Retention, Timing};
 use strata_storage::memory::{Durable, MemoryTablets};
-use strata_types::GroupId;
+use strata_types::{GroupId, VersionRange};
 use strata_wal::WalOptions;
 
 use crate::dice::Dice;
@@ -144,10 +144,13 @@ impl Cluster {
             client_address: format!("host-{host}:7400"),
             zone: String::new(),
             join: (0..self.size()).map(address_of).collect(),
-            expect: self.size() as u32,
+            weight: 1,
+            versions: VersionRange::default(),
+            expect: Some(self.size() as u32),
             shards: Some(self.shape.shards),
             cores: 2,
             timing: Timing::default(),
+            replace_after: NodeSettings::REPLACE_AFTER,
             retention: self.shape.retention,
             wal: WalOptions { segment_bytes: 128 * 1024, ..WalOptions::default() },
         }

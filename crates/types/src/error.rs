@@ -39,6 +39,12 @@ pub enum ErrorCode {
     NotReady,
     /// A bug of ours. The node that noticed it stops.
     Internal,
+    /// The state of the cluster does not allow what an operator asked for.
+    Refused,
+    /// As refused: too few replicas of a shard would be left.
+    MajorityAtRisk,
+    /// As refused: the members of the shard are being changed already.
+    ChangeUnderWay,
 }
 
 /// Whether a write took effect.
@@ -65,7 +71,7 @@ pub enum Retry {
 
 impl ErrorCode {
     /// All codes, for tables and tests.
-    pub const ALL: [ErrorCode; 14] = [
+    pub const ALL: [ErrorCode; 17] = [
         ErrorCode::InvalidArgument,
         ErrorCode::TooLarge,
         ErrorCode::CrossShard,
@@ -80,6 +86,9 @@ impl ErrorCode {
         ErrorCode::IdentityRefused,
         ErrorCode::NotReady,
         ErrorCode::Internal,
+        ErrorCode::Refused,
+        ErrorCode::MajorityAtRisk,
+        ErrorCode::ChangeUnderWay,
     ];
 
     /// The stable name.
@@ -99,6 +108,9 @@ impl ErrorCode {
             ErrorCode::IdentityRefused => "identity_refused",
             ErrorCode::NotReady => "not_ready",
             ErrorCode::Internal => "internal",
+            ErrorCode::Refused => "refused",
+            ErrorCode::MajorityAtRisk => "majority_at_risk",
+            ErrorCode::ChangeUnderWay => "change_under_way",
         }
     }
 
@@ -116,11 +128,15 @@ impl ErrorCode {
             | ErrorCode::SessionExpired
             | ErrorCode::IdentityRefused
             | ErrorCode::DeadlineExceeded
-            | ErrorCode::Internal => Retry::No,
+            | ErrorCode::Internal
+            | ErrorCode::Refused
+            | ErrorCode::MajorityAtRisk => Retry::No,
             ErrorCode::StaleRoute | ErrorCode::NotLeader | ErrorCode::Corrupt => Retry::Reroute,
-            ErrorCode::Unavailable | ErrorCode::Overloaded | ErrorCode::DiskFull | ErrorCode::NotReady => {
-                Retry::Backoff
-            }
+            ErrorCode::Unavailable
+            | ErrorCode::Overloaded
+            | ErrorCode::DiskFull
+            | ErrorCode::NotReady
+            | ErrorCode::ChangeUnderWay => Retry::Backoff,
         }
     }
 }

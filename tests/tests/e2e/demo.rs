@@ -105,7 +105,7 @@ fn a_script_drives_the_shell() {
     assert!(output.status.success(), "{stdout} {}", String::from_utf8_lossy(&output.stderr));
     assert!(stdout.contains("\nhello world\n"), "{stdout}");
     assert!(stdout.contains("greeting\thello world\n"), "{stdout}");
-    assert!(stdout.contains("is healthy"), "{stdout}");
+    assert!(stdout.contains("\nhealthy\n"), "{stdout}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod demo;
 mod examples;
 mod failover;
 mod harness;
+mod membership;
 mod refusals;
 mod start;
 mod stop;

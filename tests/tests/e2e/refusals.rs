@@ -95,17 +95,23 @@ fn a_join_to_a_dead_address_says_whom_it_waits_for_and_stops_when_told() {
 }
 
 #[test]
-fn a_node_too_many_is_refused() {
+fn a_node_of_the_founding_line_that_comes_late_joins_and_members_of_two_clusters_are_refused() {
     let demo = Demo::start();
     let place = tempfile::tempdir().expect("a temporary directory");
-    let data = place.path().display().to_string();
-    let peers: Vec<String> = (0..3).map(|node| format!("127.0.0.1:{}", demo.base + 10 * node + 1)).collect();
-    let own = format!("127.0.0.1:{}", demo.base + 41);
-    let join = format!("{},{own}", peers.join(","));
-    let listen = format!("127.0.0.1:{}", demo.base + 40);
-    let refused =
-        run(&["start", "--data", &data, "--listen", &listen, "--join", &join, "--expect", "3", "--shards", "4"]);
-    assert!(refused.failed().contains("complete"), "{refused:?}");
+    let data = |name: &str| place.path().join(name).display().to_string();
+    let address = |offset: u16| format!("127.0.0.1:{}", demo.base + offset);
+    let peers: Vec<String> = (0..3).map(|node| address(10 * node + 1)).collect();
+    let join = format!("{},{}", peers.join(","), address(41));
+    let (late, listen) = (data("late"), address(40));
+    let mut fourth =
+        Node::start(&["start", "--data", &late, "--listen", &listen, "--join", &join, "--expect", "3", "--shards", "4"]);
+    fourth.wait_event("ready", LONG);
+    let (alone, listen) = (data("alone"), address(50));
+    let mut other = Node::start(&["start", "--data", &alone, "--listen", &listen, "--shards", "1"]);
+    other.wait_event("ready", LONG);
+    let join = format!("{},{}", peers[0], address(51));
+    let refused = run(&["start", "--data", &data("both"), "--listen", &address(60), "--join", &join]);
+    assert!(refused.failed().contains("different clusters"), "{refused:?}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_line_that_comes_in_one_piece_is_carried_out() {
     let mut terminal = start(home.path());
     terminal.wait_shown(PROMPT);
     terminal.type_at_once("status\r");
-    terminal.wait_shown("is healthy");
+    terminal.wait_shown("healthy");
     terminal.wait_shown(PROMPT);
     terminal.type_at_once("quit\r");
     assert!(terminal.wait_end().success());

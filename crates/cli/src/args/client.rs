@@ -1,4 +1,4 @@
-//! `strata kv` and `strata cluster`.
+//! `strata kv`, and how to reach a cluster.
 
 use std::time::Duration;
 
@@ -127,18 +127,4 @@ pub enum KvCommand {
         #[arg(long)]
         keys_only: bool,
     },
-}
-
-/// `strata cluster`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum ClusterCommand {
-    /// Is everything well, and if not, why
-    #[command(after_help = "Example:\n  strata cluster status")]
-    Status(Connect),
-    /// All nodes
-    #[command(after_help = "Example:\n  strata cluster nodes --format json")]
-    Nodes(Connect),
-    /// All shards, their leaders and replicas
-    #[command(after_help = "Example:\n  strata cluster shards --addr 127.0.0.1:7410")]
-    Shards(Connect),
 }

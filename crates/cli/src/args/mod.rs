@@ -2,6 +2,7 @@
 
 mod bench;
 mod client;
+mod cluster;
 mod demo;
 mod node;
 
@@ -9,7 +10,8 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use bench::{BenchCommand, BenchKvArgs};
-pub use client::{ClusterCommand, Connect, KvArgs, KvCommand};
+pub use client::{Connect, KvArgs, KvCommand};
+pub use cluster::{ClusterArgs, ClusterCommand};
 pub use demo::DemoArgs;
 pub use node::{NodeArgs, StartArgs};
 
@@ -45,9 +47,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Read and write keys
     Kv(KvArgs),
-    /// Ask how the cluster is
-    #[command(subcommand, after_help = "Example:\n  strata cluster status --addr 127.0.0.1:7400")]
-    Cluster(ClusterCommand),
+    /// Ask how the cluster is, and change what it consists of
+    Cluster(ClusterArgs),
     /// Put load on a cluster and measure it
     #[command(subcommand, after_help = "Example:\n  strata bench kv --clients 64 --seconds 10")]
     Bench(BenchCommand),

@@ -26,10 +26,10 @@ pub struct NodeArgs {
     /// Where other nodes reach the peer port, if elsewhere
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise_peer: Option<String>,
-    /// Peer addresses of the cluster, the same list on every node
+    /// Peer addresses: of any nodes of a cluster to join, or of all nodes that found one
     #[arg(long, value_name = "HOST:PORT,...")]
     pub join: Option<String>,
-    /// Number of nodes that found the cluster [default: 1]
+    /// Number of nodes that found the cluster [default: 1; with --join none, then the node joins]
     #[arg(long, value_name = "N")]
     pub expect: Option<String>,
     /// Number of shards of a new cluster [default: by cores and nodes]
@@ -38,6 +38,9 @@ pub struct NodeArgs {
     /// Failure domain: replicas of a shard go to different ones
     #[arg(long, value_name = "NAME")]
     pub zone: Option<String>,
+    /// How many replicas it takes, relative to other nodes [default: 1]
+    #[arg(long, value_name = "N")]
+    pub weight: Option<String>,
     /// Allow other addresses than loopback without TLS
     #[arg(long)]
     pub insecure: bool,
@@ -53,6 +56,9 @@ pub struct NodeArgs {
     /// Longest silence before an election [default: 400ms]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub election_max: Option<String>,
+    /// Silence after which a node is lost and its replicas are built anew on others [default: 5m]
+    #[arg(long, value_name = "TIME", help_heading = "Tuning")]
+    pub replace_after: Option<String>,
     /// Size of one file of the log [default: 64MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Tuning")]
     pub log_segment: Option<String>,
@@ -77,10 +83,12 @@ impl NodeArgs {
             ("expect", &self.expect),
             ("shards", &self.shards),
             ("zone", &self.zone),
+            ("weight", &self.weight),
             ("connections_max", &self.connections_max),
             ("heartbeat", &self.heartbeat),
             ("election_min", &self.election_min),
             ("election_max", &self.election_max),
+            ("replace_after", &self.replace_after),
             ("log_segment", &self.log_segment),
             ("log_cache", &self.log_cache),
             ("tablet_memory", &self.tablet_memory),
@@ -108,6 +116,7 @@ Examples:
   strata start --data /var/lib/strata
   strata start --data d1 --join db1:7401,db2:7401,db3:7401 --expect 3 \\
                --listen db1:7400 --insecure      (the same on every node, but for --listen)
+  strata start --data d4 --join db1:7401,db2:7401 --listen db4:7400 --insecure      (one node more)
 
 Every flag is also an environment variable (--log-cache: STRATA_LOG_CACHE) and a line of strata.toml
 (log_cache = \"256MiB\"). `strata config show` says which one won. STRATA_LOG=debug logs more to standard error.";

@@ -150,7 +150,7 @@ mod tests {
     fn the_settings_of_the_nodes_are_valid() {
         let layer = Layer::of_file(Path::new("strata.toml"), &layout(Path::new("d")).settings()).expect("valid");
         let settings = Resolved::of_layers(vec![layer]).expect("valid").settings;
-        assert_eq!((settings.expect, settings.shards), (3, Some(4)));
+        assert_eq!((settings.expect, settings.shards), (Some(3), Some(4)));
         assert_eq!(settings.join, ["127.0.0.1:7401", "127.0.0.1:7411", "127.0.0.1:7421"]);
     }
 }

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::args::Connect;
-use crate::commands::cluster::{self, Question};
-use crate::commands::kv;
+use crate::commands::{cluster, kv};
 use crate::demo::{Directory, Event, Fleet, Layout, NodeState, banner, restart_line};
 use crate::failure::{Failure, STATUS_INTERRUPTED};
 use crate::output::{Answer, Format, print_error_line, print_line};
@@ -192,9 +191,9 @@ impl Running {
             Ok(Parsed::Command(ShellCommand::Kv(command), encoding)) => {
                 kv::ask(&self.session, &command, encoding).await
             }
-            Ok(Parsed::Command(ShellCommand::Status, _)) => cluster::ask(&self.session, Question::Status).await,
-            Ok(Parsed::Command(ShellCommand::Nodes, _)) => cluster::ask(&self.session, Question::Nodes).await,
-            Ok(Parsed::Command(ShellCommand::Shards, _)) => cluster::ask(&self.session, Question::Shards).await,
+            Ok(Parsed::Command(ShellCommand::Cluster(command), _)) => {
+                cluster::ask(&self.session, &command, self.format).await
+            }
             Err(failure) => Err(failure),
         };
         // Nobody reading our output shows at the next line, too.

@@ -4,7 +4,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use strata_server::settings::closest;
 
-use crate::args::KvCommand;
+use crate::args::{ClusterCommand, KvCommand};
 use crate::encoding::Encoding;
 use crate::failure::Failure;
 use crate::shell::words::words;
@@ -25,19 +25,19 @@ pub enum ShellCommand {
     /// An operation on keys
     #[command(flatten)]
     Kv(KvCommand),
-    /// Is everything well, and if not, why
-    Status,
-    /// All nodes
-    Nodes,
-    /// All shards, their leaders and replicas
-    Shards,
+    /// A question or a wish about the cluster
+    #[command(flatten)]
+    Cluster(ClusterCommand),
     /// End the demo
     #[command(alias = "exit")]
     Quit,
 }
 
 /// What suggestions are taken from.
-const COMMANDS: [&str; 10] = ["get", "put", "del", "cas", "scan", "status", "nodes", "shards", "help", "quit"];
+const COMMANDS: [&str; 18] = [
+    "get", "put", "del", "cas", "scan", "status", "nodes", "shards", "jobs", "drain", "undrain", "remove", "replace",
+    "move", "transfer", "balance", "help", "quit",
+];
 
 /// What a line means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,10 @@ pub fn parse(line: &str) -> Result<Parsed, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use strata_types::NodeId;
+
     use super::*;
 
     fn command(line: &str) -> ShellCommand {
@@ -96,7 +100,11 @@ mod tests {
         assert_eq!(command("get k"), ShellCommand::Kv(KvCommand::Get { key: "k".to_owned() }));
         let put = KvCommand::Put { key: "k".to_owned(), value: Some("two words".to_owned()), stdin: false };
         assert_eq!(command("put k 'two words'"), ShellCommand::Kv(put));
-        assert_eq!(command(" status "), ShellCommand::Status);
+        assert_eq!(command(" status "), ShellCommand::Cluster(ClusterCommand::Status));
+        let ShellCommand::Cluster(ClusterCommand::Drain { node, wait }) = command("drain n2 --wait=5s") else {
+            panic!("a drain")
+        };
+        assert_eq!((node.node, wait.wait), (NodeId(2), Some(Duration::from_secs(5))));
         assert_eq!(command("exit"), ShellCommand::Quit);
         assert_eq!(parse("# a comment"), Ok(Parsed::Nothing));
         assert_eq!(parse("   "), Ok(Parsed::Nothing));

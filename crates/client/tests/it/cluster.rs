@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 use strata_client::{Client, ClientBuilder};
 use strata_env::real;
 use strata_grpc::{ClusterOverview, ClusterView, HealthSwitch, NodeOverview, Parts, ShardOverview};
+use strata_meta::{MetaCommand, MetaReply};
 use strata_router::{
     Link, LinkError, Router, RouterOptions, ShardBatch, ShardExecutor, ShardReply, check_limits, lies_in,
 };
 use strata_types::{
-    ClusterId, Epoch, Expected, Item, LogIndex, Mutation, NodeDescriptor, NodeId, Operation, ReplicaId,
-    ReplicaPlacement, Reply, Request, Result, Revision, ShardId, ShardMap, ShardPlacement, Slot, SlotRange, Term,
-    Timestamp,
+    ClusterId, Epoch, Error, ErrorCode, Expected, Item, LogIndex, Mutation, NodeDescriptor, NodeId, Operation,
+    ReplicaId, ReplicaPlacement, Reply, Request, Result, Revision, ShardId, ShardMap, ShardPlacement, Slot, SlotRange,
+    Term, Timestamp,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -350,5 +351,9 @@ impl ClusterView for Node {
 
     fn map(&self) -> Arc<ShardMap> {
         self.cluster.map()
+    }
+
+    async fn command(&self, _command: MetaCommand, _deadline: Duration) -> Result<MetaReply> {
+        Err(Error::not_applied(ErrorCode::NotReady, "these nodes have no meta group"))
     }
 }

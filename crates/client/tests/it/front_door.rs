@@ -84,6 +84,7 @@ async fn administration_sees_the_cluster() {
     let status = admin.cluster_status(v1::ClusterStatusRequest {}).await.expect("answered").into_inner();
     assert_eq!((status.nodes, status.nodes_up, status.shards, status.shards_led), (3, 2, 4, 4));
     assert!(!status.healthy && status.problems.iter().any(|problem| problem.contains("n3")), "{:?}", status.problems);
+    assert_eq!(status.health(), v1::Health::Degraded);
     assert_eq!(admin.nodes(v1::NodesRequest {}).await.expect("answered").into_inner().nodes.len(), 3);
     assert_eq!(admin.shards(v1::ShardsRequest {}).await.expect("answered").into_inner().shards.len(), 4);
     let map = |newer_than| v1::ShardMapRequest { newer_than };

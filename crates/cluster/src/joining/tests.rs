@@ -104,14 +104,13 @@ async fn three_nodes_become_one_cluster_in_any_order() {
         assert_eq!((again.node, &again.charter), (NodeId(number as u64 + 1), &charters[0]));
     }
 
-    // A node too many, and one that lost its data directory.
-    let refused = |outcome: Outcome| match outcome {
-        Err(StartError::Complete { nodes, .. }) => assert_eq!(nodes, 3),
-        other => panic!("{other:?}"),
-    };
-    refused(start(&net, &world.node(9), settings("d:1", &["a:1", "b:1"], 3)).await);
-    net.nodes.lock().remove("a:1");
-    refused(start(&net, &world.node(10), settings("a:1", &JOIN, 3)).await);
+    // A node too many, and one that lost its data directory: the members cannot take them in before they are up.
+    for (machine, own, join) in [(9, "d:1", &JOIN[..2]), (10, "a:1", &JOIN)] {
+        net.nodes.lock().remove(own);
+        let machine = world.node(machine);
+        let asks = start(&net, &machine, settings(own, join, 3));
+        assert!(tokio::time::timeout(Duration::from_secs(5), asks).await.is_err(), "it goes on asking");
+    }
 }
 
 /// CLUSTER-1: whoever crashes, and wherever, there is one charter.
@@ -202,4 +201,91 @@ async fn a_wrong_address_is_told_to_its_owner() {
     let joining =
         Joining { env: &env, settings: &settings, directory: &directory, reception: &reception, report: &report };
     assert_eq!(joining.join().await, Err(StartError::AddressTaken { address: "b:1".into() }));
+}
+
+/// One start that only looks for its place, and what it tells meanwhile.
+async fn tell(net: &Arc<Net>, machine: &SimNode, settings: NodeSettings) -> (Option<Outcome>, Vec<Phase>) {
+    let env = machine.env();
+    let directory = DataDirectory::new(env.clone(), machine.disk());
+    let instance = directory.open().await.expect("new").instance;
+    let transport: Arc<dyn Transport> = net.clone();
+    let book = Arc::new(AddressBook::new(transport.clone()));
+    let own = settings.peer_address.clone();
+    let reception = Reception::new(env.clone(), transport, book, instance, own.clone());
+    net.nodes.lock().insert(own, reception.clone());
+    let phases = Mutex::new(Vec::new());
+    let report = |phase: Phase| phases.lock().push(phase);
+    let joining =
+        Joining { env: &env, settings: &settings, directory: &directory, reception: &reception, report: &report };
+    let outcome = env.timeout(Duration::from_secs(5), joining.join()).await.ok();
+    let mut phases = std::mem::take(&mut *phases.lock());
+    phases.dedup();
+    (outcome, phases)
+}
+
+fn joins(own: &str, join: &[&str]) -> NodeSettings {
+    NodeSettings { expect: None, ..settings(own, join, 1) }
+}
+
+/// CLUSTER-8
+#[tokio::test(start_paused = true)]
+async fn a_node_that_only_joins_founds_nothing_and_counts_for_nobody() {
+    let (world, net) = (SimWorld::new(8), Arc::new(Net::default()));
+    let founder = spawn(&net, &world.node(1), settings("a:1", &["a:1"], 2));
+    let (outcome, phases) = tell(&net, &world.node(2), joins("b:1", &["a:1", "x:1"])).await;
+    assert_eq!(outcome, None, "it goes on trying");
+    let reason = "the node at a:1 is in no cluster yet: this node joins when there is one; with --expect it would be \
+                  founded with it";
+    assert_eq!(phases, [Phase::Waiting { reason: reason.into() }]);
+    let second = spawn(&net, &world.node(3), settings("c:1", &["a:1"], 2));
+    let charter = founder.await.expect("alive").expect("a seat").charter;
+    assert_eq!(charter.seats.iter().map(|seat| &*seat.peer_address).collect::<Vec<_>>(), ["a:1", "c:1"]);
+    second.await.expect("alive").expect("a seat");
+    let (_, phases) = tell(&net, &world.node(4), joins("d:1", &["x:1"])).await;
+    let reason = "no answer from x:1 yet (connection refused): start that node, or correct --join".to_owned();
+    assert_eq!(phases, [Phase::Waiting { reason }]);
+}
+
+/// CLUSTER-8: the members are there but cannot take it in; the founder's list must not make a second cluster.
+#[tokio::test(start_paused = true)]
+async fn a_founder_that_lost_its_data_directory_founds_no_second_cluster() {
+    let (world, net) = (SimWorld::new(9), Arc::new(Net::default()));
+    let waiting: Vec<_> =
+        (0..3).map(|number| spawn(&net, &world.node(number), settings(JOIN[number as usize], &JOIN, 3))).collect();
+    for outcome in waiting {
+        outcome.await.expect("no crash").expect("a seat");
+    }
+    // Two of three come back empty, and so does a third that was never a member: enough to found with.
+    let line = |own: &str| settings(own, &["a:1", "b:1", "c:1", "d:1"], 3);
+    let lost = [(10, "a:1"), (11, "b:1"), (12, "d:1")];
+    let nodes = lost.map(|(number, _)| world.node(number));
+    let tries = lost.iter().zip(&nodes).map(|((_, own), machine)| tell(&net, machine, line(own)));
+    for (outcome, phases) in futures_util::future::join_all(tries).await {
+        assert_eq!(outcome, None, "it waits for its cluster");
+        let reason = "the node at c:1 cannot take this node in yet: it is starting".to_owned();
+        assert_eq!(phases.last(), Some(&Phase::Waiting { reason }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_join_lists_are_refused_with_a_reason() {
+    let (world, net) = (SimWorld::new(10), Arc::new(Net::default()));
+    for (number, own) in [(1, "a:1"), (2, "b:1")] {
+        start(&net, &world.node(number), settings(own, &[], 1)).await.expect("a cluster of its own");
+    }
+    let two = tell(&net, &world.node(3), joins("c:1", &["a:1", "b:1"])).await.0;
+    assert_eq!(two, Some(Err(StartError::TwoClusters { first: "a:1".into(), second: "b:1".into() })));
+    let two = tell(&net, &world.node(4), settings("c:1", &["a:1", "b:1"], 3)).await.0;
+    assert!(matches!(two, Some(Err(StartError::TwoClusters { .. }))), "{two:?}");
+    // Its own address under another name.
+    let machine = world.node(5);
+    let first = tell(&net, &machine, joins("d:1", &["localhost:1"])).await.0;
+    assert_eq!(first, None, "nobody answers there yet");
+    let reception = net.nodes.lock().get("d:1").cloned().expect("it has started");
+    net.nodes.lock().insert("localhost:1".into(), reception.clone());
+    let alias = joins("d:1", &["localhost:1"]);
+    let (env, directory) = (machine.env(), DataDirectory::new(machine.env(), machine.disk()));
+    let report = |_: Phase| {};
+    let joining = Joining { env: &env, settings: &alias, directory: &directory, reception: &reception, report: &report };
+    assert_eq!(joining.join().await, Err(StartError::JoinsItself { own: "d:1".into() }));
 }

@@ -14,7 +14,7 @@ use strata_net::{Caller, Inbox, Lane, Message, NetError, Switchboard, Transport}
 use strata_raft::{Retention, Timing};
 use strata_storage::Tablets;
 use strata_storage::memory::{Durable, MemoryTablets};
-use strata_types::{ClusterId, NodeId};
+use strata_types::{ClusterId, NodeId, VersionRange};
 use strata_wal::WalOptions;
 use tokio::sync::mpsc;
 
@@ -87,6 +87,8 @@ pub(crate) struct Machine {
     /// Called at each phase, within the process.
     pub(crate) on_phase: Arc<Mutex<Option<OnPhase>>>,
     hub: Arc<Hub>,
+    /// Those of the last process: others would be a new process to the machine.
+    tablets: Mutex<Option<Arc<dyn Tablets>>>,
     /// The running process; dropping it closes its port.
     process: Arc<Mutex<Option<Process>>>,
 }
@@ -108,6 +110,7 @@ impl Machine {
             phases: Arc::default(),
             on_phase: Arc::default(),
             hub: hub.clone(),
+            tablets: Mutex::default(),
             process: Arc::default(),
         }
     }
@@ -127,10 +130,12 @@ impl Machine {
         *self.process.lock() = Some(Process { address, _switchboard: switchboard.clone(), is_alive });
         let (phases, on_phase) = (self.phases.clone(), self.on_phase.clone());
         let inner = MemoryTablets::over(self.durable.clone());
+        let tablets: Arc<dyn Tablets> = Arc::new(SomeDamaged { inner, damaged: self.damaged.clone() });
+        *self.tablets.lock() = Some(tablets.clone());
         let parts = NodeParts {
             env,
             disk: self.sim.disk(),
-            tablets: Arc::new(SomeDamaged { inner, damaged: self.damaged.clone() }),
+            tablets,
             transport,
             switchboard: switchboard.clone(),
             caller,
@@ -143,6 +148,14 @@ impl Machine {
             }),
         };
         Node::start(parts).await.map(|node| (node, switchboard))
+    }
+
+    /// The replicas that have tablets.
+    pub(crate) fn replicas(&self) -> Vec<strata_types::ReplicaId> {
+        let tablets = self.tablets.lock();
+        let mut replicas = tablets.as_ref().expect("it was started").list().expect("a list");
+        replicas.sort_unstable();
+        replicas
     }
 
     /// The process ends, and its port is free.
@@ -209,9 +222,12 @@ pub(crate) fn settings(own: &str, join: &[&str]) -> NodeSettings {
         client_address: format!("client.{own}"),
         zone: String::new(),
         join: join.iter().map(|&address| address.to_owned()).collect(),
-        expect: join.len().max(1) as u32,
+        weight: 1,
+        versions: VersionRange::default(),
+        expect: Some(join.len().max(1) as u32),
         shards: Some(4),
         cores: 1,
+        replace_after: NodeSettings::REPLACE_AFTER,
         timing: Timing::default(),
         retention: Retention::default(),
         wal: WalOptions { segment_bytes: 1 << 20, spare_segments: 1, ..WalOptions::default() },

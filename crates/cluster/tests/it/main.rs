@@ -4,5 +4,8 @@
 mod births;
 mod full_disk;
 mod hub;
+mod joins;
 mod life;
+mod moves;
 mod stops;
+mod town;

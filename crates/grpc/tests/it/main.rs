@@ -4,4 +4,5 @@
 mod deadlines;
 mod health;
 mod nobody;
+mod operations;
 mod reflection;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use strata_env::real;
 use strata_grpc::{ClusterOverview, ClusterView, HealthSwitch, Parts};
+use strata_meta::{MetaCommand, MetaReply};
 use strata_router::{Kv, PageRange, ShardBatch, ShardExecutor, ShardReply};
 use strata_types::{Error, ErrorCode, Reply, Request, Result, ShardId, ShardMap};
 use tonic::transport::server::TcpIncoming;
@@ -74,6 +75,10 @@ impl ClusterView for Node {
     fn map(&self) -> Arc<ShardMap> {
         Arc::default()
     }
+
+    async fn command(&self, _command: MetaCommand, _deadline: Duration) -> Result<MetaReply> {
+        not_ready()
+    }
 }
 
 /// A connection to a new node, and the switch of its health.
@@ -83,7 +88,11 @@ pub(crate) async fn connect() -> (Channel, HealthSwitch) {
 
 /// Opens the door of a node on loopback.
 pub(crate) async fn connect_to(node: Arc<Node>) -> (Channel, HealthSwitch) {
-    let parts = Parts { env: real::env(), kv: node.clone(), executor: node.clone(), view: node };
+    open(Parts { env: real::env(), kv: node.clone(), executor: node.clone(), view: node }).await
+}
+
+/// Opens a door on loopback.
+pub(crate) async fn open(parts: Parts) -> (Channel, HealthSwitch) {
     let (routes, health) = strata_grpc::routes(parts).await.expect("routes");
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
     let address = incoming.local_addr().expect("bound");

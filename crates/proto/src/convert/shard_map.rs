@@ -48,7 +48,7 @@ impl From<&NodeDescriptor> for v1::NodeDescriptor {
             client_address: node.client_address.clone(),
             zone: node.zone.clone(),
             weight: node.weight,
-            state: i32::from(node.state.number()),
+            state: v1::NodeState::from(node.state).into(),
             version_least: node.versions.least.0,
             version_most: node.versions.most.0,
         }
@@ -63,7 +63,7 @@ impl From<v1::NodeDescriptor> for NodeDescriptor {
             client_address: node.client_address,
             zone: node.zone,
             weight: node.weight.max(1),
-            state: u8::try_from(node.state).ok().and_then(NodeState::of_number).unwrap_or(NodeState::Draining),
+            state: node_state_of(node.state).unwrap_or(NodeState::Draining),
             versions: VersionRange {
                 least: ClusterVersion(node.version_least.max(1)),
                 most: ClusterVersion(node.version_most.max(1)),
@@ -71,6 +71,38 @@ impl From<v1::NodeDescriptor> for NodeDescriptor {
             // Who a node is to its peers is nobody else's business.
             instance: InstanceId::default(),
         }
+    }
+}
+
+/// The numbers on the wire are those of the type.
+fn node_state_of(number: i32) -> Option<NodeState> {
+    u8::try_from(number).ok().and_then(NodeState::of_number)
+}
+
+impl From<NodeState> for v1::NodeState {
+    fn from(state: NodeState) -> v1::NodeState {
+        // A state that the interface does not know yet is shown as one that takes nothing.
+        v1::NodeState::try_from(i32::from(state.number())).unwrap_or(v1::NodeState::Draining)
+    }
+}
+
+impl From<v1::NodeState> for NodeState {
+    fn from(state: v1::NodeState) -> NodeState {
+        node_state_of(state.into()).unwrap_or(NodeState::Draining)
+    }
+}
+
+impl From<ChangeReason> for v1::ChangeReason {
+    fn from(reason: ChangeReason) -> v1::ChangeReason {
+        // Zero means that there is none.
+        v1::ChangeReason::try_from(i32::from(reason.number()) + 1).unwrap_or(v1::ChangeReason::Unspecified)
+    }
+}
+
+impl From<v1::ChangeReason> for ChangeReason {
+    fn from(reason: v1::ChangeReason) -> ChangeReason {
+        let number = i32::from(reason).checked_sub(1).and_then(|number| u8::try_from(number).ok());
+        number.and_then(ChangeReason::of_number).unwrap_or(ChangeReason::Balance)
     }
 }
 
@@ -137,8 +169,7 @@ impl From<ReplicaChange> for v1::ReplicaChange {
             id: change.id.0,
             add: change.add.map(v1::ReplicaPlacement::from),
             remove: change.remove.map_or(0, |replica| replica.0),
-            // Zero means that there is none.
-            reason: i32::from(change.reason.number()) + 1,
+            reason: v1::ChangeReason::from(change.reason).into(),
             cancelled: change.cancelled,
             decided_in_term: change.decided.0,
         }
@@ -147,12 +178,12 @@ impl From<ReplicaChange> for v1::ReplicaChange {
 
 impl From<v1::ReplicaChange> for ReplicaChange {
     fn from(change: v1::ReplicaChange) -> ReplicaChange {
-        let reason = change.reason.checked_sub(1).and_then(|number| u8::try_from(number).ok());
+        let reason = change.reason();
         ReplicaChange {
             id: ChangeId(change.id),
             add: change.add.map(ReplicaPlacement::from),
             remove: Some(ReplicaId(change.remove)).filter(|replica| replica.0 != 0),
-            reason: reason.and_then(ChangeReason::of_number).unwrap_or(ChangeReason::Balance),
+            reason: reason.into(),
             cancelled: change.cancelled,
             decided: Term(change.decided_in_term),
         }

@@ -13,7 +13,8 @@ use strata_env::sim::SimWorld;
 use strata_env::{BoxFuture, Halt, TaskHandle, Tasks};
 use strata_machine::{CommandContext, Machine, ViewMut};
 use strata_net::{Caller, Inbox, Lane, Message, MessageKind, NetError, Switchboard, Transport};
-use strata_raft::{Group, GroupSpec, GroupStatus, Host, HostParts, ProposeError, Retention, Timing};
+use strata_raft::{Group, GroupSpec, GroupStatus, Host, HostParts, OpenError, ProposeError, Retention, Timing};
+use strata_storage::StorageResult;
 use strata_storage::memory::{Durable, MemoryTablets};
 use strata_types::{ClusterId, GroupId, NodeId, ReplicaId};
 use strata_wal::{Wal, WalOptions};
@@ -155,7 +156,8 @@ impl Transport for End {
 
 struct Running {
     host: Arc<Host>,
-    group: Arc<Group>,
+    wal: Arc<Wal>,
+    group: Option<Arc<Group>>,
     /// Keeps the inbox that the network points to.
     _switchboard: Arc<Switchboard>,
 }
@@ -165,7 +167,8 @@ pub(crate) struct Cluster {
     pub(crate) network: Arc<Network>,
     tablets: BTreeMap<u64, Arc<Durable>>,
     running: BTreeMap<u64, Running>,
-    /// The replica that lives on a node; changes when a node comes back without its disk.
+    /// The replica that lives on a node; changes when a node comes back without its disk. Those of the first three
+    /// nodes are the group's at its birth, the others join later.
     pub(crate) replicas: BTreeMap<u64, ReplicaId>,
     pub(crate) retention: Retention,
     /// The nodes that found the group when they start.
@@ -219,21 +222,46 @@ impl Cluster {
         cluster
     }
 
-    /// Three nodes that do not run yet.
+    /// Three nodes that do not run yet, and two more that may join.
     pub(crate) fn unborn(seed: u64, retention: Retention, founders: impl IntoIterator<Item = u64>) -> Cluster {
         Cluster {
             world: SimWorld::new(seed),
             network: Arc::default(),
-            tablets: (1..=3).map(|node| (node, Durable::new())).collect(),
+            tablets: (1..=5).map(|node| (node, Durable::new())).collect(),
             running: BTreeMap::new(),
-            replicas: (1..=3).map(|node| (node, ReplicaId(10 * node))).collect(),
+            replicas: (1..=5).map(|node| (node, ReplicaId(10 * node))).collect(),
             retention,
             founders: founders.into_iter().collect(),
             pool_delay: Duration::ZERO,
         }
     }
 
+    /// Starts a node and opens its replica.
     pub(crate) async fn start(&mut self, node: u64) {
+        self.boot(node).await;
+        self.start_open(node).await;
+    }
+
+    /// Opens the replica of a node that runs, for good.
+    pub(crate) async fn start_open(&mut self, node: u64) {
+        let group = self.open(node).await.expect("group opens");
+        self.running.get_mut(&node).expect("it runs").group = Some(group);
+    }
+
+    /// Opens the replica of a node that runs.
+    pub(crate) async fn open(&self, node: u64) -> Result<Arc<Group>, OpenError> {
+        let spec = GroupSpec {
+            group: GROUP,
+            replica: self.replicas[&node],
+            members: if self.founders.contains(&node) { members() } else { BTreeMap::new() },
+            machine: Arc::new(Register),
+            initialize: self.founders.contains(&node),
+        };
+        self.host(node).open(spec).await
+    }
+
+    /// Starts a node without its replica.
+    pub(crate) async fn boot(&mut self, node: u64) {
         let machine = self.world.node(node);
         machine.restart();
         let mut env = machine.env();
@@ -250,7 +278,7 @@ impl Cluster {
         let host = Host::new(HostParts {
             env,
             node: NodeId(node),
-            wal,
+            wal: wal.clone(),
             tablets: Arc::new(MemoryTablets::over(self.tablets[&node].clone())),
             caller,
             timing: Timing::default(),
@@ -258,15 +286,7 @@ impl Cluster {
             cores: 2,
         });
         host.register(&switchboard);
-        let spec = GroupSpec {
-            group: GROUP,
-            replica: self.replicas[&node],
-            members: members(),
-            machine: Arc::new(Register),
-            initialize: self.founders.contains(&node),
-        };
-        let group = host.open(spec).await.expect("group opens");
-        self.running.insert(node, Running { host, group, _switchboard: switchboard });
+        self.running.insert(node, Running { host, wal, group: None, _switchboard: switchboard });
     }
 
     /// Power loss.
@@ -287,7 +307,28 @@ impl Cluster {
     }
 
     pub(crate) fn group(&self, node: u64) -> &Arc<Group> {
-        &self.running[&node].group
+        self.running[&node].group.as_ref().expect("it is open")
+    }
+
+    fn groups(&self) -> impl Iterator<Item = (u64, &Arc<Group>)> {
+        self.running.iter().filter_map(|(node, running)| Some((*node, running.group.as_ref()?)))
+    }
+
+    /// Deletes the replica of a node.
+    pub(crate) async fn delete(&mut self, node: u64) -> StorageResult<()> {
+        let running = self.running.get_mut(&node).expect("it runs");
+        running.group = None;
+        running.host.delete(GROUP, self.replicas[&node]).await
+    }
+
+    /// Whether a node holds log entries of a replica.
+    pub(crate) fn holds_log(&self, node: u64, replica: ReplicaId) -> bool {
+        self.running[&node].wal.log(replica).bytes() > 0
+    }
+
+    /// Whether a node holds a tablet or log entries of a replica. A tablet is damaged by asking.
+    pub(crate) fn holds(&self, node: u64, replica: ReplicaId) -> bool {
+        self.holds_log(node, replica) || self.tablets[&node].damage(replica)
     }
 
     pub(crate) async fn maintain(&self) {
@@ -297,14 +338,14 @@ impl Cluster {
     }
 
     pub(crate) fn statuses(&self) -> Vec<GroupStatus> {
-        self.running.values().map(|running| running.group.status()).collect()
+        self.groups().map(|(_, group)| group.status()).collect()
     }
 
     /// Waits for a leader that can write, and returns its node.
     pub(crate) async fn leader(&self) -> u64 {
         for _ in 0..2_000 {
-            for (&node, running) in &self.running {
-                if running.group.status().is_leader && running.group.read_barrier().await.is_ok() {
+            for (node, group) in self.groups() {
+                if group.status().is_leader && group.read_barrier().await.is_ok() {
                     return node;
                 }
             }

@@ -7,5 +7,7 @@ mod births;
 mod damage;
 mod faults;
 mod harness;
+mod members;
+mod removals;
 mod snapshots;
 mod writes;

@@ -8,7 +8,7 @@ use strata_types::LogIndex;
 use crate::harness::{Cluster, Pieces};
 
 /// Everything is cut as soon as it may be.
-const EAGER: Retention = Retention {
+pub(crate) const EAGER: Retention = Retention {
     flush_bytes: 1,
     keep_bytes: 1,
     keep_bytes_max: 4 * 1024,
@@ -16,7 +16,7 @@ const EAGER: Retention = Retention {
     flush_age: Duration::from_millis(1),
 };
 
-async fn fill(cluster: &Cluster, from: u32, to: u32) {
+pub(crate) async fn fill(cluster: &Cluster, from: u32, to: u32) {
     for n in from..to {
         cluster.write(&format!("k{n}"), &"x".repeat(200)).await;
     }
@@ -80,7 +80,7 @@ async fn a_follower_that_was_away_for_long_gets_a_snapshot() {
     }
 }
 
-async fn maintain(cluster: &Cluster, rounds: u32) {
+pub(crate) async fn maintain(cluster: &Cluster, rounds: u32) {
     for _ in 0..rounds {
         cluster.maintain().await;
         tokio::time::sleep(Duration::from_millis(200)).await;

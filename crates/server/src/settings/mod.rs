@@ -36,12 +36,14 @@ pub struct Settings {
     pub advertise_peer: Option<Address>,
     /// Peer addresses of the cluster.
     pub join: Vec<String>,
-    /// Number of nodes that found the cluster.
-    pub expect: u32,
+    /// Number of nodes that found the cluster. None: with `join` the node founds nothing, without it founds one alone.
+    pub expect: Option<u32>,
     /// Number of shards of a new cluster.
     pub shards: Option<u32>,
     /// Failure domain; may be empty.
     pub zone: String,
+    /// How many replicas it takes, relative to others.
+    pub weight: u32,
     /// Other addresses than loopback are allowed.
     pub insecure: bool,
     /// Most client connections.
@@ -52,6 +54,8 @@ pub struct Settings {
     pub election_min: Duration,
     /// Longest silence before an election.
     pub election_max: Duration,
+    /// Silence after which a node is lost.
+    pub replace_after: Duration,
     /// Size of one file of the log.
     pub log_segment: u64,
     /// Log entries kept in memory.

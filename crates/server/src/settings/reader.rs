@@ -26,14 +26,16 @@ pub(super) fn read(entries: &[Entry]) -> Result<Settings, SettingsError> {
         advertise: reader.optional("advertise", Address::parse)?,
         advertise_peer: reader.optional("advertise_peer", Address::parse)?,
         join: reader.value("join", parse_addresses)?,
-        expect: reader.value("expect", |text| parse_count(text, 1, limits::NODES_MAX))?,
+        expect: reader.optional("expect", |text| parse_count(text, 1, limits::NODES_MAX))?,
         shards: reader.optional("shards", |text| parse_count(text, 1, limits::SHARDS_MAX))?,
         zone: reader.value("zone", |text| Ok(text.trim().to_owned()))?,
+        weight: reader.value("weight", |text| parse_count(text, 1, limits::NODE_WEIGHT_MAX))?,
         insecure: reader.value("insecure", parse_switch)?,
         connections_max: reader.value("connections_max", |text| parse_count(text, 1, 1_000_000))?,
         heartbeat: reader.value("heartbeat", parse_duration)?,
         election_min: reader.value("election_min", parse_duration)?,
         election_max: reader.value("election_max", parse_duration)?,
+        replace_after: reader.value("replace_after", parse_duration)?,
         log_segment: reader.value("log_segment", at_least(1 << 20))?,
         log_cache: reader.value("log_cache", at_least(0))?,
         tablet_memory: reader.value("tablet_memory", at_least(8 << 20))?,
@@ -86,8 +88,11 @@ impl Reader<'_> {
         if settings.election_min >= settings.election_max {
             return Err(self.invalid("election_min", "must be below election_max"));
         }
-        if settings.expect > 1 && settings.join.is_empty() {
-            let detail = format!("a cluster of {} nodes needs `join`, the same on every node", settings.expect);
+        if settings.replace_after <= settings.election_max {
+            return Err(self.invalid("replace_after", "must be above election_max"));
+        }
+        if let Some(expect) = settings.expect.filter(|&expect| expect > 1 && settings.join.is_empty()) {
+            let detail = format!("a cluster of {expect} nodes needs `join`, the same on every node");
             return Err(self.invalid("expect", detail));
         }
         if settings.listen == settings.listen_peer && settings.listen.port != 0 {

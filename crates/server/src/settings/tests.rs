@@ -78,9 +78,12 @@ fn contradictions_are_refused() {
     for wrong in [
         &[("expect", "3")][..],
         &[("expect", "0")],
+        &[("weight", "0")],
+        &[("weight", "65")],
         &[("shards", "257")],
         &[("heartbeat", "201ms")],
         &[("election_min", "700ms")],
+        &[("replace_after", "400ms")],
         &[("log_segment", "1KiB")],
         &[("data", "")],
         &[("join", "nowhere")],

@@ -5,6 +5,7 @@
 use async_trait::async_trait;
 use strata_env::real;
 use strata_grpc::{ClusterOverview, ClusterView, Parts};
+use strata_meta::{MetaCommand, MetaReply};
 use strata_router::{Kv, PageRange, ShardExecutor};
 use strata_types::{Epoch, Error, ErrorCode, Operation, Reply, Request, RequestHeader, Revision, ShardId, ShardMap};
 use tokio::sync::watch;
@@ -56,6 +57,10 @@ impl ClusterView for Slow {
 
     fn map(&self) -> Arc<ShardMap> {
         Arc::default()
+    }
+
+    async fn command(&self, _: MetaCommand, _deadline: Duration) -> strata_types::Result<MetaReply> {
+        refuse()
     }
 }
 

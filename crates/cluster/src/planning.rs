@@ -1,0 +1,266 @@
+//! On the leader of the meta group: proposes what the state of the nodes asks for.
+//!
+//! ```text
+//!   every half second:     is there something to plan?             --> Plan
+//!   every few seconds:     nodes that do not answer for long       --> SetNodeState Lost
+//!                          replicas that refuse to serve           --> Rebuild
+//! ```
+//! The machine decides; what is proposed here is a suggestion that it refuses when it is not safe. Times and what is
+//! remembered only say how often to suggest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strata_env::Mono;
+use strata_meta::{Imbalance, MetaCommand, MetaReply, PlanLimits, plan};
+use strata_types::{Epoch, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
+
+use crate::commanding::command;
+use crate::node::Node;
+use crate::report::NodeReport;
+use crate::tally::{Pace, Tally};
+use crate::vigil::{Rests, Vigil};
+
+/// Few enough changes at once that serving goes on undisturbed, and enough that one slow node does not hold up all.
+const LIMITS: PlanLimits = PlanLimits { changes: 8, per_node: 2 };
+/// How often it is looked whether there is something to plan.
+const TICK: Duration = Duration::from_millis(500);
+/// How often nodes are asked how they are, at most.
+const ASKING: Duration = Duration::from_secs(5);
+/// How long a command may take.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// How long something is left alone that the machine refused.
+const REFUSED: Duration = Duration::from_secs(30);
+
+/// Plans while this node leads the meta group.
+pub(crate) async fn run(node: Arc<Node>) {
+    let mut seen = Arc::new(ShardMap::default());
+    let mut leading = None;
+    loop {
+        node.env().sleep(TICK).await;
+        let map = node.map();
+        let tally = Tally::between(&seen, &map);
+        if map.epoch > seen.epoch {
+            seen = map.clone();
+            show_imbalance(&map);
+        }
+        if !leads_meta(&node) || map.epoch == Epoch(0) {
+            if leading.take().is_some() {
+                metrics::gauge!("strata_cluster_replicas_to_move").set(0.0);
+            }
+            continue;
+        }
+        let planning = leading.get_or_insert_with(|| Planning::new(node.env().now()));
+        planning.note(&node, tally);
+        planning.plan(&node, &map).await;
+        planning.look_after(&node, &map).await;
+    }
+}
+
+fn leads_meta(node: &Node) -> bool {
+    let Some(group) = node.host().group(GroupId::META) else { return false };
+    group.watch().borrow().is_leader && group.status().has_quorum
+}
+
+fn show_imbalance(map: &ShardMap) {
+    let (replicas, leaders) = (Imbalance::of_replicas(map), Imbalance::of_leaders(map));
+    metrics::gauge!("strata_cluster_replicas_entropy").set(replicas.entropy);
+    metrics::gauge!("strata_cluster_replicas_largest_over_mean").set(replicas.largest_over_mean);
+    metrics::gauge!("strata_cluster_leaders_entropy").set(leaders.entropy);
+    metrics::gauge!("strata_cluster_leaders_largest_over_mean").set(leaders.largest_over_mean);
+}
+
+/// What a leader of the meta group remembers while it leads.
+struct Planning {
+    pace: Pace,
+    /// There was nothing to do about the map of this epoch.
+    done: Epoch,
+    asked: Mono,
+    vigil: Vigil,
+    resting_nodes: Rests<NodeId>,
+    resting_replicas: Rests<(GroupId, ReplicaId)>,
+}
+
+impl Planning {
+    fn new(now: Mono) -> Planning {
+        Planning {
+            pace: Pace::default(),
+            done: Epoch(0),
+            asked: now,
+            vigil: Vigil::default(),
+            resting_nodes: Rests::default(),
+            resting_replicas: Rests::default(),
+        }
+    }
+
+    fn note(&mut self, node: &Node, tally: Tally) {
+        metrics::counter!("strata_cluster_changes_started_total").increment(tally.started);
+        metrics::counter!("strata_cluster_changes_finished_total").increment(tally.finished);
+        metrics::counter!("strata_cluster_changes_abandoned_total").increment(tally.abandoned);
+        self.pace.note(node.env(), tally);
+    }
+
+    async fn plan(&mut self, node: &Node, map: &Arc<ShardMap>) {
+        if self.done == map.epoch || !self.pace.may_plan(node.env().now()) {
+            return;
+        }
+        // Large clusters have large plans.
+        let present = map.clone();
+        let Some(wish) = node.env().blocking(move || plan(&present, LIMITS)).await else { return };
+        let to_move = changes_under_way(map, |_| true) + wish.start.len() + wish.waiting.len();
+        metrics::gauge!("strata_cluster_replicas_to_move").set(to_move as f64);
+        if wish.is_empty() {
+            self.done = map.epoch;
+            return;
+        }
+        match command(node, MetaCommand::Plan { limits: LIMITS }, DEADLINE).await {
+            Ok(MetaReply::Planned { started, cancelled, waiting, .. }) => {
+                tracing::info!(started, cancelled, waiting, "planned changes of members");
+            }
+            other => tracing::debug!(?other, "planning is tried again"),
+        }
+    }
+
+    /// Asks all nodes how they are, and says what follows.
+    async fn look_after(&mut self, node: &Node, map: &ShardMap) {
+        let now = node.env().now();
+        let patience = node.settings().replace_after;
+        if now.since(self.asked) < ASKING.min(patience / 4) {
+            return;
+        }
+        self.asked = now;
+        let asked = map.nodes.iter().map(|other| async { (other.id, node.ask_report(other.id).await) });
+        let reports: BTreeMap<NodeId, Option<NodeReport>> =
+            futures_util::future::join_all(asked).await.into_iter().collect();
+        let now = node.env().now();
+        let answers: Vec<(NodeId, bool)> = reports.iter().map(|(id, report)| (*id, report.is_some())).collect();
+        for silent in self.vigil.asked(now, &answers, patience) {
+            let is_news = map.node(silent).is_some_and(|other| other.state.is_counted_on());
+            if is_news && !self.resting_nodes.is_resting(&silent, now) {
+                self.declare_lost(node, silent, now).await;
+            }
+        }
+        for (group, replica) in damaged(map, &reports) {
+            if !self.resting_replicas.is_resting(&(group, replica), now) {
+                self.rebuild(node, group, replica, now).await;
+            }
+        }
+    }
+
+    async fn declare_lost(&mut self, node: &Node, lost: NodeId, now: Mono) {
+        let wish = MetaCommand::SetNodeState { node: lost, wanted: NodeState::Lost, force: false };
+        match command(node, wish, DEADLINE).await {
+            Ok(MetaReply::NodeStateSet { state, .. }) => {
+                tracing::warn!(node = %lost, %state, "a node has not answered for long: its replicas are replaced");
+            }
+            Ok(MetaReply::Refused(refusal)) => {
+                tracing::warn!(node = %lost, %refusal, "a node has not answered for long, but cannot be given up");
+                self.resting_nodes.rest(lost, now + REFUSED);
+            }
+            other => tracing::debug!(node = %lost, ?other, "declaring a node lost is tried again"),
+        }
+    }
+
+    async fn rebuild(&mut self, node: &Node, group: GroupId, replica: ReplicaId, now: Mono) {
+        match command(node, MetaCommand::Rebuild { group, replica }, DEADLINE).await {
+            Ok(MetaReply::Started { change, .. }) => {
+                tracing::warn!(%group, %replica, ?change, "a replica refuses to serve: it is built anew");
+            }
+            Ok(MetaReply::Refused(refusal)) => {
+                tracing::warn!(%group, %replica, %refusal, "a replica refuses to serve, but cannot be built anew");
+                self.resting_replicas.rest((group, replica), now + REFUSED);
+            }
+            other => tracing::debug!(%group, %replica, ?other, "building a replica anew is tried again"),
+        }
+    }
+}
+
+/// How many groups have a change under way that is as wanted.
+fn changes_under_way(map: &ShardMap, wanted: impl Fn(Option<NodeId>) -> bool) -> usize {
+    let changes = map.groups().filter_map(|group| group.changes.change);
+    changes.filter(|change| wanted(change.add.map(|add| add.node))).count()
+}
+
+/// Members that their nodes call damaged, and that may be replaced now, within the limits.
+fn damaged(map: &ShardMap, reports: &BTreeMap<NodeId, Option<NodeReport>>) -> Vec<(GroupId, ReplicaId)> {
+    let mut found = Vec::new();
+    let mut left = (LIMITS.changes as usize).saturating_sub(changes_under_way(map, |_| true));
+    for (id, report) in reports {
+        let mut of_node = (LIMITS.per_node as usize).saturating_sub(changes_under_way(map, |to| to == Some(*id)));
+        for one in report.iter().flat_map(|report| &report.groups).filter(|one| one.is_damaged) {
+            let Some(group) = map.group(one.group).filter(|group| group.changes.change.is_none()) else { continue };
+            let is_member = group.replicas.iter().any(|place| (place.replica, place.node) == (one.replica, *id));
+            let is_taken = found.iter().any(|(group, _)| *group == one.group);
+            if is_member && !is_taken && of_node > 0 && left > 0 {
+                (of_node, left) = (of_node - 1, left - 1);
+                found.push((one.group, one.replica));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_types::{ChangeId, ChangeReason, ReplicaChange, ReplicaPlacement, ShardId, ShardPlacement, Term};
+
+    use super::*;
+    use crate::report::GroupReport;
+
+    fn map(shards: u32) -> ShardMap {
+        let shard = |shard: u32| ShardPlacement {
+            shard: ShardId(shard),
+            replicas: (1..=3)
+                .map(|node| ReplicaPlacement { replica: ReplicaId(u64::from(shard) * 10 + node), node: NodeId(node) })
+                .collect(),
+            ..ShardPlacement::default()
+        };
+        ShardMap { shards: (0..shards).map(shard).collect(), ..ShardMap::default() }
+    }
+
+    fn report(replicas: &[(u32, u64)]) -> Option<NodeReport> {
+        let group = |&(shard, replica): &(u32, u64)| GroupReport {
+            group: GroupId::of_shard(ShardId(shard)),
+            replica: ReplicaId(replica),
+            is_damaged: true,
+            problem: Some("damaged file".into()),
+            ..GroupReport::default()
+        };
+        Some(NodeReport { groups: replicas.iter().map(group).collect(), ..NodeReport::default() })
+    }
+
+    fn shards(found: Vec<(GroupId, ReplicaId)>) -> Vec<u32> {
+        found.into_iter().filter_map(|(group, _)| group.shard()).map(|shard| shard.0).collect()
+    }
+
+    #[test]
+    fn damaged_members_are_built_anew_a_few_at_a_time() {
+        let mut map = map(8);
+        let all = |node: u64| report(&(0..8).map(|shard| (shard, u64::from(shard) * 10 + node)).collect::<Vec<_>>());
+        let reports = BTreeMap::from([(NodeId(1), all(1)), (NodeId(2), None), (NodeId(3), all(3))]);
+        assert_eq!(shards(damaged(&map, &reports)), [0, 1, 2, 3], "two on each node, and one of a group");
+        map.shards[0].changes.change = Some(ReplicaChange {
+            id: ChangeId(1),
+            add: Some(ReplicaPlacement { replica: ReplicaId(99), node: NodeId(3) }),
+            remove: Some(ReplicaId(3)),
+            reason: ChangeReason::Damaged,
+            cancelled: false,
+            decided: Term(0),
+        });
+        assert_eq!(shards(damaged(&map, &reports)), [1, 2, 3], "a group that changes waits, and counts");
+    }
+
+    #[test]
+    fn what_is_no_member_or_not_damaged_stays_as_it_is() {
+        let map = map(1);
+        let found = |node, report| damaged(&map, &BTreeMap::from([(NodeId(node), report)]));
+        assert_eq!(found(1, report(&[(0, 1)])).len(), 1);
+        assert_eq!(found(1, report(&[(0, 7)])), [], "it left");
+        assert_eq!(found(2, report(&[(0, 1)])), [], "not its replica");
+        assert_eq!(found(1, report(&[(5, 1)])), [], "no such group");
+        let mut stopped = report(&[(0, 1)]).expect("some");
+        stopped.groups[0].is_damaged = false;
+        assert_eq!(found(1, Some(stopped)), [], "it only stops");
+    }
+}

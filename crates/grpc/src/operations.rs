@@ -1,0 +1,158 @@
+//! What operators ask for, as commands of the meta machine, and what it answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strata_env::Env;
+use strata_meta::{Imbalance, MetaCommand, MetaRefusal, MetaReply, PlanLimits, PlannedChange, preview};
+use strata_proto::v1;
+use strata_types::{Error, ErrorCode, GroupId, NodeId, NodeState, Result, ShardId, ShardMap};
+
+use crate::ClusterView;
+use crate::choice::giver;
+
+/// How many changes an operator starts at once: as many as the cluster itself would.
+const LIMITS: PlanLimits = PlanLimits { changes: 8, per_node: 2 };
+
+pub(crate) async fn set_node_state(
+    view: &dyn ClusterView,
+    request: v1::SetNodeStateRequest,
+    deadline: Duration,
+) -> Result<v1::SetNodeStateReply> {
+    let wanted = v1::NodeState::try_from(request.state)
+        .map_err(|_| invalid(format!("there is no such state of a node: state=`{}`", request.state)))?;
+    let wanted = NodeState::from(wanted);
+    let command = MetaCommand::SetNodeState { node: NodeId(request.node), wanted, force: request.force };
+    match carry_out(view, command, deadline).await? {
+        MetaReply::NodeStateSet { state, epoch } => {
+            Ok(v1::SetNodeStateReply { state: v1::NodeState::from(state).into(), epoch: epoch.0 })
+        }
+        other => Err(misfit(&other)),
+    }
+}
+
+pub(crate) async fn move_replica(
+    view: &dyn ClusterView,
+    request: v1::MoveReplicaRequest,
+    deadline: Duration,
+) -> Result<v1::MoveReplicaReply> {
+    let group = request.shard.map_or(GroupId::META, |shard| GroupId::of_shard(ShardId(shard)));
+    let to = NodeId(request.to);
+    let from = match NodeId(request.from) {
+        NodeId(0) => giver(founded(view)?.as_ref(), group, to)?,
+        named => named,
+    };
+    match carry_out(view, MetaCommand::Move { group, from, to }, deadline).await? {
+        MetaReply::Started { change, epoch } => {
+            Ok(v1::MoveReplicaReply { from: from.0, change: change.map_or(0, |change| change.0), epoch: epoch.0 })
+        }
+        other => Err(misfit(&other)),
+    }
+}
+
+pub(crate) async fn transfer_leader(
+    view: &dyn ClusterView,
+    request: v1::TransferLeaderRequest,
+    deadline: Duration,
+) -> Result<v1::TransferLeaderReply> {
+    let (shard, to) = (ShardId(request.shard), NodeId(request.to));
+    let map = founded(view)?;
+    let Some(placement) = map.shard(shard) else {
+        return Err(invalid(format!("there is no such shard: shard=`{shard}`")));
+    };
+    let Some(replica) = placement.replicas.iter().find(|replica| replica.node == to).map(|replica| replica.replica)
+    else {
+        return Err(refused(format!("the node has no replica of the shard: shard=`{shard}` node=`{to}`")));
+    };
+    match carry_out(view, MetaCommand::PreferLeader { shard, replica }, deadline).await? {
+        MetaReply::Done { epoch } => Ok(v1::TransferLeaderReply { replica: replica.0, epoch: epoch.0 }),
+        other => Err(misfit(&other)),
+    }
+}
+
+pub(crate) async fn balance(
+    env: &Env,
+    view: &dyn ClusterView,
+    request: v1::BalanceRequest,
+    deadline: Duration,
+) -> Result<v1::BalanceReply> {
+    let map = founded(view)?;
+    // Far too long for a thread that serves others, when there are many nodes.
+    let present = map.clone();
+    let Some((changes, later)) = env.blocking(move || preview(&present)).await else {
+        return Err(Error::not_applied(ErrorCode::NotReady, "the node is stopping"));
+    };
+    let foreseen = v1::BalanceReply {
+        changes: changes.into_iter().map(planned).collect(),
+        before: Some(evenness(&map)),
+        after: Some(evenness(&later)),
+        epoch: map.epoch.0,
+        ..v1::BalanceReply::default()
+    };
+    if request.dry_run {
+        return Ok(foreseen);
+    }
+    match carry_out(view, MetaCommand::Plan { limits: LIMITS }, deadline).await? {
+        MetaReply::Planned { started, cancelled, epoch, .. } => {
+            Ok(v1::BalanceReply { started, cancelled, epoch: epoch.0, ..foreseen })
+        }
+        other => Err(misfit(&other)),
+    }
+}
+
+fn planned(change: PlannedChange) -> v1::PlannedChange {
+    let node = |node: Option<NodeId>| node.map_or(0, |node| node.0);
+    v1::PlannedChange {
+        shard: change.group.shard().map(|shard| shard.0),
+        add: node(change.add),
+        remove: node(change.remove),
+        reason: v1::ChangeReason::from(change.reason).into(),
+    }
+}
+
+fn evenness(map: &ShardMap) -> v1::Evenness {
+    let Imbalance { entropy, largest_over_mean } = Imbalance::of_replicas(map);
+    v1::Evenness { entropy, largest_over_mean }
+}
+
+/// The map, if there is a cluster.
+fn founded(view: &dyn ClusterView) -> Result<Arc<ShardMap>> {
+    let map = view.map();
+    match map.shards.is_empty() {
+        true => Err(Error::not_applied(ErrorCode::NotReady, MetaRefusal::NotFounded.to_string())),
+        false => Ok(map),
+    }
+}
+
+/// Has a command carried out; a refusal is an error.
+async fn carry_out(view: &dyn ClusterView, command: MetaCommand, deadline: Duration) -> Result<MetaReply> {
+    match view.command(command, deadline).await? {
+        MetaReply::Refused(refusal) => Err(error_of(&refusal)),
+        reply => Ok(reply),
+    }
+}
+
+/// The machine's own sentence, with a code for those who would do something different then.
+fn error_of(refusal: &MetaRefusal) -> Error {
+    let code = match refusal {
+        MetaRefusal::UnknownNode { .. } | MetaRefusal::UnknownGroup { .. } => ErrorCode::InvalidArgument,
+        MetaRefusal::NotFounded => ErrorCode::NotReady,
+        MetaRefusal::Majority { .. } => ErrorCode::MajorityAtRisk,
+        MetaRefusal::Busy { .. } => ErrorCode::ChangeUnderWay,
+        _ => ErrorCode::Refused,
+    };
+    Error::not_applied(code, refusal.to_string())
+}
+
+pub(crate) fn refused(message: String) -> Error {
+    Error::not_applied(ErrorCode::Refused, message)
+}
+
+pub(crate) fn invalid(message: String) -> Error {
+    Error::not_applied(ErrorCode::InvalidArgument, message)
+}
+
+/// The command was carried out, whatever the answer.
+fn misfit(reply: &MetaReply) -> Error {
+    Error::unknown(ErrorCode::Internal, format!("the meta group answered something else: {reply:?}"))
+}
