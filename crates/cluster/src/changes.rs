@@ -163,7 +163,7 @@ async fn carry_out(node: &Node, errand: Errand) -> (GroupId, bool) {
         Step::AddLearner(add) => group.add_learner(add.replica, add.node).await.map_err(|error| error.to_string()),
         Step::HandOver => hand_over(&group).await,
         Step::Decide(change) => tell(node, MetaCommand::DecideChange { group: id, change, term }).await,
-        Step::ChangeVoters(to) => group.change_voters(to).await.map_err(|error| error.to_string()),
+        Step::ChangeVoters(to) => group.change_voters(term, to).await.map_err(|error| error.to_string()),
         Step::Finish(change) => told(id, change, tell(node, MetaCommand::FinishChange { group: id, change }).await),
         Step::Abandon(change) => tell(node, MetaCommand::AbandonChange { group: id, change, term }).await,
     };

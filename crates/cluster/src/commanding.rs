@@ -35,11 +35,7 @@ pub enum CommandError {
 
 /// Has the meta group carry out a command, and tries again until the deadline: every command may be repeated. A refusal
 /// is a reply; only "not founded yet" is waited out.
-pub(crate) async fn command(
-    node: &Node,
-    command: MetaCommand,
-    deadline: Duration,
-) -> Result<MetaReply, CommandError> {
+pub(crate) async fn command(node: &Node, command: MetaCommand, deadline: Duration) -> Result<MetaReply, CommandError> {
     let end = node.env().now() + deadline;
     let question = Question::Command { command: command.encode() };
     let mut turn = node.env().random_below(64) as usize;

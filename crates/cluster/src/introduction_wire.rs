@@ -204,8 +204,7 @@ mod tests {
             peer_address: "a:1".into(),
         };
         let versions = VersionRange { least: ClusterVersion(2), most: ClusterVersion(3) };
-        let more =
-            Candidate { shards: Some(16), first: Some("b:1".into()), weight: 4, versions, ..candidate.clone() };
+        let more = Candidate { shards: Some(16), first: Some("b:1".into()), weight: 4, versions, ..candidate.clone() };
         let all = [
             Introduction::Probe,
             Introduction::Candidate(candidate),

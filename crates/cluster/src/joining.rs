@@ -230,12 +230,14 @@ impl Joining<'_> {
 
     /// This node founds nothing, and no member answers.
     fn nobody_to_join(&self, heard: &[Heard<'_>]) -> Round {
-        let is_this = |heard: &Heard<'_>| matches!(&heard.1, Ok(answer) if answer.who.instance == self.reception.instance);
+        let is_this =
+            |heard: &Heard<'_>| matches!(&heard.1, Ok(answer) if answer.who.instance == self.reception.instance);
         if heard.iter().all(is_this) {
             return Round::Refused(StartError::JoinsItself { own: self.settings.peer_address.clone() });
         }
         let without = heard.iter().find(|one| one.1.is_ok() && !is_this(one)).map(|(address, _)| *address);
-        let reason = match (without, heard.iter().find_map(|(address, answer)| Some((address, answer.as_ref().err()?)))) {
+        let reason = match (without, heard.iter().find_map(|(address, answer)| Some((address, answer.as_ref().err()?))))
+        {
             (Some(address), _) => format!(
                 "the node at {address} is in no cluster yet: this node joins when there is one; \
                  with --expect it would be founded with it"

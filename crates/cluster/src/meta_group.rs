@@ -101,9 +101,8 @@ impl MetaGroup {
     /// Writes down who the meta group is, before this node acts on it (CLUSTER-9).
     async fn remember(&mut self, map: &ShardMap) -> Result<(), StartError> {
         let head = map_file::without_shards(map);
-        let is_news = |saved: &ShardMap| {
-            head.epoch > saved.epoch && ShardMap { epoch: saved.epoch, ..head.clone() } != *saved
-        };
+        let is_news =
+            |saved: &ShardMap| head.epoch > saved.epoch && ShardMap { epoch: saved.epoch, ..head.clone() } != *saved;
         if head.epoch.0 == 0 || !self.saved.as_ref().is_none_or(is_news) {
             return Ok(());
         }

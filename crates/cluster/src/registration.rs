@@ -81,7 +81,10 @@ mod tests {
             ..NodeDescriptor::default()
         };
         assert!(is_right(&right, &joiner));
-        assert!(is_right(&NodeDescriptor { state: NodeState::Draining, ..right.clone() }, &joiner), "an operator's wish");
+        assert!(
+            is_right(&NodeDescriptor { state: NodeState::Draining, ..right.clone() }, &joiner),
+            "an operator's wish"
+        );
         let wrong: [fn(&mut NodeDescriptor); 6] = [
             |node| node.state = NodeState::Lost,
             |node| node.state = NodeState::Gone,

@@ -253,8 +253,8 @@ mod tests {
         assert!(!may_found(&group(&replicas, &changes(1, None, 0)), placed(5, 2)), "another generation");
         let places = [5, 4, 6, 7].map(|replica| place_of(&group(&replicas, &initial), ReplicaId(replica)));
         assert_eq!(places, [Some(1), Some(0), Some(2), None]);
-        let specs = [placed(5, 2), placed(4, 1)]
-            .map(|here| spec(&group(&replicas, &initial), here, Arc::new(ShardMachine)));
+        let specs =
+            [placed(5, 2), placed(4, 1)].map(|here| spec(&group(&replicas, &initial), here, Arc::new(ShardMachine)));
         assert_eq!(specs.map(|spec| (spec.initialize, spec.members.len())), [(false, 3), (true, 3)]);
         let joins = spec(&group(&replicas, &started), placed(7, 4), Arc::new(ShardMachine));
         assert!(!joins.initialize && joins.members.is_empty());

@@ -87,7 +87,8 @@ impl NodeSettings {
         if self.weight == 0 || self.weight > NODE_WEIGHT_MAX {
             return invalid(format!("a node's weight is 1 to {NODE_WEIGHT_MAX}, not {}", self.weight));
         }
-        let names = [("peer address", &self.peer_address), ("client address", &self.client_address), ("zone", &self.zone)];
+        let names =
+            [("peer address", &self.peer_address), ("client address", &self.client_address), ("zone", &self.zone)];
         if let Some((what, _)) = names.iter().find(|(_, name)| name.len() > NODE_NAME_BYTES_MAX) {
             return invalid(format!("a {what} has at most {NODE_NAME_BYTES_MAX} bytes"));
         }
@@ -103,7 +104,8 @@ impl NodeSettings {
 
     /// Checks what matters only for a node that is to be founded: if every node is in the join list, so is this one.
     pub(crate) fn check_founding(&self) -> Result<(), StartError> {
-        if self.join.is_empty() || self.join.contains(&self.peer_address) || self.join.len() < self.expected() as usize {
+        if self.join.is_empty() || self.join.contains(&self.peer_address) || self.join.len() < self.expected() as usize
+        {
             return Ok(());
         }
         Err(StartError::NotInJoinList { own: self.peer_address.clone(), join: self.join.join(",") })

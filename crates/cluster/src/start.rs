@@ -20,9 +20,7 @@ use crate::meta_group::MetaGroup;
 use crate::node::{Node, NodeCore, Progress};
 use crate::reception::Reception;
 use crate::service::ClusterService;
-use crate::{
-    NodeParts, Phase, StartError, balance, changes, deletions, map_watch, planning, registration, replicas,
-};
+use crate::{NodeParts, Phase, StartError, balance, changes, deletions, map_watch, planning, registration, replicas};
 
 /// How often it is looked whether all groups have leaders.
 const ELECTION_POLL: Duration = Duration::from_millis(20);

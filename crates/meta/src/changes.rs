@@ -11,7 +11,7 @@ use crate::planner::{PlannedChange, Survey};
 use crate::refusal::name;
 use crate::state::State;
 
-/// Begins a planned change.
+/// Begins a planned change, unless there is one (META-6).
 pub(crate) fn start(state: &mut State, planned: PlannedChange) -> Result<ChangeId, MetaRefusal> {
     let add = planned.add.map(|node| ReplicaPlacement { replica: state.take_replica_id(), node });
     let id = state.take_change_id();
@@ -99,7 +99,7 @@ pub(crate) fn cancel(state: &mut State, group: GroupId, change: ChangeId) -> Res
     Ok(())
 }
 
-/// The files of a replica are deleted. One that was forgotten already is forgotten.
+/// The files of a replica are deleted: now it may be forgotten (META-8). One that was forgotten already is forgotten.
 pub(crate) fn deleted(state: &mut State, group: GroupId, replica: ReplicaId) -> Result<(), MetaRefusal> {
     let next_replica = state.next_replica;
     let (replicas, changes) = state.group_mut(group)?;

@@ -271,7 +271,7 @@ impl<'a> Survey<'a> {
         group.changes.change.is_none() && !change.add.is_some_and(is_left) && self.keeps_majority(group, change)
     }
 
-    /// Whether the group has a majority on nodes that are there, before and after the change.
+    /// Whether the group has a majority on nodes that are there, before and after the change (META-7).
     pub(crate) fn keeps_majority(&self, group: &GroupPlacement<'_>, change: PlannedChange) -> bool {
         let before: BTreeSet<NodeId> = group.replicas.iter().map(|placement| placement.node).collect();
         let staying = before.iter().copied().filter(|node| Some(*node) != change.remove);

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, PreconditionFailed, RaftError};
 use openraft::{ChangeMembers, Precondition, RaftMetrics};
-use strata_types::{NodeId, ReplicaId};
+use strata_types::{NodeId, ReplicaId, Term};
 
 use crate::error::ChangeError;
 use crate::group::Group;
@@ -83,11 +83,14 @@ impl Group {
     }
 
     /// Makes exactly these members vote, each of which must vote or be a learner now; former voters are no members any
-    /// more. Returns when that is committed. Finishes a change to the same voters that a former leader left half way,
-    /// and refuses another target then. Waits while the group has no majority; dropping the call may leave the change
-    /// half way.
-    pub async fn change_voters(&self, to: BTreeSet<ReplicaId>) -> Result<(), ChangeError> {
+    /// more. Only as the leader of the given term, in which that was decided. Returns when it is committed. Finishes a
+    /// change to the same voters that a former leader left half way, and refuses another target then. Waits while the
+    /// group has no majority; dropping the call may leave the change half way.
+    pub async fn change_voters(&self, term: Term, to: BTreeSet<ReplicaId>) -> Result<(), ChangeError> {
         let leading = self.settled().await?;
+        if leading.leader.term != term.0 {
+            return Err(ChangeError::NotLeader { leader: None });
+        }
         let configs = leading.membership().get_joint_config();
         match configs.as_slice() {
             [now] if *now == to => return Ok(()),

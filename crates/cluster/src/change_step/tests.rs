@@ -219,7 +219,8 @@ fn a_lonely_leader_that_is_to_go_changes_the_members_itself() {
 fn every_leader_comes_to_an_end_from_every_state() {
     for cancelled in [false, true] {
         for decided in [0, TERM - 1, TERM] {
-            for begun in [members(&[1, 2, 3], &[]), members(&[1, 2, 3], &[4, 9]), joint(&[1, 2, 3, 4]), members(&[1, 2, 4], &[])]
+            for begun in
+                [members(&[1, 2, 3], &[]), members(&[1, 2, 3], &[4, 9]), joint(&[1, 2, 3, 4]), members(&[1, 2, 4], &[])]
             {
                 let is_possible = decided > 0 || begun.voters == seats(&[1, 2, 3]);
                 if is_possible {

@@ -286,6 +286,7 @@ async fn wrong_join_lists_are_refused_with_a_reason() {
     let alias = joins("d:1", &["localhost:1"]);
     let (env, directory) = (machine.env(), DataDirectory::new(machine.env(), machine.disk()));
     let report = |_: Phase| {};
-    let joining = Joining { env: &env, settings: &alias, directory: &directory, reception: &reception, report: &report };
+    let joining =
+        Joining { env: &env, settings: &alias, directory: &directory, reception: &reception, report: &report };
     assert_eq!(joining.join().await, Err(StartError::JoinsItself { own: "d:1".into() }));
 }

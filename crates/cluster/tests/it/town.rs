@@ -41,9 +41,10 @@ impl Town {
     pub(crate) async fn patient(seed: u64, replace_after: Duration) -> Town {
         let (world, hub) = (SimWorld::new(seed), Hub::new());
         let machines: Vec<_> = (1..=5).map(|number| Machine::new(&world, &hub, number)).collect();
-        let starts = machines.iter().zip(ADDRESSES).map(|(machine, own)| {
-            machine.start(NodeSettings { replace_after, ..settings(own, &ADDRESSES) })
-        });
+        let starts = machines
+            .iter()
+            .zip(ADDRESSES)
+            .map(|(machine, own)| machine.start(NodeSettings { replace_after, ..settings(own, &ADDRESSES) }));
         let running = Running::default();
         for started in futures_util::future::join_all(starts).await {
             let (node, _) = started.expect("a node starts");
@@ -102,7 +103,12 @@ impl Town {
         while !wanted(self) {
             let waited = begun.elapsed();
             let halts: Vec<_> = self.machines.iter().map(|machine| machine.sim.halted()).collect();
-            assert!(waited < PATIENCE, "{what}: not after {waited:?}: {halts:?} {:?} {:?}", self.map(), self.statuses());
+            assert!(
+                waited < PATIENCE,
+                "{what}: not after {waited:?}: {halts:?} {:?} {:?}",
+                self.map(),
+                self.statuses()
+            );
             sleep(Duration::from_millis(50)).await;
         }
     }

@@ -192,6 +192,7 @@ impl World {
     }
 
     /// Everybody does their part and nothing else happens: lost nodes start again, drains end, leaders finish changes.
+    /// Then planning comes to an end (META-9).
     fn come_to_rest(&mut self) {
         for node in self.map().nodes {
             self.join(node.instance, node.peer_address, node.zone);

@@ -87,4 +87,9 @@ async fn a_change_starts_from_the_newest_membership_and_in_the_term_it_was_decid
     let learners: Vec<ReplicaId> = group.members().expect("it leads").learners.into_keys().collect();
     assert_eq!(learners, [ReplicaId(2)]);
     assert_eq!(group.settled().await.expect("it leads").change(add(3)).await, Ok(()));
+
+    let (term, to) = (group.status().term, || BTreeSet::from([ReplicaId(1)]));
+    let earlier = group.change_voters(Term(term.0 - 1), to()).await;
+    assert_eq!(earlier, Err(ChangeError::NotLeader { leader: None }), "decided before it lost and won leadership");
+    assert_eq!(group.change_voters(term, to()).await, Ok(()));
 }
