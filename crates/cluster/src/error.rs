@@ -93,6 +93,14 @@ pub enum StartError {
         /// What this program can.
         versions: VersionRange,
     },
+    /// The cluster has moved on since this program was exchanged for an older one.
+    #[error("the cluster of this data directory has version {version}, and this program takes part in {versions}")]
+    Outdated {
+        /// The version of the cluster.
+        version: ClusterVersion,
+        /// What this program can.
+        versions: VersionRange,
+    },
     /// The cluster does not take the node for another reason.
     #[error("the cluster at {address} does not take this node: {detail}")]
     NotTaken {
@@ -178,7 +186,9 @@ impl StartError {
             }
             StartError::TwoClusters { .. } => "name members of one cluster with --join",
             StartError::Removed { .. } => "start with an empty directory: the node joins as a new one",
-            StartError::Version { .. } => "start it with a program of the version that the other nodes have",
+            StartError::Version { .. } | StartError::Outdated { .. } => {
+                "start it with a program of the version that the other nodes have"
+            }
             StartError::NotTaken { .. } => "correct what the message names and start again",
             StartError::IdentityTaken { .. } => {
                 "stop that process; a copied data directory must not run beside its original"

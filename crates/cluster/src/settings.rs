@@ -26,7 +26,7 @@ pub struct NodeSettings {
     pub zone: String,
     /// How much it takes relative to others.
     pub weight: u32,
-    /// Which cluster versions this program can take part in. Programs have one; tests have others.
+    /// Which cluster versions this program can take part in. Programs have one, but can be told to act as an older one.
     pub versions: VersionRange,
     /// Peer addresses: of the nodes to be founded with, the same list on every node, or of any members of a cluster to
     /// join. Empty: this node founds.

@@ -20,7 +20,10 @@ use crate::meta_group::MetaGroup;
 use crate::node::{Node, NodeCore, Progress};
 use crate::reception::Reception;
 use crate::service::ClusterService;
-use crate::{NodeParts, Phase, StartError, balance, changes, deletions, map_watch, planning, registration, replicas};
+use crate::{
+    NodeParts, NodeSettings, Phase, StartError, balance, changes, deletions, map_watch, planning, registration,
+    replicas,
+};
 
 /// How often it is looked whether all groups have leaders.
 const ELECTION_POLL: Duration = Duration::from_millis(20);
@@ -40,6 +43,7 @@ impl Node {
         let progress = Arc::new(Progress::new(parts.progress.clone()));
         let Found { membership, directory, known, reception, book } = find_cluster(&parts, &progress).await?;
         let NodeParts { env, disk, tablets, transport, switchboard, caller, settings, .. } = parts;
+        known.as_ref().map_or(Ok(()), |known| check_version(&settings, known))?;
         let cluster = membership.charter.cluster;
         transport.identify(cluster, membership.node);
         caller.identify(membership.node);
@@ -144,6 +148,12 @@ fn first_map(membership: &Membership, known: Option<&ShardMap>) -> ShardMap {
     first
 }
 
+/// An older program would not understand what the others write.
+fn check_version(settings: &NodeSettings, map: &ShardMap) -> Result<(), StartError> {
+    let (version, versions) = (map.version, settings.versions);
+    if versions.contains(version) { Ok(()) } else { Err(StartError::Outdated { version, versions }) }
+}
+
 async fn open_groups(node: &Arc<Node>, directory: DataDirectory, known: Option<ShardMap>) -> Result<(), StartError> {
     let meta = MetaGroup::start(node, directory, known).await?;
     node.spawn("meta-group", meta.run());
@@ -153,6 +163,7 @@ async fn open_groups(node: &Arc<Node>, directory: DataDirectory, known: Option<S
     node.spawn("maintenance", maintain(node.clone()));
     node.report_phase(Phase::WaitingForMeta);
     let map = node.keeper().newer_than(Epoch(0)).await;
+    check_version(node.settings(), &map)?;
     replicas::open_all(node, &map).await?;
     node.spawn("replicas", replicas::run(node.clone()));
     node.spawn("deletions", deletions::run(node.clone()));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use strata_env::Env;
 use strata_proto::{status_of, v1};
-use strata_types::Epoch;
+use strata_types::{Epoch, ShardMap};
 use tonic::{Request, Response, Status};
 
 use crate::verdict::Verdict;
@@ -32,8 +32,8 @@ impl v1::admin_server::Admin for AdminService {
         _: Request<v1::ClusterStatusRequest>,
     ) -> Result<Response<v1::ClusterStatusReply>, Status> {
         let overview = self.overview().await?;
-        let verdict = Verdict::of(&overview, &self.view.map());
-        Ok(Response::new(summary(&overview, verdict)))
+        let map = self.view.map();
+        Ok(Response::new(summary(&overview, &map, Verdict::of(&overview, &map))))
     }
 
     async fn nodes(&self, _: Request<v1::NodesRequest>) -> Result<Response<v1::NodesReply>, Status> {
@@ -82,13 +82,21 @@ impl v1::admin_server::Admin for AdminService {
         let deadline = deadline::of_request(request.metadata());
         respond(operations::balance(&self.env, self.view.as_ref(), request.into_inner(), deadline).await)
     }
+
+    async fn raise_version(
+        &self,
+        request: Request<v1::RaiseVersionRequest>,
+    ) -> Result<Response<v1::RaiseVersionReply>, Status> {
+        let deadline = deadline::of_request(request.metadata());
+        respond(operations::raise_version(self.view.as_ref(), request.into_inner(), deadline).await)
+    }
 }
 
 fn respond<T>(result: strata_types::Result<T>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(|error| status_of(&error))
 }
 
-fn summary(overview: &ClusterOverview, verdict: Verdict) -> v1::ClusterStatusReply {
+fn summary(overview: &ClusterOverview, map: &ShardMap, verdict: Verdict) -> v1::ClusterStatusReply {
     v1::ClusterStatusReply {
         cluster: overview.cluster.to_string(),
         node: overview.node.0,
@@ -103,6 +111,8 @@ fn summary(overview: &ClusterOverview, verdict: Verdict) -> v1::ClusterStatusRep
         problems: verdict.problems,
         health: verdict.health.into(),
         notes: verdict.notes,
+        cluster_version: map.version.0,
+        version_within_reach: map.version_within_reach().0,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use strata_env::Env;
 use strata_meta::{Imbalance, MetaCommand, MetaRefusal, MetaReply, PlanLimits, PlannedChange, preview};
 use strata_proto::v1;
-use strata_types::{Error, ErrorCode, GroupId, NodeId, NodeState, Result, ShardId, ShardMap};
+use strata_types::{ClusterVersion, Error, ErrorCode, GroupId, NodeId, NodeState, Result, ShardId, ShardMap};
 
 use crate::ClusterView;
 use crate::choice::giver;
@@ -96,6 +96,22 @@ pub(crate) async fn balance(
         MetaReply::Planned { started, cancelled, epoch, .. } => {
             Ok(v1::BalanceReply { started, cancelled, epoch: epoch.0, ..foreseen })
         }
+        other => Err(misfit(&other)),
+    }
+}
+
+pub(crate) async fn raise_version(
+    view: &dyn ClusterView,
+    request: v1::RaiseVersionRequest,
+    deadline: Duration,
+) -> Result<v1::RaiseVersionReply> {
+    let map = founded(view)?;
+    let to = match request.version {
+        0 => map.version_within_reach(),
+        version => ClusterVersion(version),
+    };
+    match carry_out(view, MetaCommand::RaiseVersion { to }, deadline).await? {
+        MetaReply::Done { epoch } => Ok(v1::RaiseVersionReply { before: map.version.0, version: to.0, epoch: epoch.0 }),
         other => Err(misfit(&other)),
     }
 }

@@ -37,6 +37,7 @@ impl Verdict {
         };
         let mut notes: Vec<_> = overview.nodes.iter().filter_map(|node| node_note(node, map)).collect();
         notes.extend(changes_note(map));
+        notes.extend(version_note(map));
         Verdict { health, problems, notes }
     }
 }
@@ -105,6 +106,21 @@ fn changes_note(map: &ShardMap) -> Option<String> {
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// An upgrade that everybody is ready for, or that is half way.
+fn version_note(map: &ShardMap) -> Option<String> {
+    let newest = map.nodes.iter().map(|node| node.versions.most).max()?;
+    if newest <= map.version {
+        return None;
+    }
+    let reach = map.version_within_reach();
+    if reach > map.version {
+        return Some(format!("every node knows cluster version {reach}: `strata cluster upgrade` switches it on"));
+    }
+    let behind = map.nodes.iter().filter(|node| node.versions.most < newest).count();
+    let nodes = map.nodes.len();
+    Some(format!("programs are being exchanged: {behind} of {nodes} nodes do not know cluster version {newest}"))
 }
 
 #[cfg(test)]

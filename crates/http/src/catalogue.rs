@@ -70,7 +70,10 @@ pub const CATALOGUE: &[Metric] = &[
         "strata_client_connections_refused_total",
         "client connections closed before a protocol was known, by reason",
     ),
-    counter("strata_cluster_changes_abandoned_total", "changes of members given up, seen by this node as it planned them"),
+    counter(
+        "strata_cluster_changes_abandoned_total",
+        "changes of members given up, seen by this node as it planned them",
+    ),
     counter("strata_cluster_changes_finished_total", "changes of members made, seen by this node as it planned them"),
     counter("strata_cluster_changes_started_total", "changes of members begun, seen by this node as it planned them"),
     gauge("strata_cluster_leaders_entropy", "how evenly nodes should lead shards: 1 is even, 0 is all on one"),

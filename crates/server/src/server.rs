@@ -15,7 +15,7 @@ use strata_net::{Caller, Switchboard};
 use strata_raft::{Retention, Timing};
 use strata_router::{Router, RouterOptions};
 use strata_storage::{StorageResult, Tablets};
-use strata_types::{ShardMap, VersionRange};
+use strata_types::ShardMap;
 use strata_wal::WalOptions;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -248,7 +248,7 @@ fn node_settings(settings: &Settings, client: &Address, peer: &Address) -> NodeS
         zone: settings.zone.clone(),
         join: settings.join.clone(),
         weight: settings.weight,
-        versions: VersionRange::default(),
+        versions: settings.versions,
         expect: settings.expect,
         shards: settings.shards,
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),

@@ -68,8 +68,10 @@ id!(
     ClusterVersion(u32), "v");
 
 impl ClusterVersion {
-    /// The version that clusters begin with.
+    /// The version of the first clusters.
     pub const FIRST: ClusterVersion = ClusterVersion(1);
+    /// The newest one that this program knows. [`crate::Feature`] says what it brings.
+    pub const NEWEST: ClusterVersion = ClusterVersion(2);
 }
 
 /// A data directory: drawn at random when it is first used, and never again. Zero is none.

@@ -22,6 +22,7 @@ mod node;
 mod operation;
 mod shard_map;
 mod slot;
+mod version;
 
 pub use error::{Error, ErrorCode, Outcome, Retry};
 pub use group_changes::{ChangeReason, GroupChanges, ReplicaChange};
@@ -29,12 +30,13 @@ pub use ids::{
     ChangeId, ClientId, ClusterId, ClusterVersion, DatabaseId, Epoch, GroupId, InstanceId, KeySpaceId, LogIndex,
     NodeId, ReplicaId, Revision, SchemaVersion, ShardId, Term, Timestamp,
 };
-pub use node::{NodeDescriptor, NodeState, VersionRange};
+pub use node::{NodeDescriptor, NodeState};
 pub use operation::{
     Durability, Expected, Item, Mutation, Operation, ReadLevel, Reply, Request, RequestHeader, SessionRequest,
 };
 pub use shard_map::{GroupPlacement, ReplicaPlacement, ShardMap, ShardMapError, ShardPlacement};
 pub use slot::{SLOT_COUNT, Slot, SlotRange, hash_tag};
+pub use version::{Feature, VersionRange};
 
 /// The result of anything a client can see fail.
 pub type Result<T> = std::result::Result<T, Error>;

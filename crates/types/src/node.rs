@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{ClusterVersion, InstanceId, NodeId};
+use crate::{InstanceId, NodeId, VersionRange};
 
 /// A node, how to reach it, and what is wished of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,34 +127,6 @@ impl fmt::Display for NodeState {
             NodeState::Gone => "gone",
             NodeState::Stopping => "stopping",
         })
-    }
-}
-
-/// The cluster versions that a binary can take part in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct VersionRange {
-    /// The lowest.
-    pub least: ClusterVersion,
-    /// The highest.
-    pub most: ClusterVersion,
-}
-
-impl Default for VersionRange {
-    fn default() -> VersionRange {
-        VersionRange { least: ClusterVersion::FIRST, most: ClusterVersion::FIRST }
-    }
-}
-
-impl VersionRange {
-    /// Whether the binary can take part in a cluster of this version.
-    pub fn contains(self, version: ClusterVersion) -> bool {
-        self.least <= version && version <= self.most
-    }
-}
-
-impl fmt::Display for VersionRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}..={}", self.least, self.most)
     }
 }
 

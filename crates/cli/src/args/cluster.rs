@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use strata_server::settings::parse_duration;
-use strata_types::{GroupId, NodeId, ShardId};
+use strata_types::{ClusterVersion, GroupId, NodeId, ShardId};
 
 use crate::args::Connect;
 
@@ -115,6 +115,16 @@ pub enum ClusterCommand {
         #[command(flatten)]
         wait: Wait,
     },
+    /// Let all nodes use what a newer version brings, after the last program was exchanged; there is no way back
+    #[command(after_help = "Examples:\n  strata cluster upgrade --dry-run\n  strata cluster upgrade")]
+    Upgrade {
+        /// The version, such as v2 [default: the newest that the programs of all nodes know]
+        #[arg(long, value_name = "VERSION", value_parser = parse_version)]
+        to: Option<ClusterVersion>,
+        /// Only say which version the cluster has, and how far it could go
+        #[arg(long, conflicts_with = "to")]
+        dry_run: bool,
+    },
     /// Even the nodes out now, or say what would be moved; the cluster also does it by itself
     #[command(after_help = "Examples:\n  strata cluster balance --dry-run\n  strata cluster balance --wait")]
     Balance {
@@ -158,6 +168,11 @@ fn parse_node(text: &str) -> Result<NodeId, String> {
 fn parse_shard(text: &str) -> Result<ShardId, String> {
     let number = text.strip_prefix('s').unwrap_or(text).parse().ok();
     number.map(ShardId).ok_or_else(|| "expected a shard, such as s2: `strata cluster shards` lists them".to_owned())
+}
+
+fn parse_version(text: &str) -> Result<ClusterVersion, String> {
+    let number = text.strip_prefix('v').unwrap_or(text).parse().ok().filter(|number| *number > 0);
+    number.map(ClusterVersion).ok_or_else(|| "expected a cluster version, such as v2".to_owned())
 }
 
 fn parse_group(text: &str) -> Result<GroupId, String> {

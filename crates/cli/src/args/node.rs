@@ -59,6 +59,9 @@ pub struct NodeArgs {
     /// Silence after which a node is lost and its replicas are built anew on others [default: 5m]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub replace_after: Option<String>,
+    /// Highest cluster version that the node admits to know, to try out an upgrade [default: the newest]
+    #[arg(long, value_name = "N", help_heading = "Tuning")]
+    pub act_as_version: Option<String>,
     /// Size of one file of the log [default: 64MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Tuning")]
     pub log_segment: Option<String>,
@@ -89,6 +92,7 @@ impl NodeArgs {
             ("election_min", &self.election_min),
             ("election_max", &self.election_max),
             ("replace_after", &self.replace_after),
+            ("act_as_version", &self.act_as_version),
             ("log_segment", &self.log_segment),
             ("log_cache", &self.log_cache),
             ("tablet_memory", &self.tablet_memory),

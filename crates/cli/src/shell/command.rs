@@ -34,9 +34,9 @@ pub enum ShellCommand {
 }
 
 /// What suggestions are taken from.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "get", "put", "del", "cas", "scan", "status", "nodes", "shards", "jobs", "drain", "undrain", "remove", "replace",
-    "move", "transfer", "balance", "help", "quit",
+    "move", "transfer", "balance", "upgrade", "help", "quit",
 ];
 
 /// What a line means.

@@ -40,6 +40,7 @@ const USAGE: &[(&str, &str)] = &[
     ("move", " SHARD --to NODE"),
     ("transfer", " SHARD --to NODE"),
     ("balance", " --dry-run"),
+    ("upgrade", " --dry-run"),
     ("help", ""),
     ("quit", ""),
 ];

@@ -46,6 +46,11 @@ pub const DEFINITIONS: &[Definition] = &[
     row("election_min", "300ms", "shortest silence after which a follower stands for election"),
     row("election_max", "400ms", "longest such silence"),
     row("replace_after", "5m", "silence after which a node is lost and its replicas are built anew on others"),
+    row(
+        "act_as_version",
+        "",
+        "highest cluster version that the node admits to know, to try out an upgrade; default: the newest",
+    ),
     row("log_segment", "64MiB", "size of one file of the log"),
     row("log_cache", "256MiB", "newest log entries kept in memory, all shards together"),
     row("tablet_memory", "256MiB", "cached blocks and unflushed writes, all shards together"),

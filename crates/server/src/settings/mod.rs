@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use strata_types::VersionRange;
+
 pub use definitions::{DEFINITIONS, Definition, OTHER_VARIABLES};
 pub use layers::{Layer, Origin};
 pub use suggest::closest;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub election_max: Duration,
     /// Silence after which a node is lost.
     pub replace_after: Duration,
+    /// The cluster versions that the node takes part in.
+    pub versions: VersionRange,
     /// Size of one file of the log.
     pub log_segment: u64,
     /// Log entries kept in memory.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use strata_types::limits;
+use strata_types::{ClusterVersion, VersionRange, limits};
 
 use crate::settings::{
     Address, Entry, Settings, SettingsError, parse_bytes, parse_count, parse_duration, parse_switch,
@@ -36,12 +36,23 @@ pub(super) fn read(entries: &[Entry]) -> Result<Settings, SettingsError> {
         election_min: reader.value("election_min", parse_duration)?,
         election_max: reader.value("election_max", parse_duration)?,
         replace_after: reader.value("replace_after", parse_duration)?,
+        versions: reader.value("act_as_version", parse_versions)?,
         log_segment: reader.value("log_segment", at_least(1 << 20))?,
         log_cache: reader.value("log_cache", at_least(0))?,
         tablet_memory: reader.value("tablet_memory", at_least(8 << 20))?,
     };
     reader.check(&settings)?;
     Ok(settings)
+}
+
+/// What this program takes part in, or what an older one would.
+fn parse_versions(text: &str) -> Result<VersionRange, String> {
+    let supported = VersionRange::SUPPORTED;
+    if text.trim().is_empty() {
+        return Ok(supported);
+    }
+    let most = parse_count(text, supported.least.0, supported.most.0)?;
+    Ok(VersionRange { most: ClusterVersion(most), ..supported })
 }
 
 struct Reader<'a>(&'a [Entry]);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use strata_types::ClusterVersion;
+
 use super::*;
 
 fn layer(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -84,12 +86,21 @@ fn contradictions_are_refused() {
         &[("heartbeat", "201ms")],
         &[("election_min", "700ms")],
         &[("replace_after", "400ms")],
+        &[("act_as_version", "0")],
+        &[("act_as_version", "99")],
         &[("log_segment", "1KiB")],
         &[("data", "")],
         &[("join", "nowhere")],
     ] {
         assert!(flags(wrong).is_err(), "{wrong:?}");
     }
+}
+
+#[test]
+fn a_node_can_act_as_an_older_program() {
+    let versions = |most: &str| flags(&[("act_as_version", most)]).expect("valid").settings.versions;
+    assert_eq!(versions(""), VersionRange::SUPPORTED);
+    assert_eq!(versions("1").most, ClusterVersion(1));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Runs the program.
 
+mod cluster;
 mod demo;
 mod node;
 mod ports;
 mod wait;
+mod writers;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,10 +13,12 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
+pub use cluster::Cluster;
 pub use demo::Demo;
 pub use node::Node;
 pub use ports::free_base;
 pub use wait::{LONG, poll};
+pub use writers::Writers;
 
 /// How a command ended.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ mod nodes;
 mod operate;
 mod shards;
 mod status;
+mod upgrade;
 mod waiting;
 
 use strata_proto::v1;
@@ -26,12 +27,8 @@ pub async fn run(args: ClusterArgs, format: Format) -> Result<(), Failure> {
 /// Asks any node that answers. Who waits is told on standard error how it goes, unless it is a script.
 pub async fn ask(session: &Session, command: &ClusterCommand, format: Format) -> Result<Answer, Failure> {
     match command {
-        ClusterCommand::Status => {
-            let reply = session.admin(v1::ClusterStatusRequest {}, |mut client, request| async move {
-                client.cluster_status(request).await
-            });
-            Ok(status::answer(&reply.await?))
-        }
+        ClusterCommand::Status => Ok(status::answer(&ask_status(session).await?)),
+        ClusterCommand::Upgrade { to, dry_run } => upgrade::upgrade(session, *to, *dry_run).await,
         ClusterCommand::Nodes => Ok(nodes::answer(&ask_nodes(session).await?)),
         ClusterCommand::Shards => Ok(shards::answer(&ask_shards(session).await?)),
         ClusterCommand::Jobs => {
@@ -48,6 +45,11 @@ pub async fn ask(session: &Session, command: &ClusterCommand, format: Format) ->
         | ClusterCommand::Move { .. }
         | ClusterCommand::Transfer { .. } => operate::operate(session, command, format).await,
     }
+}
+
+async fn ask_status(session: &Session) -> Result<v1::ClusterStatusReply, Failure> {
+    let request = v1::ClusterStatusRequest {};
+    session.admin(request, |mut client, request| async move { client.cluster_status(request).await }).await
 }
 
 async fn ask_nodes(session: &Session) -> Result<Vec<v1::NodeStatus>, Failure> {

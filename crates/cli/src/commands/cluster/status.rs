@@ -16,7 +16,9 @@ pub fn answer(status: &v1::ClusterStatusReply) -> Answer {
     lines.push(format!("  nodes   {} of {} answer", status.nodes_up, status.nodes));
     lines.push(format!("  shards  {} of {} have a leader", status.shards_led, status.shards));
     lines.push(format!("  meta    leader {meta}, shard map epoch {}", status.epoch));
-    lines.push(format!("  asked   n{}, version {}", status.node, status.version));
+    let asked =
+        format!("  asked   n{}, program {}, cluster version v{}", status.node, status.version, status.cluster_version);
+    lines.push(asked);
     let json = json!({
         "cluster": status.cluster,
         "health": health,
@@ -31,6 +33,8 @@ pub fn answer(status: &v1::ClusterStatusReply) -> Answer {
         "epoch": status.epoch,
         "node": status.node,
         "version": status.version,
+        "cluster_version": status.cluster_version,
+        "version_within_reach": status.version_within_reach,
     });
     Answer::new(lines.join("\n"), json)
 }
@@ -56,6 +60,7 @@ mod tests {
             cluster: "ab".to_owned(),
             node: 1,
             version: "1.0.0".to_owned(),
+            cluster_version: 1,
             epoch: 9,
             nodes: 3,
             nodes_up: 2,
@@ -72,7 +77,7 @@ mod tests {
             text,
             "degraded\n  ! node n3 at h:1 does not answer\n  - node n2 is draining\n  cluster ab\n  \
              nodes   2 of 3 answer\n  shards  4 of 4 have a leader\n  meta    leader n2, shard map epoch 9\n  \
-             asked   n1, version 1.0.0"
+             asked   n1, program 1.0.0, cluster version v1"
         );
         assert_eq!(answer(&status).json["health"], "degraded");
         let old = v1::ClusterStatusReply { healthy: true, ..v1::ClusterStatusReply::default() };
