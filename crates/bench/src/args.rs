@@ -1,10 +1,14 @@
 //! The command line, as data.
 
+mod membership;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use membership::{MembershipArgs, Part};
 
 /// Measures Strata on this machine: starts clusters on loopback, puts load on them, kills nodes.
 #[derive(Debug, Parser)]
@@ -39,6 +43,9 @@ pub(crate) enum Command {
     /// Memory and CPU of nodes that do nothing
     #[command(after_help = "Example:\n  strata-bench idle --shards 64 --seconds 20")]
     Idle(IdleArgs),
+    /// Nodes come and go under load: transfer, drain, rolling, join, disk, faults
+    #[command(after_help = "Example:\n  strata-bench membership --only join,disk")]
+    Membership(MembershipArgs),
     /// Latency, failover, blackout and idle with their defaults
     #[command(after_help = "Example:\n  strata-bench all --quick")]
     All(AllArgs),
@@ -225,6 +232,7 @@ impl Cli {
             Command::Failover(args) => &args.common,
             Command::Blackout(args) => &args.common,
             Command::Idle(args) => &args.common,
+            Command::Membership(args) => &args.common,
             Command::All(args) => &args.common,
         }
     }

@@ -2,6 +2,7 @@
 
 mod closed;
 mod dice;
+mod numbers;
 mod open;
 mod samples;
 mod target;

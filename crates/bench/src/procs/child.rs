@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 /// Lets the system kill the child when this process ends in whatever way.
 const LEASH: &str = "/usr/bin/setpriv";
-/// A killed process is gone after this time, or the machine is broken.
+/// A process that was killed, or told to end, is gone after this time, or something is broken.
 const DEATH: Duration = Duration::from_secs(20);
 /// Lines of a log that an error shows.
 const LOG_LINES: usize = 12;
@@ -66,11 +66,23 @@ impl Child {
         self.process.start_kill().with_context(|| format!("{} cannot be killed", self.name))
     }
 
-    /// Waits until a killed process is gone.
+    /// Sends a signal by its name, such as `TERM`.
+    pub(crate) async fn signal(&self, name: &str) -> Result<()> {
+        let Some(pid) = self.pid() else { bail!("{} does not run, so it cannot get SIG{name}", self.name) };
+        let mut command = Command::new("kill");
+        command.arg(format!("-{name}")).arg(pid.to_string()).stdin(Stdio::null());
+        let status = command.status().await.context("`kill` cannot be started")?;
+        if !status.success() {
+            bail!("{} did not get SIG{name}: {status}", self.name);
+        }
+        Ok(())
+    }
+
+    /// Waits until a process that was killed, or told to end, is gone.
     pub(crate) async fn gone(&mut self) -> Result<()> {
         match tokio::time::timeout(DEATH, self.process.wait()).await {
             Ok(status) => status.map(drop).map_err(Into::into),
-            Err(_) => bail!("{} is still there {} s after it was killed", self.name, DEATH.as_secs()),
+            Err(_) => bail!("{} is still there after {} s: {}", self.name, DEATH.as_secs(), self.log_end()),
         }
     }
 
@@ -98,6 +110,17 @@ mod tests {
         child.kill().expect("killed");
         child.gone().await.expect("gone");
         assert!(child.check().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_child_gets_signals_by_name() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = directory.path().join("log");
+        let arguments = ["-c".to_owned(), "exec cat /dev/zero > /dev/null".to_owned()];
+        let mut child = Child::start("c1", Path::new("/bin/sh"), &arguments, &log).expect("a shell");
+        child.signal("TERM").await.expect("sent");
+        child.gone().await.expect("gone");
+        assert!(child.signal("TERM").await.expect_err("it is gone").to_string().contains("c1"));
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! A Strata cluster on loopback.
 
+mod members;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -25,7 +27,9 @@ struct Node {
     name: String,
     arguments: Vec<String>,
     log: PathBuf,
+    data: PathBuf,
     client: String,
+    peer: String,
     process: Option<Child>,
 }
 
@@ -40,8 +44,12 @@ pub(crate) struct Leader {
 pub(crate) struct StrataCluster {
     nodes: Vec<Node>,
     program: PathBuf,
+    /// Flags that every node gets.
+    flags: Vec<String>,
     shards: u32,
-    _directory: TempDir,
+    /// Nodes that there ever were: no name is used twice.
+    named: usize,
+    directory: TempDir,
 }
 
 impl StrataCluster {
@@ -50,26 +58,21 @@ impl StrataCluster {
         let directory = tempfile::Builder::new().prefix("strata-bench-").tempdir_in(common.directory())?;
         let addresses = free_addresses(2 * count)?;
         let (clients, peers) = addresses.split_at(count);
-        let nodes = clients.iter().zip(peers).enumerate().map(|(at, (client, peer))| {
-            let name = format!("n{}", at + 1);
-            let data = directory.path().join(&name);
-            let mut arguments = vec![
-                "start".to_owned(),
-                format!("--data={}", data.display()),
-                format!("--listen={client}"),
-                format!("--listen-peer={peer}"),
-                format!("--expect={count}"),
-                format!("--shards={shards}"),
-            ];
+        let mut cluster = StrataCluster {
+            nodes: Vec::with_capacity(count),
+            program: common.strata()?,
+            flags: common.node_flag.clone(),
+            shards,
+            named: 0,
+            directory,
+        };
+        for (client, peer) in clients.iter().zip(peers) {
+            let mut own = vec![format!("--expect={count}"), format!("--shards={shards}")];
             if count > 1 {
-                arguments.push(format!("--join={}", peers.join(",")));
+                own.push(format!("--join={}", peers.join(",")));
             }
-            arguments.extend(common.node_flag.iter().cloned());
-            let log = directory.path().join(format!("{name}.log"));
-            Node { name, arguments, log, client: client.clone(), process: None }
-        });
-        let nodes = nodes.collect();
-        let mut cluster = StrataCluster { nodes, program: common.strata()?, shards, _directory: directory };
+            cluster.push(client, peer, own);
+        }
         for node in 0..count {
             cluster.restart(node)?;
         }
@@ -125,9 +128,7 @@ impl StrataCluster {
     pub(crate) async fn settled(&mut self) -> Result<()> {
         let begin = Instant::now();
         loop {
-            for process in self.nodes.iter_mut().filter_map(|node| node.process.as_mut()) {
-                process.check()?;
-            }
+            self.check()?;
             let problem = match self.problems().await {
                 Ok(problems) if problems.is_empty() => return Ok(()),
                 Ok(problems) => problems.join("; "),

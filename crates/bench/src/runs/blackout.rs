@@ -1,31 +1,25 @@
 //! Kill -9 of all nodes at once while they write, with much data: when the cluster takes writes again, and whether an
 //! acknowledged write is lost. The machine stays up, so this does not show what a power cut shows; the simulator does.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::json;
 use strata_client::{Client, ShardMap};
 use strata_types::Slot;
 use tokio::task::JoinSet;
 
 use super::read_back::read_back;
+use super::writers::{KEY_BYTES, Writers};
 use crate::args::BlackoutArgs;
 use crate::load::{key, value_of};
 use crate::procs::StrataCluster;
 use crate::report::{Figure, Goal, Machine, Report, Table, number, print_error};
 
 const NODES: usize = 3;
-const WRITERS: usize = 256;
-const KEY_BYTES: u64 = 16;
 /// Load goes on for so long after the data is complete, so that the kill meets writes under way.
 const AFTER_DATA: Duration = Duration::from_secs(1);
-/// How often progress is looked at, and told.
-const POLL: Duration = Duration::from_millis(50);
-const TOLD: Duration = Duration::from_secs(5);
-/// Loading is stuck when nothing is acknowledged for so long; so is a cluster that takes no writes after a restart.
+/// A cluster that takes no writes for so long after a restart is stuck.
 const STUCK: Duration = Duration::from_secs(60);
 /// The goal, in seconds.
 const FIRST_WRITE_MAX: f64 = 8.0;
@@ -40,9 +34,9 @@ pub(crate) async fn run(args: &BlackoutArgs) -> Result<Report> {
     let count = u32::try_from(bytes.div_ceil(u64::from(args.value_bytes) + KEY_BYTES))
         .context("that many keys are not supported: use larger values")?;
 
-    let writers = Writers::start(Client::connect(cluster.addresses()).await?, value_bytes);
+    let writers = Writers::start(Client::connect(cluster.addresses()).await?, 0, value_bytes);
     let begin = Instant::now();
-    writers.reach(count).await?;
+    writers.reach("blackout", count).await?;
     let loaded = begin.elapsed();
     tokio::time::sleep(AFTER_DATA).await;
     cluster.kill_all().await?;
@@ -85,78 +79,6 @@ pub(crate) async fn run(args: &BlackoutArgs) -> Result<Report> {
         "all_shards_seconds": all.as_secs_f64(), "healthy_seconds": healthy.as_secs_f64(),
     });
     Ok(report)
-}
-
-/// Writers of new keys, until they are told to stop.
-struct Writers {
-    tasks: JoinSet<Vec<u32>>,
-    shared: Arc<Progress>,
-}
-
-struct Progress {
-    next: AtomicU32,
-    acked: AtomicU32,
-    is_stopped: AtomicBool,
-}
-
-impl Writers {
-    fn start(client: Client, value_bytes: usize) -> Writers {
-        let shared = Arc::new(Progress {
-            next: AtomicU32::new(0),
-            acked: AtomicU32::new(0),
-            is_stopped: AtomicBool::new(false),
-        });
-        let mut tasks = JoinSet::new();
-        for _ in 0..WRITERS {
-            let (client, shared) = (client.clone(), shared.clone());
-            tasks.spawn(async move {
-                let mut acked = Vec::new();
-                while !shared.is_stopped.load(Ordering::Relaxed) {
-                    let number = shared.next.fetch_add(1, Ordering::Relaxed);
-                    let value = value_of(u64::from(number), value_bytes);
-                    if client.put(key(u64::from(number)), value).await.is_ok() {
-                        acked.push(number);
-                        shared.acked.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                acked
-            });
-        }
-        Writers { tasks, shared }
-    }
-
-    /// Waits until so many writes are acknowledged.
-    async fn reach(&self, count: u32) -> Result<()> {
-        let (mut last, mut since, mut told) = (0, Instant::now(), Instant::now());
-        loop {
-            let acked = self.shared.acked.load(Ordering::Relaxed);
-            if acked >= count {
-                return Ok(());
-            }
-            if acked > last {
-                (last, since) = (acked, Instant::now());
-            }
-            if since.elapsed() > STUCK {
-                bail!("no write was acknowledged for {} s", STUCK.as_secs());
-            }
-            if told.elapsed() > TOLD {
-                print_error(&format!("blackout: {} of {} writes", number(f64::from(acked)), number(f64::from(count))));
-                told = Instant::now();
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
-    /// All writes that were acknowledged. Call it when the nodes are gone: what is under way then fails by its deadline.
-    async fn stop(mut self) -> Result<Vec<u32>> {
-        self.shared.is_stopped.store(true, Ordering::Relaxed);
-        let mut all = Vec::new();
-        while let Some(acked) = self.tasks.join_next().await {
-            all.extend(acked?);
-        }
-        all.sort_unstable();
-        Ok(all)
-    }
 }
 
 /// A client as it would come after the restart, with the time until its first acknowledged write, and until one on

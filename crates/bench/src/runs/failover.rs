@@ -19,17 +19,17 @@ use strata_client::Client;
 use strata_types::ShardId;
 
 use self::analysis::{Round, Window, analyse};
+use super::peak::{Rate, rate};
 use super::read_back::read_back;
-use crate::args::{FailoverArgs, Operation};
-use crate::load::{Dice, Event, OpenLoop, Outcome, Plan, Target, fill, measure};
-use crate::procs::{CpuMeter, StrataCluster};
+use crate::args::FailoverArgs;
+use crate::load::{Dice, Event, OpenLoop, Outcome};
+use crate::procs::StrataCluster;
 use crate::report::{Figure, Goal, Machine, Report, Table, median, number, print_error, spread};
 
 const NODES: usize = 3;
 const VALUE_BYTES: usize = 64;
-/// The peak is measured with so many callers, on so many keys.
+/// The peak is measured with so many callers.
 const PEAK_CALLERS: usize = 256;
-const PEAK_KEYS: u64 = 100_000;
 /// The first key that is written under the open loop; those of the peak are below.
 const FIRST: u32 = 1_000_000;
 /// Time after which a node that came back has caught up; time before a kill that counts as normal, and time after it during
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: &FailoverArgs) -> Result<Report> {
     let mut report = Report::new("failover");
     report.notes.extend(Machine::noise());
     let mut cluster = StrataCluster::start(&args.common, NODES, args.shards).await?;
-    let (peak, rate) = rate(args, &cluster).await?;
+    let Rate { peak, rate } = rate(&args.common, &cluster, PEAK_CALLERS, args.percent, args.rate, VALUE_BYTES).await?;
     print_error(&format!("failover: {rate} writes/s in an open loop"));
 
     let client = Client::connect(cluster.addresses()).await?;
@@ -61,7 +61,7 @@ pub(crate) async fn run(args: &FailoverArgs) -> Result<Report> {
         print_error(&format!("failover: kill {kill}: {}, led by n{}", window.shard, window.node + 1));
         windows.push(window);
     }
-    let events = load.stop().await;
+    let events = load.stop().await.events;
 
     let acked: Vec<u32> = of(&events, Outcome::Acked).map(|event| event.number).collect();
     print_error(&format!("failover: reading {} acknowledged writes back", acked.len()));
@@ -88,30 +88,6 @@ pub(crate) async fn run(args: &FailoverArgs) -> Result<Report> {
 
 fn of(events: &[Event], outcome: Outcome) -> impl Iterator<Item = &Event> {
     events.iter().filter(move |event| event.outcome == outcome)
-}
-
-/// The measured peak, if it is needed, and the rate of the load.
-async fn rate(args: &FailoverArgs, cluster: &StrataCluster) -> Result<(Option<f64>, u32)> {
-    if let Some(rate) = args.rate {
-        return Ok((None, rate));
-    }
-    let target = Target::sdk(&cluster.addresses()).await?;
-    fill(&target, PEAK_KEYS, VALUE_BYTES).await?;
-    let plan = Plan {
-        operation: Operation::Put,
-        callers: PEAK_CALLERS,
-        warmup: args.common.span(2),
-        measured: args.common.span(5),
-        keys: PEAK_KEYS,
-        value_bytes: VALUE_BYTES,
-        seed: 1,
-    };
-    let measured = measure(&target, &plan, &CpuMeter::new(cluster.pids())).await?;
-    let rate = (measured.throughput * f64::from(args.percent) / 100.0) as u32;
-    if rate == 0 {
-        bail!("the peak cannot be measured: no write succeeded: {:?}", measured.samples.errors);
-    }
-    Ok((Some(measured.throughput), rate))
 }
 
 /// One round: normal load, a kill, the way back.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use strata_types::ShardId;
 
+use super::super::silence::{longest_silence, quantile_ms};
 use crate::load::{Event, Outcome};
 
 /// When things happened, in microseconds of the load.
@@ -69,41 +70,18 @@ pub(crate) fn analyse(window: &Window, events: &[Event]) -> Round {
         }
     }
     let seconds = |micros: u32| f64::from(micros) / 1e6;
-    let gap_of = |shard| seconds(gap(acks.get(shard).cloned().unwrap_or_default(), window));
+    let gap_of =
+        |shard| seconds(longest_silence(acks.get(shard).cloned().unwrap_or_default(), window.killed, window.back));
     Round {
         shard: window.shard.0,
         node: window.node,
         gap_seconds: gap_of(&window.shard),
         worst_gap_seconds: window.orphans.iter().map(gap_of).fold(0.0, f64::max),
-        normal_p99_ms: p99_ms(normal),
-        others_p99_ms: p99_ms(others),
+        normal_p99_ms: quantile_ms(normal, 99),
+        others_p99_ms: quantile_ms(others, 99),
         others_failed,
         return_seconds: seconds(window.healthy - window.back),
     }
-}
-
-/// The longest silence that ends after the kill. It begins at the last acknowledgement before the kill, or, where there
-/// was none, at the kill; a shard that is still silent at the end was silent until then.
-fn gap(mut acks: Vec<u32>, window: &Window) -> u32 {
-    acks.sort_unstable();
-    let before = acks.iter().copied().rfind(|&ack| ack <= window.killed).unwrap_or(window.killed);
-    let after = acks.iter().copied().filter(|&ack| ack > window.killed).chain([window.back]);
-    let mut last = before;
-    let mut longest = 0;
-    for ack in after {
-        longest = longest.max(ack - last);
-        last = ack;
-    }
-    longest
-}
-
-fn p99_ms(mut micros: Vec<u32>) -> f64 {
-    if micros.is_empty() {
-        return 0.0;
-    }
-    let at = (micros.len() * 99 / 100).min(micros.len() - 1);
-    let (_, value, _) = micros.select_nth_unstable(at);
-    f64::from(*value) / 1e3
 }
 
 #[cfg(test)]

@@ -1,0 +1,127 @@
+//! A cluster under load, and what came of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use strata_client::Client;
+
+use super::super::peak::{Rate, rate};
+use super::super::read_back::read_back;
+use super::effects::{Effects, Span};
+use crate::args::MembershipArgs;
+use crate::load::{OpenLoop, Outcome};
+use crate::procs::{Admin, StrataCluster};
+use crate::report::print_error;
+
+/// Nodes that the cluster is founded with, and replicas of each shard.
+pub(super) const NODES: usize = 3;
+/// Size of a value that the load writes, and of one that a disk is filled with.
+const VALUE_BYTES: usize = 64;
+pub(super) const FILLED_BYTES: usize = 1_024;
+/// The load is a part of what so many callers reach in a closed loop.
+const PEAK_CALLERS: usize = 64;
+/// The first key that is written after the peak was measured.
+pub(super) const FIRST: u32 = 1_000_000;
+/// The load is left alone for a second, then watched as it is when nothing happens, then left alone again.
+const CALM: Duration = Duration::from_secs(1);
+const NORMAL_SECONDS: u64 = 6;
+
+/// A cluster that is about to be under load.
+pub(super) struct Arena {
+    pub(super) cluster: StrataCluster,
+    pub(super) admin: Admin,
+    pub(super) client: Client,
+    pub(super) shards: u32,
+    /// The first key of the load.
+    pub(super) first: u32,
+    /// Keys that were written before the load, with large values.
+    pub(super) filled: Vec<u32>,
+    rate: Rate,
+}
+
+/// The load of an arena.
+pub(super) struct Load {
+    pub(super) open: OpenLoop,
+    normal: Span,
+    /// What was done to the cluster, one after the other.
+    pub(super) steps: Vec<Span>,
+}
+
+/// What came of it.
+pub(super) struct Story {
+    pub(super) rate: Rate,
+    pub(super) normal: Effects,
+    pub(super) steps: Vec<Effects>,
+    /// From the beginning of the first step to the end of the last.
+    pub(super) whole: Effects,
+    pub(super) errors: BTreeMap<String, u64>,
+    /// Acknowledged writes, and those of them that were not found again.
+    pub(super) acked: usize,
+    pub(super) lost: Vec<u32>,
+}
+
+impl Arena {
+    /// Starts it, and measures its peak.
+    pub(super) async fn start(args: &MembershipArgs, shards: u32) -> Result<Arena> {
+        let cluster = StrataCluster::start(&args.common, NODES, shards).await?;
+        let rate = rate(&args.common, &cluster, PEAK_CALLERS, args.percent, args.rate, VALUE_BYTES).await?;
+        let client = Client::connect(cluster.addresses()).await?;
+        let admin = Admin::new(cluster.addresses());
+        Ok(Arena { cluster, admin, client, shards, first: FIRST, filled: Vec::new(), rate })
+    }
+
+    /// Starts the load, and watches it while nothing happens.
+    pub(super) async fn load(&self, args: &MembershipArgs) -> Load {
+        print_error(&format!("membership: {} writes/s in an open loop", self.rate.rate));
+        let open = OpenLoop::start_even(self.client.clone(), self.first, self.rate.rate, VALUE_BYTES);
+        tokio::time::sleep(CALM).await;
+        let from = open.now();
+        tokio::time::sleep(args.common.span(NORMAL_SECONDS)).await;
+        let normal = Span { from, to: open.now() };
+        // What was due until then is answered before anything is done to the cluster.
+        tokio::time::sleep(CALM).await;
+        Load { open, normal, steps: Vec::new() }
+    }
+
+    /// Ends the load, reads everything back, and ends the cluster.
+    pub(super) async fn conclude(mut self, load: Load) -> Result<Story> {
+        let written = load.open.stop().await;
+        let events = &written.events;
+        self.cluster.settled().await?;
+        let acked = events.iter().filter(|event| event.outcome == Outcome::Acked).map(|event| event.number);
+        let acked: Vec<u32> = acked.collect();
+        let count = acked.len() + self.filled.len();
+        print_error(&format!("membership: reading {count} acknowledged writes back"));
+        let mut lost = read_back(&self.client, acked, VALUE_BYTES).await?;
+        lost.extend(read_back(&self.client, self.filled, FILLED_BYTES).await?);
+        self.cluster.stop().await?;
+
+        let during = |span| Effects::during(span, events, self.shards);
+        let whole = match (load.steps.first(), load.steps.last()) {
+            (Some(first), Some(last)) => during(Span { from: first.from, to: last.to }),
+            _ => Effects::default(),
+        };
+        Ok(Story {
+            rate: self.rate,
+            normal: during(load.normal),
+            steps: load.steps.iter().map(|&span| during(span)).collect(),
+            whole,
+            acked: count,
+            errors: written.errors,
+            lost,
+        })
+    }
+}
+
+impl Load {
+    /// Microseconds since it began.
+    pub(super) fn now(&self) -> u32 {
+        self.open.now()
+    }
+
+    /// Notes a step that ends now.
+    pub(super) fn step(&mut self, from: u32) {
+        self.steps.push(Span { from, to: self.now() });
+    }
+}
