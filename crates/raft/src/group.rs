@@ -265,8 +265,11 @@ impl Group {
         self.reads.barrier().await
     }
 
-    /// Hands leadership to another replica; completes when this one does not lead any more, or after `patience`, or as
-    /// soon as the other one or the majority falls silent. Returns whether it was handed over.
+    /// Hands leadership to another replica; completes when it is known to lead, or after `patience`, or as soon as the
+    /// other one or the majority falls silent. Returns whether it was handed over.
+    ///
+    /// Who stops must stay until the successor leads: its vote may be needed, and the others deny theirs for a while
+    /// unless they have heard that leadership is handed over.
     pub async fn transfer_leader(&self, to: ReplicaId, patience: Duration) -> bool {
         let Some(raft) = self.raft() else { return true };
         if !raft.is_leader() {
@@ -278,15 +281,13 @@ impl Group {
         let until = self.env.now() + patience;
         while self.env.now() < until {
             let metrics = raft.metrics().borrow_watched().clone();
-            if metrics.current_leader != Some(self.replica.id) {
-                return true;
+            match metrics.current_leader {
+                Some(leader) if leader != self.replica.id => return true,
+                Some(_) if !self.successors(&metrics).contains(&to) => return false,
+                _ => self.env.sleep(TRANSFER_POLL).await,
             }
-            if !self.successors(&metrics).contains(&to) {
-                return false;
-            }
-            self.env.sleep(TRANSFER_POLL).await;
         }
-        false
+        !raft.is_leader()
     }
 
     /// The voter that can take over and is furthest along, if there is one; for handing over leadership.

@@ -142,6 +142,8 @@ async fn leadership_moves_when_asked_to() {
         let leader = cluster.leader().await;
         let successor = cluster.group(leader).best_successor().expect("two followers");
         assert!(cluster.group(leader).transfer_leader(successor, Duration::from_secs(2)).await);
+        let leads = cluster.group(successor.0 / 10).status().is_leader;
+        assert!(leads, "who stops as soon as leadership is handed over would leave a gap");
         cluster.write("a", "2").await;
         assert_eq!(cluster.group(cluster.leader().await).replica(), successor);
     }
