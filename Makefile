@@ -13,8 +13,10 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
 # Seed of `make sim`; without one, it runs seeds for two minutes.
 SEED ?=
+# Simulated hours of `make sim-long`.
+HOURS ?= 1
 
-.PHONY: help setup run build test verify fix bench bench-peers sim
+.PHONY: help setup run build test verify fix bench bench-peers sim sim-long
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +68,11 @@ fix: setup ## Format, and apply the lints' suggestions
 
 sim: setup ## Simulate a cluster with faults: one seed (SEED=n), or many
 	$(CARGO) run --bin strata-sim -- $(if $(SEED),--seed $(SEED),--wall 120) $(ARGS)
+
+# Seeds from SEED on, or others each time. A simulated hour takes minutes.
+sim-long: setup ## Simulate for HOURS=n simulated hours and add a line to docs/simulation-ledger.md
+	$(CARGO) run --bin strata-sim -- --hours $(HOURS) --seed $(or $(SEED),$(shell date +%s)) \
+	  --ledger docs/simulation-ledger.md --commit $(shell git rev-parse --short HEAD) $(ARGS)
 
 bench: setup ## Measure latency, failover, blackout and idle nodes, release build (ARGS=--quick)
 	$(CARGO) build --release --bin strata --bin strata-bench

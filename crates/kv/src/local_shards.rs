@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use strata_cluster::Node;
 use strata_codec::decode_reply;
+#[cfg(debug_assertions)]
+use strata_raft::mutant::{Mutant, is};
 use strata_raft::{Group, ProposeError, ReadError};
 use strata_router::{ShardBatch, ShardExecutor, ShardReply};
 use strata_storage::StorageError;
@@ -55,6 +57,11 @@ impl ShardExecutor for LocalShards {
             }
         }
         let plan = Plan::new(placement, &batch.requests);
+        #[cfg(debug_assertions)]
+        let plan = match is(Mutant::OldRouteServed) && batch.epoch < map.epoch && placement.changes.generation > 0 {
+            true => Plan { local: [plan.local, plan.linearizable].concat(), linearizable: Vec::new(), ..plan },
+            false => plan,
+        };
         self.carry_out(&group, placement, plan, &batch.requests).await
     }
 }

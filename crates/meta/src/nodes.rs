@@ -109,8 +109,10 @@ pub(crate) fn set_state(
     };
     let next = next_state(id, present, wanted)?;
     if next != present {
-        // Taking a removal back to a drain asks less of the others than before.
-        check_departure(state, id, next, force || present == NodeState::Removing)?;
+        // Taking a removal back to a drain asks less of the others than before. Giving the node up asks more: it cannot
+        // come back.
+        let asks_less = present == NodeState::Removing && next != NodeState::Gone;
+        check_departure(state, id, next, force || asks_less)?;
         state.node_mut(id)?.state = next;
         state.settle();
         state.even_leaders();

@@ -94,6 +94,10 @@ fn take_membership(input: &mut Decoder) -> Result<Membership, DecodeError> {
         }
         configs.push(config);
     }
+    #[cfg(debug_assertions)]
+    if crate::mutant::is(crate::mutant::Mutant::OneStepChange) {
+        configs.drain(..configs.len().saturating_sub(1));
+    }
     let mut seats = BTreeMap::new();
     for _ in 0..input.count(16, "membership seats")? {
         let replica = ReplicaId(input.u64("membership replica")?);

@@ -114,6 +114,14 @@ impl Inbound {
 
 impl Handler for Inbound {
     fn handle(&self, _from: NodeId, group: GroupId, body: Bytes, replier: Replier) {
+        #[cfg(debug_assertions)]
+        if crate::mutant::is(crate::mutant::Mutant::RemovedNodeVotes)
+            && self.kind == MessageKind::Vote
+            && let Some(vote) =
+                self.host.upgrade().and_then(|host| crate::mutant::vote_of_the_dead(&host, body.clone()))
+        {
+            return replier.reply(Ok(vote));
+        }
         match self.address(group, body) {
             Err(refusal) => replier.reply(Err(refusal)),
             Ok((group, parties, input)) => {

@@ -128,6 +128,10 @@ async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: bool) -> Result<
 /// Where the log may be cut: behind what is durable in the tablet, and behind what all members have, unless they hold
 /// back too much (RAFT-4). Learners count: one that has just got a snapshot would need another one.
 fn cut_at(group: &Arc<Group>, keep_bytes_max: u64, cuttable: LogIndex, log_bytes: u64) -> Option<LogIndex> {
+    #[cfg(debug_assertions)]
+    if crate::mutant::is(crate::mutant::Mutant::PurgeDuringTransfer) {
+        return Some(cuttable);
+    }
     if group.state().transfers.load(Ordering::Acquire) > 0 {
         return None;
     }

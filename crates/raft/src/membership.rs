@@ -101,7 +101,13 @@ impl Group {
         if let Some(stranger) = to.iter().find(|replica| leading.membership().get_node(replica).is_none()) {
             return Err(failed(format!("{stranger} is no member")));
         }
-        leading.change(ChangeMembers::ReplaceAllVoters(to)).await
+        let change = leading.change(ChangeMembers::ReplaceAllVoters(to));
+        #[cfg(debug_assertions)]
+        if crate::mutant::is(crate::mutant::Mutant::OneStepChange) {
+            crate::mutant::change_in_one_step(self, change).await;
+            return Err(failed("the voters changed".into()));
+        }
+        change.await
     }
 
     /// How many entries of this leader's log a member lacks, as far as it has said; `None` when it has not said

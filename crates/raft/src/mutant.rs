@@ -3,7 +3,15 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::raft::VoteResponse;
+use strata_codec::Decoder;
+
 use crate::group::Group;
+use crate::host::Host;
+use crate::messages::{Parties, decode_vote_request, encode_vote_reply};
+use crate::removal;
 
 /// A bug that can be switched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +23,21 @@ pub enum Mutant {
     ReadWithoutQuorum = 1,
     /// Entries count as durable before the log was synced.
     AckBeforeSync = 2,
+    /// Voters change in one step: whoever reads the entry that makes both majorities necessary finds the new one only.
+    /// The leader that wrote it reads it too, because its core starts anew. Two halves of a group then have a majority
+    /// each, and SIM-RAFT-1, SIM-RAFT-5, SIM-MEMBER-2 or SIM-CLIENT-1 notice.
+    OneStepChange = 3,
+    /// A deleted replica leaves no tombstone, and an old map opens it again, empty: SIM-MEMBER-1.
+    ReplicaIdReused = 4,
+    /// The log is cut while a snapshot is on its way, and the snapshot is given out for one that reaches to where the log
+    /// begins then. What lies between is missing on the replica that gets it: SIM-RAFT-5.
+    PurgeDuringTransfer = 5,
+    /// Of a shard that has moved, any replica answers reads that were routed by an older map, from what it happens to
+    /// have: SIM-CLIENT-1.
+    OldRouteServed = 6,
+    /// A deleted replica grants every vote. What it had acknowledged may be on too few others: SIM-RAFT-1, SIM-RAFT-5 or
+    /// SIM-CLIENT-1.
+    RemovedNodeVotes = 7,
 }
 
 static CHOSEN: AtomicU8 = AtomicU8::new(0);
@@ -31,6 +54,31 @@ pub async fn panic_core(group: &Group) {
     }
 }
 
-pub(crate) fn is(mutant: Mutant) -> bool {
+/// Begins a change of voters, and starts the core of the leader anew when the first entry of it is written.
+pub(crate) async fn change_in_one_step<T>(group: &Group, change: impl Future<Output = T>) {
+    let Some(raft) = group.raft() else { return };
+    let before = raft.metrics().borrow_watched().last_log_index;
+    let is_written = async {
+        let mut metrics = raft.metrics();
+        while metrics.borrow_watched().last_log_index == before && metrics.changed().await.is_ok() {}
+    };
+    let _ = futures_util::future::select(std::pin::pin!(change), std::pin::pin!(is_written)).await;
+    group.stop_raft().await;
+    let _ = group.start().await;
+}
+
+/// The answer of a deleted replica to a question for its vote: yes. `None` if it was not deleted.
+pub(crate) fn vote_of_the_dead(host: &Host, body: Bytes) -> Option<Bytes> {
+    let mut input = Decoder::new(body);
+    let parties = Parties::take(&mut input).ok()?;
+    if !removal::is_deleted(&host.parts.wal.log(parties.to)) {
+        return None;
+    }
+    let (_, request) = decode_vote_request(input).ok()?;
+    Some(encode_vote_reply(&VoteResponse::new(request.vote, None, true)))
+}
+
+/// Whether this bug is switched on.
+pub fn is(mutant: Mutant) -> bool {
     CHOSEN.load(Ordering::Relaxed) == mutant as u8
 }

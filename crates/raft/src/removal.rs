@@ -48,7 +48,13 @@ impl Host {
             self.parts.env.blocking(move || state.retire()).await;
             self.forget(group);
         }
-        bury(&self.parts.wal.log(replica)).await.map_err(storage_error)?;
+        let buried = bury(&self.parts.wal.log(replica)).await;
+        #[cfg(debug_assertions)]
+        let buried = match crate::mutant::is(crate::mutant::Mutant::ReplicaIdReused) {
+            true => self.parts.wal.remove(replica).await,
+            false => buried,
+        };
+        buried.map_err(storage_error)?;
         let tablets = self.parts.tablets.clone();
         match self.parts.env.blocking(move || tablets.remove(replica)).await {
             Some(removed) => removed,

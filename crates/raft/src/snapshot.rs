@@ -81,7 +81,13 @@ pub(crate) async fn send(
     while let Some(answer) = in_flight.next().await {
         answer.map_err(SendError::Net)?;
     }
-    let end = SnapshotPiece::End { transfer, vote, meta: snapshot.meta };
+    let meta = snapshot.meta;
+    #[cfg(debug_assertions)]
+    let meta = match crate::mutant::is(crate::mutant::Mutant::PurgeDuringTransfer) {
+        true => crate::state_machine::meta_of(&replica.applied()),
+        false => meta,
+    };
+    let end = SnapshotPiece::End { transfer, vote, meta };
     let reply = piece(end, END_DEADLINE).await.map_err(SendError::Net)?;
     decode_snapshot_reply(reply).map_err(|error| SendError::Protocol(error.to_string()))
 }
@@ -169,6 +175,11 @@ async fn install(
     meta: SnapshotMeta,
     raft: &Raft,
 ) -> Result<Bytes, String> {
+    #[cfg(debug_assertions)]
+    let applied = match crate::mutant::is(crate::mutant::Mutant::PurgeDuringTransfer) {
+        true => Applied { log_id: meta.last_log_id, ..applied },
+        false => applied,
+    };
     if applied.log_id != meta.last_log_id {
         return Err(format!("snapshot is at {:?} but was announced at {:?}", applied.log_id, meta.last_log_id));
     }

@@ -371,6 +371,11 @@ impl RaftStateMachine<Types> for StateMachine {
         };
         let applied =
             Applied::decode(received.get(APPLIED_KEY).map_err(io::Error::other)?).map_err(io::Error::other)?;
+        #[cfg(debug_assertions)]
+        let applied = match crate::mutant::is(crate::mutant::Mutant::PurgeDuringTransfer) {
+            true => Applied { log_id: meta.last_log_id, membership: meta.last_membership.clone(), ..applied },
+            false => applied,
+        };
         assert_eq!(applied.log_id, meta.last_log_id, "{}: the receiver checked this", self.replica.group);
         let replica = self.replica.clone();
         let installed = self
@@ -411,7 +416,7 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 }
 
-fn meta_of(applied: &Applied) -> SnapshotMeta {
+pub(crate) fn meta_of(applied: &Applied) -> SnapshotMeta {
     SnapshotMeta { last_log_id: applied.log_id, last_membership: applied.membership.clone() }
 }
 

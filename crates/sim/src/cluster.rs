@@ -1,71 +1,43 @@
 //! The simulated cluster: machines, their nodes, and the network between them.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use strata_cluster::{Node, NodeParts, NodeSettings};
-use strata_env::TaskHandle;
+use strata_cluster::{Node, NodeParts};
 use strata_env::sim::{SimNode, SimWorld};
 use strata_kv::{LocalShards, NodeLink};
 use strata_net::{Caller, Inbox, Switchboard};
-use strata_raft::{GroupStatus, Retention, Timing};
+use strata_raft::GroupStatus;
 use strata_storage::memory::{Durable, MemoryTablets};
-use strata_types::{GroupId, VersionRange};
-use strata_wal::WalOptions;
+use strata_types::{NodeId, ShardMap};
 
-use crate::dice::Dice;
-use crate::fabric::{Fabric, Host, SimTransport, address_of};
+use crate::fabric::{Fabric, Host, SimTransport};
 use crate::invariants::Invariants;
+use crate::seat::{Running, Seat};
+use crate::shape::Shape;
+use crate::tablets::WatchedTablets;
 use crate::trace::{Trace, trace};
 
-/// The shape of one run, from its seed.
-#[derive(Clone, Debug)]
-pub(crate) struct Shape {
-    pub(crate) nodes: usize,
-    pub(crate) shards: u32,
-    pub(crate) retention: Retention,
-}
-
-impl Shape {
-    /// 3 to 5 nodes, 3 to 6 shards; logs are cut early, so that followers that were away need snapshots.
-    pub(crate) fn roll(dice: &mut Dice) -> Shape {
-        let retention = Retention {
-            flush_bytes: dice.between(500, 20_000),
-            keep_bytes: dice.between(500, 8_000),
-            keep_bytes_max: dice.between(8_000, 40_000),
-            log_bytes: 200_000,
-            flush_age: Duration::from_secs(dice.between(5, 60)),
-        };
-        Shape { nodes: *dice.pick(&[3, 3, 4, 5]), shards: dice.between(3, 6) as u32, retention }
-    }
-}
-
-/// One machine and what runs on it.
-struct Seat {
-    machine: SimNode,
-    tablets: Arc<Durable>,
-    /// Counts the lives of the node.
-    life: u64,
-    running: Option<Running>,
-}
-
-struct Running {
-    transport: Arc<SimTransport>,
-    /// Keeps the inbox that the network points to.
-    _switchboard: Arc<Switchboard>,
-    /// The node, once it has found its cluster.
-    node: Arc<Mutex<Option<Arc<Node>>>>,
-    starting: TaskHandle,
-}
+/// How long a machine rests after its node did not start.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// Disks that replace wiped ones are numbered from here on.
+const FRESH_DISKS: u64 = 1_000;
+/// What a node says that was removed.
+const REMOVED: &str = "was removed from the cluster";
 
 /// All machines and the network.
 pub(crate) struct Cluster {
     pub(crate) fabric: Arc<Fabric>,
     pub(crate) trace: Arc<Trace>,
     pub(crate) invariants: Mutex<Invariants>,
-    shape: Shape,
+    pub(crate) shape: Shape,
+    world: SimWorld,
     seats: Mutex<Vec<Seat>>,
+    wipes: AtomicU64,
+    dead: Mutex<BTreeSet<NodeId>>,
 }
 
 impl Cluster {
@@ -77,83 +49,137 @@ impl Cluster {
         let seat = |host| {
             let machine = world.node(host as u64 + 1);
             machine.set_latency(Cluster::SYNC_LATENCY);
-            Seat { machine, tablets: Durable::new(), life: 0, running: None }
+            Seat {
+                machine,
+                tablets: Durable::new(),
+                in_service: false,
+                may_found: host < shape.founders,
+                life: 0,
+                failure: None,
+                running: None,
+            }
         };
-        let seats = Mutex::new((0..shape.nodes).map(seat).collect());
-        Arc::new(Cluster { fabric, trace, invariants: Mutex::default(), shape, seats })
+        let seats = Mutex::new((0..shape.machines()).map(seat).collect());
+        let (world, wipes) = (world.clone(), AtomicU64::new(0));
+        Arc::new(Cluster {
+            fabric,
+            trace,
+            invariants: Mutex::default(),
+            shape,
+            world,
+            seats,
+            wipes,
+            dead: Mutex::default(),
+        })
     }
 
-    /// Number of machines.
+    /// Number of machines, in service or not.
     pub(crate) fn size(&self) -> usize {
-        self.shape.nodes
+        self.shape.machines()
     }
 
-    /// Number of ends of the network that faults may cut off: the machines and the clients behind them.
-    pub(crate) fn ends(&self) -> usize {
-        self.shape.nodes
+    /// The machines that are meant to run.
+    pub(crate) fn in_service(&self) -> Vec<Host> {
+        let seats = self.seats.lock();
+        (0..seats.len()).filter(|host| seats[*host].in_service).collect()
+    }
+
+    /// Machines that were never in service.
+    pub(crate) fn unused(&self) -> Vec<Host> {
+        let seats = self.seats.lock();
+        (0..seats.len()).filter(|host| seats[*host].life == 0).collect()
+    }
+
+    /// Machines whose disks say that they are a node.
+    pub(crate) fn seated(&self) -> Vec<(Host, NodeId)> {
+        (0..self.size()).filter_map(|host| Some((host, self.fabric.node_at(host)?))).collect()
+    }
+
+    /// Nodes whose disks are gone for ever.
+    pub(crate) fn dead(&self) -> BTreeSet<NodeId> {
+        self.dead.lock().clone()
     }
 
     pub(crate) fn machine(&self, host: Host) -> SimNode {
         self.seats.lock()[host].machine.clone()
     }
 
-    /// Starts the node of a machine, on what its disk kept. Does nothing if it runs.
-    pub(crate) fn start(&self, host: Host) {
+    /// A machine is meant to run from now on, and starts.
+    pub(crate) fn bring_in(self: &Arc<Self>, host: Host) {
+        self.seats.lock()[host].in_service = true;
+        self.start(host);
+    }
+
+    /// A machine is not meant to run any more, and stops.
+    pub(crate) fn take_out(&self, host: Host) {
+        self.stop(host, false);
+        self.seats.lock()[host].in_service = false;
+    }
+
+    /// A stopped machine gets an empty disk. What its node was is lost for ever.
+    pub(crate) fn wipe(&self, host: Host, may_found: bool) {
+        let number = FRESH_DISKS + self.wipes.fetch_add(1, Ordering::Relaxed);
         let mut seats = self.seats.lock();
         let seat = &mut seats[host];
-        if seat.running.is_some() && seat.machine.is_up() {
+        assert!(seat.running.is_none(), "only a stopped machine is wiped");
+        self.invariants.lock().files.wiped(seat.machine.number());
+        seat.machine = self.world.node(number);
+        seat.machine.set_latency(Cluster::SYNC_LATENCY);
+        seat.tablets = Durable::new();
+        self.dead.lock().extend(self.fabric.node_at(host));
+        self.fabric.forget(host);
+        seat.may_found &= may_found;
+        trace!(self.trace, "host-{host} is wiped, disk {number}");
+    }
+
+    /// Starts the node of a machine in service, on what its disk kept. Does nothing if it runs.
+    pub(crate) fn start(self: &Arc<Self>, host: Host) {
+        let mut seats = self.seats.lock();
+        let seat = &mut seats[host];
+        if !seat.in_service || (seat.running.is_some() && seat.machine.is_up() && seat.failure.is_none()) {
             return;
         }
         seat.machine.restart();
         seat.life += 1;
+        seat.failure = None;
         let env = seat.machine.env();
         let transport = SimTransport::new(self.fabric.clone(), host);
         let caller = Caller::new(env.clone(), transport.clone());
         let switchboard = Switchboard::new(caller.clone(), transport.clone());
         let inbox: Arc<dyn Inbox> = switchboard.clone();
         self.fabric.attach(host, Arc::downgrade(&inbox));
+        let inner = MemoryTablets::over(seat.tablets.clone());
+        let tablets = WatchedTablets { inner, disk: seat.machine.number(), cluster: Arc::downgrade(self) };
         let parts = NodeParts {
             env: env.clone(),
             disk: seat.machine.disk(),
-            tablets: Arc::new(MemoryTablets::over(seat.tablets.clone())),
+            tablets: Arc::new(tablets),
             transport: transport.clone(),
             switchboard: switchboard.clone(),
             caller,
-            settings: self.settings(host),
+            settings: seat.settings(&self.shape, host),
             progress: Arc::new(|_| ()),
         };
         let node = Arc::new(Mutex::new(None));
-        let (found, board, trace) = (node.clone(), switchboard.clone(), self.trace.clone());
+        let (found, board, cluster, life) = (node.clone(), switchboard.clone(), Arc::downgrade(self), seat.life);
         let starting = env.spawn("sim-start", async move {
             match Node::start(parts).await {
                 Ok(node) => {
                     let shards = Arc::new(LocalShards::new(node.clone()));
                     NodeLink::new(shards).register(&board);
-                    *found.lock() = Some(node);
+                    *found.lock() = Some(node.clone());
+                    look_on(cluster, host, life, node).await;
                 }
-                Err(error) => trace!(trace, "host-{host} does not start: {error}"),
+                Err(error) => {
+                    let Some(cluster) = cluster.upgrade() else { return };
+                    trace!(cluster.trace, "host-{host} does not start: {error}");
+                    tokio::time::sleep(RESTART_PAUSE).await;
+                    cluster.seats.lock()[host].failure = Some(error.to_string());
+                }
             }
         });
         seat.running = Some(Running { transport, _switchboard: switchboard, node, starting });
         trace!(self.trace, "host-{host} starts, life {}", seat.life);
-    }
-
-    fn settings(&self, host: Host) -> NodeSettings {
-        NodeSettings {
-            peer_address: address_of(host),
-            client_address: format!("host-{host}:7400"),
-            zone: String::new(),
-            join: (0..self.size()).map(address_of).collect(),
-            weight: 1,
-            versions: VersionRange::default(),
-            expect: Some(self.size() as u32),
-            shards: Some(self.shape.shards),
-            cores: 2,
-            timing: Timing::default(),
-            replace_after: NodeSettings::REPLACE_AFTER,
-            retention: self.shape.retention,
-            wal: WalOptions { segment_bytes: 128 * 1024, ..WalOptions::default() },
-        }
     }
 
     /// Stops the node of a machine at once: a killed process, or a machine without power.
@@ -180,25 +206,43 @@ impl Cluster {
     /// The nodes that run and know who they are.
     pub(crate) fn nodes(&self) -> Vec<(Host, u64, Arc<Node>)> {
         let seats = self.seats.lock();
-        let node = |(host, seat): (usize, &Seat)| {
-            let node = seat.running.as_ref()?.node.lock().clone()?;
-            seat.machine.is_up().then_some((host, seat.life, node))
-        };
+        let node = |(host, seat): (usize, &Seat)| Some((host, seat.life, seat.node()?));
         seats.iter().enumerate().filter_map(node).collect()
     }
 
-    /// Starts again what stopped itself. A node may do so only because its disk failed.
-    pub(crate) fn revive(&self) {
+    /// The newest map that any node ever had.
+    pub(crate) fn newest_map(&self) -> Arc<ShardMap> {
+        self.invariants.lock().maps.newest()
+    }
+
+    /// Starts again what stopped itself. A node may do so only because its disk failed, or because it was removed.
+    pub(crate) fn revive(self: &Arc<Self>) {
         for host in 0..self.size() {
-            let halted = self.seats.lock()[host].machine.halted();
-            if let Some(halt) = halted {
-                trace!(self.trace, "host-{host} halted: {}", halt.reason);
-                if halt.reason.contains("panic") {
-                    self.invariants.lock().report(format!("SIM-NODE-1 no panics: host-{host}: {}", halt.reason));
+            let node = self.fabric.node_at(host);
+            let (halt, failure) = {
+                let seat = &self.seats.lock()[host];
+                if seat.running.is_none() {
+                    continue;
                 }
-                self.stop(host, true);
-                self.start(host);
+                (seat.machine.halted().map(|halt| halt.reason), seat.failure.clone())
+            };
+            let Some(reason) = halt.or(failure) else { continue };
+            trace!(self.trace, "host-{host} ended: {reason}");
+            if reason.contains("panic") {
+                self.invariants.lock().report(format!("SIM-NODE-1 no panics: host-{host}: {reason}"));
             }
+            let is_removed = node.is_some_and(|node| self.invariants.lock().maps.is_removed(node));
+            // One that died while it joined, and was removed then, never heard which node it was.
+            let is_removed = is_removed || (node.is_none() && reason.contains(REMOVED));
+            if (reason.contains(REMOVED) && !is_removed) || reason.contains("does not take this node") {
+                let text = format!("SIM-NODE-2 only removed nodes are turned away: host-{host}, {node:?}: {reason}");
+                self.invariants.lock().report(text);
+            }
+            self.stop(host, true);
+            if is_removed {
+                self.take_out(host);
+            }
+            self.start(host);
         }
     }
 
@@ -210,15 +254,22 @@ impl Cluster {
 
     /// Checks every invariant on the present state of every running node.
     pub(crate) fn check(&self) {
+        let nodes = self.nodes();
         let mut invariants = self.invariants.lock();
-        for (_, life, node) in self.nodes() {
+        for (_, life, node) in &nodes {
+            invariants.see_map(node.identity().node, *life, &node.map());
+        }
+        let mut groups = Vec::new();
+        for (_, life, node) in &nodes {
             for group in node.host().groups() {
-                invariants.see_replica(life, &group.status());
+                let status = group.status();
+                invariants.see_replica(*life, node.identity().node, &status);
+                groups.push((status, group.members()));
             }
-            let map = node.map();
-            if !map.shards.is_empty() {
-                invariants.see_map(node.identity().node, life, &map);
-            }
+        }
+        invariants.see_members(&groups);
+        for violation in invariants.news() {
+            trace!(self.trace, "VIOLATION {violation}");
         }
     }
 
@@ -229,17 +280,21 @@ impl Cluster {
         statuses.sort_by_key(|status| (status.group, status.replica));
         statuses
     }
+}
 
-    /// Whether every group has all its replicas up, a leader, and all of them at the same place.
-    pub(crate) fn converged(&self) -> bool {
-        let statuses = self.statuses();
-        let groups: Vec<GroupId> = (0..=u64::from(self.shape.shards)).map(GroupId).collect();
-        groups.iter().all(|group| {
-            let of: Vec<_> = statuses.iter().filter(|status| status.group == *group).collect();
-            let Some(first) = of.first() else { return false };
-            of.len() == first.voters.len().max(1)
-                && of.iter().filter(|status| status.is_leader).count() == 1
-                && of.iter().all(|s| s.applied == s.last && s.applied == first.applied && s.chain == first.chain)
-        })
+/// Shows the invariants every map that a node gets, until the node ends.
+async fn look_on(cluster: Weak<Cluster>, host: Host, life: u64, node: Arc<Node>) {
+    if let Some(cluster) = cluster.upgrade() {
+        trace!(cluster.trace, "host-{host} is {}", node.identity().node);
+    }
+    let mut maps = node.watch_map();
+    loop {
+        let map = maps.borrow_and_update().clone();
+        let Some(cluster) = cluster.upgrade() else { return };
+        cluster.invariants.lock().see_map(node.identity().node, life, &map);
+        drop(cluster);
+        if maps.changed().await.is_err() {
+            return;
+        }
     }
 }

@@ -111,6 +111,16 @@ impl Fabric {
         self.state.lock().inboxes.insert(host, inbox);
     }
 
+    /// The node that a host has become, if it has.
+    pub(crate) fn node_at(&self, host: Host) -> Option<NodeId> {
+        self.state.lock().hosts.iter().find(|(_, at)| **at == host).map(|(node, _)| *node)
+    }
+
+    /// A host is no node any more.
+    pub(crate) fn forget(&self, host: Host) {
+        self.state.lock().hosts.retain(|_, at| *at != host);
+    }
+
     /// Messages sent and delivered so far.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let state = self.state.lock();
@@ -160,7 +170,13 @@ impl Fabric {
                 break;
             }
             let (to, parcel) = entry.remove();
-            if let Some(inbox) = state.inboxes.get(&to).cloned() {
+            // What is for a former node of the machine finds nobody.
+            let is_here = |node: NodeId| state.hosts.get(&node) == Some(&to);
+            let finds = match &parcel {
+                Parcel::Message { message, .. } => is_here(message.to),
+                Parcel::Introduction { .. } => true,
+            };
+            if let Some(inbox) = state.inboxes.get(&to).filter(|_| finds).cloned() {
                 state.delivered += 1;
                 due.push((inbox, parcel));
             }
@@ -247,7 +263,9 @@ impl Transport for SimTransport {
     }
 
     fn identify(&self, _cluster: ClusterId, node: NodeId) {
-        self.fabric.state.lock().hosts.insert(node, self.host);
+        let mut state = self.fabric.state.lock();
+        state.hosts.retain(|_, host| *host != self.host);
+        state.hosts.insert(node, self.host);
     }
 
     fn set_address(&self, _node: NodeId, _address: &str) {}

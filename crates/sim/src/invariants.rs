@@ -1,28 +1,38 @@
 //! What must hold at every step, whatever happens. Each has an id; `docs/invariants.md` says which failure it prevents.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use strata_raft::GroupStatus;
-use strata_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaId, ShardMap, Term};
+use strata_raft::{GroupStatus, Members};
+use strata_types::{GroupId, LogIndex, NodeId, ReplicaId, ShardMap, Term};
+
+use crate::files::Files;
+use crate::map_history::MapHistory;
+use crate::member_rules::{Look, MemberRules};
 
 /// Everything seen so far that later states must agree with.
 #[derive(Default)]
 pub(crate) struct Invariants {
-    /// Who led a group in a term.
-    leaders: BTreeMap<(GroupId, Term), BTreeSet<ReplicaId>>,
+    /// Every map.
+    pub(crate) maps: MapHistory,
+    /// Every disk.
+    pub(crate) files: Files,
+    members: MemberRules,
+    /// Who led a group in a term, and committed something.
+    leaders: BTreeMap<(GroupId, Term), ReplicaId>,
     /// The highest term of a replica. Survives restarts: votes are durable.
     terms: BTreeMap<ReplicaId, Term>,
+    /// Where a replica lives.
+    places: BTreeMap<ReplicaId, (GroupId, NodeId)>,
     /// How far a replica's present life has come.
     positions: BTreeMap<(ReplicaId, u64), (LogIndex, LogIndex)>,
     /// The hash chain at an index of a group, from whoever reached it first.
     chains: BTreeMap<(GroupId, LogIndex), (u64, ReplicaId)>,
     /// The highest committed index of a group that anybody has seen.
     committed: BTreeMap<GroupId, LogIndex>,
-    /// The shard map of an epoch.
-    maps: BTreeMap<Epoch, ShardMap>,
-    /// The highest epoch a node has shown in its present life.
-    epochs: BTreeMap<(NodeId, u64), Epoch>,
     violations: Vec<String>,
+    /// How many of them were shown already.
+    shown: usize,
     checks: u64,
 }
 
@@ -30,6 +40,13 @@ impl Invariants {
     /// Everything that was broken so far.
     pub(crate) fn violations(&self) -> &[String] {
         &self.violations
+    }
+
+    /// Those since the last call.
+    pub(crate) fn news(&mut self) -> Vec<String> {
+        let news = self.violations[self.shown..].to_vec();
+        self.shown = self.violations.len();
+        news
     }
 
     /// How many replica states were looked at.
@@ -45,9 +62,9 @@ impl Invariants {
     }
 
     /// Looks at one replica in one life of its node.
-    pub(crate) fn see_replica(&mut self, life: u64, status: &GroupStatus) {
+    pub(crate) fn see_replica(&mut self, life: u64, node: NodeId, status: &GroupStatus) {
         self.checks += 1;
-        self.election_safety(status);
+        self.one_place(node, status);
         self.terms_rise(status);
         self.positions_rise(life, status);
         self.positions_ordered(status);
@@ -57,23 +74,27 @@ impl Invariants {
         }
     }
 
-    /// SIM-RAFT-1: the leaders of one term of a group have rising replica ids.
+    /// SIM-MEMBER-1: a replica lives on one node in its life, and in one group. In two places at once it would be a second
+    /// founder of its group (CLUSTER-9), or a copy.
+    fn one_place(&mut self, node: NodeId, status: &GroupStatus) {
+        let here = (status.group, node);
+        let place = *self.places.entry(status.replica).or_insert(here);
+        if place != here {
+            let replica = status.replica;
+            self.report(format!("SIM-MEMBER-1 one place a replica: {replica} is in {here:?}, and was in {place:?}"));
+        }
+    }
+
+    /// SIM-RAFT-1 (RAFT-8): in one term of a group, one leader at most has committed an entry of its own.
     ///
-    /// The Raft library orders leaders by term and then by id, so that of two candidates of one term the one with
-    /// the higher id may depose the other; the lower one must never come up after it.
-    fn election_safety(&mut self, status: &GroupStatus) {
-        if !status.is_leader {
-            return;
-        }
-        let leaders = self.leaders.entry((status.group, status.term)).or_default();
-        if leaders.contains(&status.replica) {
-            return;
-        }
-        let deposed_by = leaders.iter().copied().find(|leader| *leader > status.replica);
-        leaders.insert(status.replica);
-        if let Some(leader) = deposed_by {
+    /// The Raft library orders leaders by term and then by id, so that of two candidates of one term the one with the
+    /// higher id may depose the other, and the other may hear only then that it was elected. Nothing comes of that: a
+    /// majority does not listen to it any more.
+    pub(crate) fn see_leader(&mut self, status: &GroupStatus) {
+        let leader = *self.leaders.entry((status.group, status.term)).or_insert(status.replica);
+        if leader != status.replica {
             let GroupStatus { group, term, replica, .. } = status;
-            self.report(format!("SIM-RAFT-1 election safety: {group} {term} is led by {replica} after {leader}"));
+            self.report(format!("SIM-RAFT-1 election safety: {group} {term} is led by {replica} and {leader}"));
         }
     }
 
@@ -128,21 +149,25 @@ impl Invariants {
         }
     }
 
-    /// SIM-MAP-1 to 3: a map is valid, an epoch has one map, and no node's map goes back within a life.
-    pub(crate) fn see_map(&mut self, node: NodeId, life: u64, map: &ShardMap) {
-        if let Err(error) = map.validate() {
-            self.report(format!("SIM-MAP-1 valid map: epoch {}: {error}", map.epoch));
-        }
-        let known = self.maps.entry(map.epoch).or_insert_with(|| map.clone());
-        if known != map {
-            self.report(format!("SIM-MAP-2 one map an epoch: {node} holds another map of {}", map.epoch));
-        }
-        let epoch = self.epochs.entry((node, life)).or_default();
-        if map.epoch < *epoch {
-            let text = format!("SIM-MAP-3 epochs rise: {node} went from {epoch} to {}", map.epoch);
+    /// SIM-MAP-1 to 7: a node has this map.
+    pub(crate) fn see_map(&mut self, node: NodeId, life: u64, map: &Arc<ShardMap>) {
+        self.maps.see(node, life, map);
+        for text in self.maps.take_broken() {
             self.report(text);
-        } else {
-            *epoch = map.epoch;
+        }
+    }
+
+    /// SIM-MEMBER-1 to 4: looks at all replicas that run, after each of them and each map was seen.
+    pub(crate) fn see_members(&mut self, groups: &[(GroupStatus, Option<Members>)]) {
+        for (status, _) in groups.iter().filter(|(status, members)| status.is_leader && members.is_some()) {
+            self.see_leader(status);
+        }
+        self.members.note_left(&self.maps, groups.iter().map(|(status, _)| status.replica));
+        let look = Look { groups, maps: &self.maps, files: &self.files, committed: &self.committed };
+        let mut broken = self.members.look(&look);
+        broken.extend(self.files.take_broken());
+        for text in broken {
+            self.report(text);
         }
     }
 
@@ -180,17 +205,20 @@ mod tests {
     fn broken_by(states: &[(u64, GroupStatus)]) -> String {
         let mut invariants = Invariants::default();
         for (life, status) in states {
-            invariants.see_replica(*life, status);
+            invariants.see_replica(*life, NodeId(status.replica.0), status);
         }
         invariants.violations().iter().map(|text| text.split(' ').next().unwrap_or("").to_string()).collect()
     }
 
     #[test]
     fn each_violation_is_found_and_named() {
-        let leader = |replica, term| GroupStatus { is_leader: true, ..status(replica, term, 0, 0) };
-        assert_eq!(broken_by(&[(1, leader(2, 3)), (1, leader(1, 3))]), "SIM-RAFT-1");
-        assert_eq!(broken_by(&[(1, leader(1, 3)), (1, leader(2, 3)), (1, leader(1, 3))]), "", "not yet deposed");
-        assert_eq!(broken_by(&[(1, leader(1, 3)), (1, leader(2, 4))]), "");
+        let mut leaders = Invariants::default();
+        for (replica, term) in [(1, 3), (1, 3), (2, 4)] {
+            leaders.see_leader(&status(replica, term, 0, 0));
+        }
+        assert!(leaders.violations().is_empty());
+        leaders.see_leader(&status(2, 3, 0, 0));
+        assert!(leaders.violations()[0].starts_with("SIM-RAFT-1"));
         assert_eq!(broken_by(&[(1, status(1, 5, 0, 0)), (2, status(1, 4, 0, 0))]), "SIM-RAFT-2");
         assert_eq!(broken_by(&[(1, status(1, 5, 9, 7)), (1, status(1, 5, 8, 6))]), "SIM-RAFT-3");
         assert_eq!(broken_by(&[(1, status(1, 5, 9, 7)), (2, status(1, 5, 8, 6))]), "", "a crash rolls back");

@@ -10,31 +10,56 @@
 //!   clients -- Router --+                       +-- SimDisk: loses and tears what was not synced
 //!                       |    +--------------+   |
 //!   nemesis --faults--> +--> | cluster::Node| --+-- Fabric: delays, loses, doubles, reorders, cuts
-//!                            | (the real one)|  |
+//!   operator -commands->+    | (the real one)|  |
 //!   invariants <--states---- +--------------+   +-- clocks with offset and drift; everything random from the seed
 //!       |
-//!       +-- every 20 ms; at the end: healing, final reads, linearizability of every key
+//!       +-- every map at once, all else every 20 ms; at the end: healing, final reads, linearizability of every key
 //! ```
 //! The nodes run the code that production runs, from the log up to the router; replaced are only the disk, the
 //! network, the clock, the randomness, and RocksDB by an engine in memory that forgets unflushed writes in a crash.
 //!
+//! The seed decides how many machines there are, whether others join them, and whether there is an operator: who drains
+//! and removes nodes, moves and rebuilds replicas, takes that back, stops nodes in good order, loses disks, and starts
+//! machines with the data of nodes that were removed. Refusals are fine. What nobody survives is not asked for: of all
+//! copies of something a majority stays, because one disk is lost at a time, and none while a replica is rebuilt.
+//!
+//! # Path of a run
+//! 1. `run` founds a cluster and waits until it is `settled`.
+//! 2. Clients work (`client`), faults come and go (`nemesis`), and the operator acts (`operator`), side by side.
+//! 3. Everything heals; the operator only gives up nodes whose disks are gone. The cluster must settle: nothing is under
+//!    way or planned, members are those of the map and alike.
+//! 4. Every key is read, and every key's history is checked.
+//!
 //! # Invariants
 //! - SIM-DET-1: equal seeds give byte-equal traces.
 //! - A run that injected no faults or acknowledged no operations proves nothing and counts as failed.
+//! - What nodes must keep, SIM-RAFT, SIM-MAP, SIM-MEMBER, SIM-NODE, SIM-LIVE and SIM-CLIENT, is in `invariants` and in what
+//!   it is made of: `map_history` (between maps), `member_rules` (between maps, leaders and disks), `files` (disks).
 //!
 //! # Left out
-//! tonic, RocksDB and the real disk: real processes test those.
+//! tonic, RocksDB and the real disk: real processes test those. Damaged files: `strata-cluster` tests those. Zones and
+//! versions of nodes: all have the same. Limits of sizes: data are small.
 
 #![allow(clippy::disallowed_methods, reason = "the simulator is the runtime that the simulated world stands on")]
 
+mod act;
 mod client;
 mod cluster;
 mod dice;
 mod fabric;
+mod fault;
+mod files;
 mod invariants;
 mod link;
+mod map_history;
+mod member_rules;
 mod nemesis;
+mod operator;
 mod run;
+mod seat;
+mod settled;
+mod shape;
+mod tablets;
 mod trace;
 
 pub use run::{Plan, Report, run};

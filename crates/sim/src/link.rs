@@ -1,6 +1,6 @@
 //! How simulated clients reach nodes: from machines of their own, over the same network.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,11 +10,13 @@ use strata_net::{Caller, Inbox, Switchboard, Transport as _};
 use strata_router::{Link, LinkError, ShardBatch, ShardReply};
 use strata_types::{ClusterId, Epoch, NodeId, Result, ShardMap};
 
-use crate::fabric::{Fabric, Host, SimTransport};
+use crate::cluster::Cluster;
+use crate::fabric::{Host, SimTransport};
 
 /// A client's way to the cluster.
 pub(crate) struct ClientLink {
     caller: Arc<Caller>,
+    cluster: Weak<Cluster>,
     /// Keeps the inbox that answers arrive at.
     _switchboard: Arc<Switchboard>,
 }
@@ -22,19 +24,19 @@ pub(crate) struct ClientLink {
 impl ClientLink {
     pub(crate) fn new(
         env: Env,
-        fabric: &Arc<Fabric>,
+        cluster: &Arc<Cluster>,
         transport: Arc<SimTransport>,
         host: Host,
-        cluster: ClusterId,
+        id: ClusterId,
     ) -> Arc<ClientLink> {
         let node = NodeId(host as u64);
-        transport.identify(cluster, node);
+        transport.identify(id, node);
         let caller = Caller::new(env, transport.clone());
         caller.identify(node);
         let switchboard = Switchboard::new(caller.clone(), transport);
         let inbox: Arc<dyn Inbox> = switchboard.clone();
-        fabric.attach(host, Arc::downgrade(&inbox));
-        Arc::new(ClientLink { caller, _switchboard: switchboard })
+        cluster.fabric.attach(host, Arc::downgrade(&inbox));
+        Arc::new(ClientLink { caller, cluster: Arc::downgrade(cluster), _switchboard: switchboard })
     }
 }
 
@@ -49,8 +51,11 @@ impl Link for ClientLink {
         execute_at(&self.caller, node, batch, deadline).await
     }
 
-    async fn fetch_map(&self, _newer_than: Epoch) -> Result<Arc<ShardMap>> {
-        // A stale route is answered with the newer map, so a client that has one never needs to ask for it.
-        Ok(Arc::default())
+    /// Mostly a stale route is answered with the newer map. Only a client that was away while all nodes were replaced has
+    /// to look for others: it asks whoever runs.
+    async fn fetch_map(&self, newer_than: Epoch) -> Result<Arc<ShardMap>> {
+        let maps = self.cluster.upgrade().map(|cluster| cluster.nodes()).unwrap_or_default();
+        let newer = maps.into_iter().map(|(_, _, node)| node.map()).find(|map| map.epoch > newer_than);
+        Ok(newer.unwrap_or_default())
     }
 }

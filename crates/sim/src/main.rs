@@ -2,56 +2,16 @@
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a command-line tool: it prints, and times itself")]
 
-use std::time::{Duration, Instant};
+mod arguments;
+mod ledger;
+
+use std::process::ExitCode;
+use std::time::Instant;
 
 use strata_sim::{Plan, Report, run};
 
-const USAGE: &str = "\
-usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--nodes N] [--trace] [--mutant NAME]
-
-  --seed N      first seed (default 1); alone it replays that seed and prints what happened
-  --seconds S   simulated seconds under faults a run (default 60)
-  --runs R      number of seeds (default 1)
-  --wall W      go on with further seeds for W seconds of real time
-  --nodes N     number of nodes (default: 3 to 5, from the seed)
-  --trace       print every event of every run
-  --mutant NAME switch on a seeded bug, which must be found: read-without-quorum, ack-before-sync (debug builds)
-
-example: strata-sim --seed 7 --trace";
-
-struct Arguments {
-    seed: u64,
-    seconds: u64,
-    runs: u64,
-    wall: Option<Duration>,
-    nodes: Option<usize>,
-    trace: bool,
-    mutant: Option<String>,
-}
-
-fn parse() -> Result<Arguments, String> {
-    let mut parsed = Arguments { seed: 1, seconds: 60, runs: 1, wall: None, nodes: None, trace: false, mutant: None };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        match name.as_str() {
-            "--seed" => parsed.seed = number(&name, arguments.next())?,
-            "--seconds" => parsed.seconds = number(&name, arguments.next())?,
-            "--runs" => parsed.runs = number(&name, arguments.next())?,
-            "--wall" => parsed.wall = Some(Duration::from_secs(number(&name, arguments.next())?)),
-            "--nodes" => parsed.nodes = Some(number(&name, arguments.next())?.clamp(3, 5) as usize),
-            "--trace" => parsed.trace = true,
-            "--mutant" => parsed.mutant = arguments.next(),
-            "--help" | "-h" => return Err(USAGE.to_owned()),
-            _ => return Err(format!("unknown argument `{name}`\n\n{USAGE}")),
-        }
-    }
-    Ok(parsed)
-}
-
-fn number(name: &str, value: Option<String>) -> Result<u64, String> {
-    let value = value.ok_or_else(|| format!("{name} needs a number"))?;
-    value.parse().map_err(|_| format!("{name} needs a number, not `{value}`"))
-}
+use crate::arguments::Arguments;
+use crate::ledger::Tally;
 
 #[cfg(debug_assertions)]
 fn choose_mutant(name: &str) -> Result<(), String> {
@@ -59,6 +19,11 @@ fn choose_mutant(name: &str) -> Result<(), String> {
     choose(match name {
         "read-without-quorum" => Mutant::ReadWithoutQuorum,
         "ack-before-sync" => Mutant::AckBeforeSync,
+        "one-step-change" => Mutant::OneStepChange,
+        "replica-id-reused" => Mutant::ReplicaIdReused,
+        "purge-during-transfer" => Mutant::PurgeDuringTransfer,
+        "old-route-served" => Mutant::OldRouteServed,
+        "removed-node-votes" => Mutant::RemovedNodeVotes,
         _ => return Err(format!("unknown mutant `{name}`")),
     });
     Ok(())
@@ -69,8 +34,19 @@ fn choose_mutant(_name: &str) -> Result<(), String> {
     Err("seeded bugs are compiled into debug builds only".into())
 }
 
-fn main() -> std::process::ExitCode {
-    let checked = parse().and_then(|arguments| {
+/// A machine that is shown nothing for what it would have to wait for may panic over it, and that is caught, so nothing is
+/// said of panics of nodes: those that are not caught stop the node, which is a violation. The simulator's own are shown.
+fn quiet_panics() {
+    let shown = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.location().is_some_and(|location| location.file().contains("crates/sim/")) {
+            shown(panic);
+        }
+    }));
+}
+
+fn main() -> ExitCode {
+    let checked = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| {
         arguments.mutant.as_deref().map_or(Ok(()), choose_mutant)?;
         Ok(arguments)
     });
@@ -78,26 +54,38 @@ fn main() -> std::process::ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             println!("{error}");
-            return std::process::ExitCode::from(2);
+            return ExitCode::from(2);
         }
     };
-    let start = Instant::now();
-    let (mut violations, mut simulated, mut seed) = (0, Duration::ZERO, arguments.seed);
+    quiet_panics();
+    let tally = run_all(&arguments);
+    if let Some(file) = &arguments.ledger
+        && let Err(error) = tally.append_to(file, &arguments.commit)
+    {
+        println!("the ledger {} cannot be written: {error}", file.display());
+        return ExitCode::from(2);
+    }
+    println!("{} violations", tally.violations);
+    if tally.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_all(arguments: &Arguments) -> Tally {
+    let (start, mut tally, mut seed) = (Instant::now(), Tally::default(), arguments.seed);
     loop {
         let report = run(Plan { seed, seconds: arguments.seconds, nodes: arguments.nodes });
-        violations += report.violations.len();
-        simulated += report.simulated;
+        tally.add(&report);
         print(&report, arguments.trace);
         seed += 1;
-        let more_runs = seed - arguments.seed < arguments.runs;
-        if !more_runs && arguments.wall.is_none_or(|wall| start.elapsed() >= wall) {
+        let is_enough = seed - arguments.seed >= arguments.runs
+            && arguments.wall.is_none_or(|wall| start.elapsed() >= wall)
+            && arguments.simulated.is_none_or(|wanted| tally.simulated >= wanted);
+        if is_enough {
             break;
         }
     }
-    let speed = simulated.as_secs_f64() / start.elapsed().as_secs_f64();
-    println!("{:.0} simulated seconds, {speed:.0} a second", simulated.as_secs_f64());
-    println!("{violations} violations");
-    if violations == 0 { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
+    let simulated = tally.simulated.as_secs_f64();
+    println!("{simulated:.0} simulated seconds, {:.0} a second", simulated / start.elapsed().as_secs_f64());
+    tally
 }
 
 fn print(report: &Report, trace: bool) {
@@ -105,13 +93,17 @@ fn print(report: &Report, trace: bool) {
         println!("{}", report.trace);
     }
     println!(
-        "seed {}: {:.1} s, {} faults, {} operations acknowledged, {} messages, {} states checked",
+        "seed {}: {:.1} s, {} faults, {} operations acknowledged, {} messages, {} states checked, {} joins, {} moves, \
+         {} removals",
         report.seed,
         report.simulated.as_secs_f64(),
         report.faults,
         report.acknowledged,
         report.messages,
-        report.checks
+        report.checks,
+        report.joins,
+        report.moves,
+        report.removals
     );
     for violation in &report.violations {
         println!("VIOLATION {violation}");

@@ -3,65 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use strata_types::{GroupPlacement, ReplicaId};
+
 use crate::cluster::Cluster;
 use crate::dice::Dice;
-use crate::fabric::Weather;
+use crate::fabric::{Host, Weather};
+use crate::fault::Fault;
 use crate::trace::trace;
 
-/// A kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fault {
-    /// A node's process dies; what it wrote stays in its machine's cache.
-    Kill,
-    /// A node loses power: what was not synced may be lost.
-    PowerLoss,
-    /// Every node loses power at once.
-    Blackout,
-    /// A node hears and is heard by nobody.
-    Isolate,
-    /// A node sends, but nothing arrives at it.
-    Deafen,
-    /// A node hears, but nothing it sends arrives.
-    Mute,
-    /// The nodes fall into two halves.
-    Split,
-    /// Two nodes do not reach each other; everybody else reaches both.
-    BrokenLink,
-    /// Messages are slow, lost, doubled and overtake each other.
-    Storm,
-    /// A node's disk takes long to sync.
-    SlowDisk,
-    /// A node's disk answers nothing for a while.
-    StuckDisk,
-    /// A node's clock jumps.
-    ClockJump,
-    /// The leader of a busy group dies.
-    KillLeader,
-    /// A node is away for long enough that the others cut their logs.
-    LongAbsence,
-    /// A sync fails: the node must stop itself.
-    SyncError,
-}
-
-impl Fault {
-    pub(crate) const ALL: [Fault; 15] = [
-        Fault::Kill,
-        Fault::PowerLoss,
-        Fault::Blackout,
-        Fault::Isolate,
-        Fault::Deafen,
-        Fault::Mute,
-        Fault::Split,
-        Fault::BrokenLink,
-        Fault::Storm,
-        Fault::SlowDisk,
-        Fault::StuckDisk,
-        Fault::ClockJump,
-        Fault::KillLeader,
-        Fault::LongAbsence,
-        Fault::SyncError,
-    ];
-}
+/// How often it is looked for what a fault waits for.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Installs faults, one after the other, and takes each away again.
 pub(crate) struct Nemesis {
@@ -79,6 +30,10 @@ impl Nemesis {
         if kinds.is_empty() {
             kinds.push(Fault::PowerLoss);
         }
+        // Where members change, this shall happen when they do.
+        if cluster.shape.has_operator && dice.chance(500) {
+            kinds.extend([Fault::SplitChange; 2]);
+        }
         Nemesis { cluster, dice, kinds, installed: 0 }
     }
 
@@ -91,7 +46,7 @@ impl Nemesis {
         let quiet = self.millis(500, 4_000);
         tokio::time::sleep(quiet).await;
         let fault = *self.dice.pick(&self.kinds.clone());
-        let victim = self.dice.between(0, self.cluster.size() as u64 - 1) as usize;
+        let victim = *self.dice.pick(&self.cluster.in_service());
         self.installed += 1;
         trace!(self.cluster.trace, "FAULT {fault:?} host-{victim}");
         match fault {
@@ -105,6 +60,7 @@ impl Nemesis {
             Fault::SlowDisk | Fault::StuckDisk => self.bad_disk(fault, victim).await,
             Fault::ClockJump => self.clock(victim),
             Fault::SyncError => self.sync_error(victim).await,
+            Fault::SplitChange => self.split_change().await,
         }
         trace!(self.cluster.trace, "MENDED {fault:?}");
     }
@@ -120,18 +76,18 @@ impl Nemesis {
     async fn blackout(&mut self) {
         if self.dice.chance(600) {
             // What is acknowledged while every disk is slow, and lost in the dark, was acknowledged too early.
-            for host in 0..self.cluster.size() {
+            for host in self.cluster.in_service() {
                 self.cluster.machine(host).set_latency(Duration::from_millis(20)..=Duration::from_millis(150));
             }
             let slow = self.millis(300, 1_500);
             tokio::time::sleep(slow).await;
         }
-        for host in 0..self.cluster.size() {
+        for host in self.cluster.in_service() {
             self.cluster.stop(host, true);
         }
         let down = self.millis(10, 500);
         tokio::time::sleep(down).await;
-        for host in 0..self.cluster.size() {
+        for host in self.cluster.in_service() {
             self.cluster.machine(host).set_latency(Cluster::SYNC_LATENCY);
             self.cluster.start(host);
         }
@@ -147,7 +103,7 @@ impl Nemesis {
     }
 
     async fn cut_off(&mut self, fault: Fault, victim: usize) {
-        for other in 0..self.cluster.ends() {
+        for other in 0..self.cluster.size() {
             if other != victim {
                 let fabric = &self.cluster.fabric;
                 fabric.set_cut(victim, other, fault != Fault::Deafen);
@@ -169,6 +125,50 @@ impl Nemesis {
         let time = self.millis(300, 4_000);
         tokio::time::sleep(time).await;
         self.cluster.fabric.mend();
+    }
+
+    /// Waits for a change, and cuts the one that goes and one that stays off from all others while it is made.
+    async fn split_change(&mut self) {
+        let patience = self.millis(500, 8_000);
+        let begun = tokio::time::Instant::now();
+        let cut_off = loop {
+            match self.old_side() {
+                Some(side) => break side,
+                None if begun.elapsed() >= patience => return self.split().await,
+                None => tokio::time::sleep(LOOK).await,
+            }
+        };
+        let moment = self.millis(0, 150);
+        tokio::time::sleep(moment).await;
+        for a in 0..self.cluster.size() {
+            for b in 0..self.cluster.size() {
+                self.cluster.fabric.set_cut(a, b, cut_off.contains(&a) != cut_off.contains(&b));
+            }
+        }
+        let time = self.millis(500, 5_000);
+        tokio::time::sleep(time).await;
+        self.cluster.fabric.mend();
+    }
+
+    /// The machines of a replica that is about to be replaced and of a follower that stays, while the leader has a third
+    /// one beside it that is to become a voter.
+    fn old_side(&self) -> Option<Vec<Host>> {
+        let map = self.cluster.newest_map();
+        let nodes = self.cluster.nodes();
+        let learns = |group: &GroupPlacement<'_>, add: ReplicaId| {
+            let open = nodes.iter().filter_map(|(_, _, node)| node.host().group(group.group));
+            let leader = open.filter_map(|replica| Some((replica.replica(), replica.members()?)));
+            leader.filter(|(_, members)| members.learners.contains_key(&add)).map(|(leader, _)| leader).next()
+        };
+        let mut sides = map.groups().filter_map(|group| {
+            let leader = learns(&group, group.changes.added()?.replica)?;
+            let goes = group.replicas.iter().find(|placed| Some(placed.replica) == group.changes.removed())?;
+            let stays = group.replicas.iter().find(|one| one.replica != goes.replica && one.replica != leader)?;
+            (goes.replica != leader).then_some([goes.node, stays.node])
+        });
+        let side = sides.next()?;
+        let seated = self.cluster.seated();
+        Some(seated.iter().filter(|(_, node)| side.contains(node)).map(|(host, _)| *host).collect())
     }
 
     async fn broken_link(&mut self, victim: usize) {

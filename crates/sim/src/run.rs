@@ -10,11 +10,14 @@ use strata_router::{Router, RouterOptions};
 use strata_types::{ClientId, ShardMap};
 
 use crate::client::{Client, Record};
-use crate::cluster::{Cluster, Shape};
+use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fabric::{Fabric, SimTransport};
 use crate::link::ClientLink;
 use crate::nemesis::Nemesis;
+use crate::operator::Operator;
+use crate::settled::unsettled;
+use crate::shape::Shape;
 use crate::trace::{Trace, trace};
 
 /// Clients of a run. Few: the checker's cost is in operations that overlap.
@@ -23,8 +26,10 @@ const CLIENTS: u64 = 4;
 const FIRST_CLIENT_HOST: usize = 100;
 /// How often invariants are checked.
 const STEP: Duration = Duration::from_millis(20);
-/// A healed cluster serves again and agrees with itself within this time.
-const HEALING_MAX: Duration = Duration::from_secs(30);
+/// A fresh cluster is ready within this time.
+const FOUNDING_MAX: Duration = Duration::from_secs(30);
+/// A healed cluster serves again, has done all that was asked of it, and agrees with itself within this time.
+const HEALING_MAX: Duration = Duration::from_secs(120);
 
 /// What to simulate.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +59,12 @@ pub struct Report {
     pub messages: u64,
     /// Replica states checked.
     pub checks: u64,
+    /// Nodes that joined after the founding, or came back as new ones.
+    pub joins: usize,
+    /// Changes of members that were made.
+    pub moves: u64,
+    /// Nodes that were removed, or replaced after their disks were lost.
+    pub removals: usize,
     /// What happened, line by line.
     pub trace: String,
 }
@@ -72,28 +83,36 @@ pub fn run(plan: Plan) -> Report {
 async fn simulate(plan: Plan) -> Report {
     let trace = Arc::new(Trace::new());
     let world = SimWorld::new(plan.seed);
-    let mut shape = Shape::roll(&mut Dice::new(plan.seed, "shape"));
-    shape.nodes = plan.nodes.unwrap_or(shape.nodes);
+    let shape = Shape::roll(&mut Dice::new(plan.seed, "shape"), plan.nodes);
+    let (founders, has_operator) = (shape.founders, shape.has_operator);
     trace!(trace, "seed {} {shape:?}", plan.seed);
     let fabric = Fabric::new(Dice::new(plan.seed, "fabric"));
     let cluster = Cluster::new(&world, fabric.clone(), trace.clone(), shape);
-    for host in 0..cluster.size() {
-        cluster.start(host);
+    for host in 0..founders {
+        cluster.bring_in(host);
     }
     let watch = tokio::spawn(watch(cluster.clone()));
     let record = Record::new(trace.clone());
     let mut nemesis = Nemesis::new(cluster.clone(), Dice::new(plan.seed, "nemesis"));
 
-    if within(HEALING_MAX, || cluster.converged()).await {
-        let mut clients = start_clients(&plan, &world, &fabric, &cluster, &record);
-        under_faults(&plan, &mut nemesis, &mut clients, &record).await;
-        heal(&cluster, &record, &mut clients).await;
+    if within(FOUNDING_MAX, || unsettled(&cluster).is_none()).await {
+        let mut clients = start_clients(&plan, &world, &fabric, &cluster);
+        let operator = has_operator.then(|| Operator::new(cluster.clone(), Dice::new(plan.seed, "operator")));
+        let operator = under_faults(&plan, &mut nemesis, operator, &mut clients, &record).await;
+        if cluster.invariants.lock().violations().is_empty() {
+            heal(&cluster, operator, &record, &mut clients).await;
+        }
     } else {
-        report(&cluster, "SIM-LIVE-1 a fresh cluster becomes ready".into());
+        let missing = unsettled(&cluster).unwrap_or_default();
+        report(&cluster, format!("SIM-LIVE-1 a fresh cluster becomes ready: {missing}"));
+    }
+    if watch.is_finished() {
+        report(&cluster, "SIM-NODE-1 no panics: the simulator's own watch ended".into());
     }
     watch.abort();
     judge(&cluster, &record);
     let invariants = cluster.invariants.lock();
+    let maps = &invariants.maps;
     Report {
         seed: plan.seed,
         violations: invariants.violations().to_vec(),
@@ -102,13 +121,16 @@ async fn simulate(plan: Plan) -> Report {
         acknowledged: record.acknowledged(),
         messages: fabric.counts().0,
         checks: invariants.checks(),
+        joins: maps.nodes_ever().saturating_sub(founders),
+        moves: maps.changes(),
+        removals: maps.nodes_removed(),
         trace: trace.text(),
     }
 }
 
 fn report(cluster: &Cluster, violation: String) {
-    trace!(cluster.trace, "VIOLATION {violation}");
     cluster.invariants.lock().report(violation);
+    cluster.check();
 }
 
 /// Checks invariants and restarts nodes that stopped themselves, for ever.
@@ -138,21 +160,14 @@ struct Clients {
     seed: u64,
 }
 
-fn start_clients(
-    plan: &Plan,
-    world: &SimWorld,
-    fabric: &Arc<Fabric>,
-    cluster: &Cluster,
-    record: &Arc<Record>,
-) -> Clients {
+fn start_clients(plan: &Plan, world: &SimWorld, fabric: &Arc<Fabric>, cluster: &Arc<Cluster>) -> Clients {
     let map = cluster.nodes().first().map(|(_, _, node)| node.map()).unwrap_or_else(|| Arc::new(ShardMap::default()));
-    let _ = record;
     let mut clients = Clients { routers: Vec::new(), _links: Vec::new(), seed: plan.seed };
     for number in 1..=CLIENTS {
         let host = FIRST_CLIENT_HOST + number as usize;
         let env = world.node(host as u64).env();
         let transport = SimTransport::new(fabric.clone(), host);
-        let link = ClientLink::new(env.clone(), fabric, transport, host, map.cluster);
+        let link = ClientLink::new(env.clone(), cluster, transport, host, map.cluster);
         // Half of the clients use sessions, so that their writes are retried and must still apply once.
         let options = RouterOptions { sessions: number % 2 == 0, ..RouterOptions::default() };
         clients.routers.push((ClientId(number), Router::new(env, link.clone(), map.clone(), options)));
@@ -161,8 +176,15 @@ fn start_clients(
     clients
 }
 
-async fn under_faults(plan: &Plan, nemesis: &mut Nemesis, clients: &mut Clients, record: &Arc<Record>) {
+async fn under_faults(
+    plan: &Plan,
+    nemesis: &mut Nemesis,
+    operator: Option<Operator>,
+    clients: &mut Clients,
+    record: &Arc<Record>,
+) -> Option<Operator> {
     let (stop, stopped) = tokio::sync::watch::channel(false);
+    let operator = operator.map(|operator| tokio::spawn(operator.work(stopped.clone())));
     let working: Vec<_> = clients
         .routers
         .iter()
@@ -174,29 +196,40 @@ async fn under_faults(plan: &Plan, nemesis: &mut Nemesis, clients: &mut Clients,
         })
         .collect();
     let until = tokio::time::Instant::now() + Duration::from_secs(plan.seconds);
-    while tokio::time::Instant::now() < until {
+    // What comes after the first violation is mostly its consequence.
+    while tokio::time::Instant::now() < until && nemesis.cluster.invariants.lock().violations().is_empty() {
         nemesis.strike().await;
     }
     let _ = stop.send(true);
     for client in working {
         let _ = client.await;
     }
+    match operator {
+        Some(operator) => Some(operator.await.expect("the operator panicked")),
+        None => None,
+    }
 }
 
 /// All faults end: the cluster must serve again, agree with itself, and hold what it acknowledged.
-async fn heal(cluster: &Arc<Cluster>, record: &Arc<Record>, clients: &mut Clients) {
+async fn heal(cluster: &Arc<Cluster>, operator: Option<Operator>, record: &Arc<Record>, clients: &mut Clients) {
     trace!(cluster.trace, "HEALING");
     cluster.fabric.mend();
     cluster.fabric.set_weather(crate::fabric::Weather::CALM);
-    for host in 0..cluster.size() {
+    for host in cluster.in_service() {
         let machine = cluster.machine(host);
         machine.set_stuck(false);
         machine.set_latency(Cluster::SYNC_LATENCY);
         cluster.start(host);
     }
-    if !within(HEALING_MAX, || cluster.converged()).await {
-        let statuses = cluster.statuses();
-        report(cluster, format!("SIM-LIVE-2 a healed cluster converges: {statuses:?}"));
+    let tidying = operator.map(|operator| tokio::spawn(tidy(operator)));
+    let is_settled = within(HEALING_MAX, || unsettled(cluster).is_none()).await;
+    if let Some(tidying) = tidying {
+        tidying.abort();
+    }
+    if !is_settled {
+        let missing = unsettled(cluster).unwrap_or_default();
+        trace!(cluster.trace, "map {:?}", cluster.newest_map());
+        report(cluster, format!("SIM-LIVE-2 a healed cluster converges: {missing}: {:?}", cluster.statuses()));
         return;
     }
     let mut keys: Vec<Bytes> = record.history().operations().iter().map(|operation| operation.key.clone()).collect();
@@ -212,9 +245,18 @@ async fn heal(cluster: &Arc<Cluster>, record: &Arc<Record>, clients: &mut Client
             report(cluster, format!("SIM-LIVE-3 a healed cluster serves: the final read of {key:?} failed"));
         }
     }
+    trace!(cluster.trace, "SETTLED");
     cluster.check();
     let statuses = cluster.statuses();
     cluster.invariants.lock().committed_survives(&statuses);
+}
+
+/// An operator who wishes nothing any more, but that what is over be forgotten. For ever.
+async fn tidy(mut operator: Operator) {
+    loop {
+        operator.give_up_dead().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// SIM-CLIENT-1: what clients were told is what one copy of the data could have told them.

@@ -1,0 +1,76 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+const USAGE: &str = "\
+usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--hours H] [--nodes N] [--trace] [--mutant NAME]
+                  [--ledger FILE --commit ID]
+
+  --seed N      first seed (default 1); alone it replays that seed and prints what happened
+  --seconds S   simulated seconds under faults a run (default 60)
+  --runs R      number of seeds (default 1)
+  --wall W      go on with further seeds for W seconds of real time
+  --hours H     go on with further seeds until H hours were simulated
+  --nodes N     number of founding nodes, 3 to 5 (default: from the seed)
+  --trace       print every event of every run
+  --mutant NAME switch on a seeded bug, which must be found (debug builds): read-without-quorum, ack-before-sync,
+                one-step-change, replica-id-reused, purge-during-transfer, old-route-served, removed-node-votes
+  --ledger FILE append a line about all runs to this file
+  --commit ID   what the line calls the code
+
+example: strata-sim --seed 7 --trace";
+
+/// What to do.
+pub(crate) struct Arguments {
+    pub(crate) seed: u64,
+    pub(crate) seconds: u64,
+    pub(crate) runs: u64,
+    pub(crate) wall: Option<Duration>,
+    pub(crate) simulated: Option<Duration>,
+    pub(crate) nodes: Option<usize>,
+    pub(crate) trace: bool,
+    pub(crate) mutant: Option<String>,
+    pub(crate) ledger: Option<PathBuf>,
+    pub(crate) commit: String,
+}
+
+impl Arguments {
+    /// Those of this process.
+    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
+        let mut parsed = Arguments {
+            seed: 1,
+            seconds: 60,
+            runs: 1,
+            wall: None,
+            simulated: None,
+            nodes: None,
+            trace: false,
+            mutant: None,
+            ledger: None,
+            commit: "unknown".to_owned(),
+        };
+        while let Some(name) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{name} needs a value"));
+            match name.as_str() {
+                "--seed" => parsed.seed = number(&name, &value()?)?,
+                "--seconds" => parsed.seconds = number(&name, &value()?)?,
+                "--runs" => parsed.runs = number(&name, &value()?)?,
+                "--wall" => parsed.wall = Some(Duration::from_secs(number(&name, &value()?)?)),
+                "--hours" => parsed.simulated = Some(Duration::from_secs(number(&name, &value()?)? * 3_600)),
+                "--nodes" => parsed.nodes = Some(number(&name, &value()?)?.clamp(3, 5) as usize),
+                "--trace" => parsed.trace = true,
+                "--mutant" => parsed.mutant = Some(value()?),
+                "--ledger" => parsed.ledger = Some(value()?.into()),
+                "--commit" => parsed.commit = value()?,
+                "--help" | "-h" => return Err(USAGE.to_owned()),
+                _ => return Err(format!("unknown argument `{name}`\n\n{USAGE}")),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+fn number(name: &str, value: &str) -> Result<u64, String> {
+    value.parse().map_err(|_| format!("{name} needs a number, not `{value}`"))
+}

@@ -1,0 +1,58 @@
+//! What a run looks like, from its seed.
+
+use std::time::Duration;
+
+use strata_raft::Retention;
+
+use crate::dice::Dice;
+
+/// Machines that a run has at most.
+pub(crate) const MACHINES_MAX: usize = 5;
+
+/// The shape of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    /// Machines that the cluster is founded with.
+    pub(crate) founders: usize,
+    /// Machines that join it while faults happen.
+    pub(crate) joiners: usize,
+    pub(crate) shards: u32,
+    pub(crate) retention: Retention,
+    /// Whether somebody drains, removes, moves and breaks things.
+    pub(crate) has_operator: bool,
+    /// How long a node may be silent before it is replaced.
+    pub(crate) replace_after: Duration,
+}
+
+impl Shape {
+    /// Three to five machines, 3 to 6 shards; logs are cut early, so that followers that were away need snapshots. Most
+    /// runs change members; in the others nodes are never given up, so that they also show what needs all of them.
+    pub(crate) fn roll(dice: &mut Dice, founders: Option<usize>) -> Shape {
+        let retention = Retention {
+            flush_bytes: dice.between(500, 20_000),
+            keep_bytes: dice.between(500, 8_000),
+            keep_bytes_max: dice.between(8_000, 40_000),
+            log_bytes: 200_000,
+            flush_age: Duration::from_secs(dice.between(5, 60)),
+        };
+        let rolled = *dice.pick(&[3, 3, 3, 4, 5]);
+        let founders = founders.unwrap_or(rolled);
+        let shards = dice.between(3, 6) as u32;
+        let has_operator = dice.chance(750);
+        let joiners = if has_operator { dice.between(0, 2) as usize } else { 0 };
+        let patience = Duration::from_millis(dice.between(10_000, 20_000));
+        Shape {
+            founders,
+            joiners: joiners.min(MACHINES_MAX - founders),
+            shards,
+            retention,
+            has_operator,
+            replace_after: if has_operator { patience } else { Duration::from_secs(300) },
+        }
+    }
+
+    /// All machines.
+    pub(crate) fn machines(&self) -> usize {
+        self.founders + self.joiners
+    }
+}
