@@ -222,7 +222,7 @@ mod tests {
         let placed = |replica, node| ReplicaPlacement { replica: ReplicaId(replica), node: NodeId(node) };
         let node = |id, state| NodeDescriptor { id: NodeId(id), state, ..NodeDescriptor::default() };
         let replicas = [placed(4, 1), placed(5, 2), placed(6, 3)];
-        let whom = |states: [NodeState; 3], group, own| {
+        let whom = |states: [NodeState; 3], group, own| -> Vec<u64> {
             let nodes = (1..).zip(states).map(|(id, state)| node(id, state)).collect();
             let map = ShardMap { nodes, ..ShardMap::default() };
             let change = ReplicaChange {
@@ -236,15 +236,15 @@ mod tests {
             let changes = GroupChanges { change: Some(change), ..GroupChanges::default() };
             let placement = GroupPlacement { group: GroupId(group), replicas: &replicas, changes: &changes };
             let successors = successors(&map, &placement, NodeId(own));
-            successors.iter().map(|successor| successor.node.0).collect::<Vec<_>>()
+            successors.iter().map(|successor| successor.node.0).collect()
         };
         use NodeState::{Active, Draining, Removing};
-        assert_eq!(whom([Active; 3], 1, 1), [], "the preferred one");
+        assert_eq!(whom([Active; 3], 1, 1), [0; 0], "the preferred one");
         assert_eq!(whom([Active; 3], 1, 2), [1]);
-        assert_eq!(whom([Active; 3], 0, 2), [], "the meta group has none");
+        assert_eq!(whom([Active; 3], 0, 2), [0; 0], "the meta group has none");
         assert_eq!(whom([Active, Draining, Active], 0, 2), [1], "but not the one that is about to go");
         assert_eq!(whom([Active, Active, Draining], 1, 3), [1, 2]);
         assert_eq!(whom([Removing, Active, Draining], 1, 1), [2]);
-        assert_eq!(whom([Draining; 3], 1, 1), []);
+        assert_eq!(whom([Draining; 3], 1, 1), [0; 0]);
     }
 }
