@@ -68,6 +68,7 @@ impl Node {
             caller: caller.clone(),
             timing: settings.timing,
             retention: settings.retention,
+            snapshot_bytes_per_second: settings.snapshot_bytes_per_second,
             cores: settings.cores,
         });
         host.register(&switchboard);

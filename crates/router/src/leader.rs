@@ -152,7 +152,12 @@ mod tests {
     fn placement(replicas: u64) -> ShardPlacement {
         let replica = |number| ReplicaPlacement { replica: ReplicaId(number), node: NodeId(number) };
         let slots = SlotRange { start: 0, end: 16_384 };
-        ShardPlacement { shard: ShardId(3), slots, replicas: (1..=replicas).map(replica).collect(), ..ShardPlacement::default() }
+        ShardPlacement {
+            shard: ShardId(3),
+            slots,
+            replicas: (1..=replicas).map(replica).collect(),
+            ..ShardPlacement::default()
+        }
     }
 
     fn said(replicas: u64, misses: &[(u64, Miss)]) -> Option<String> {

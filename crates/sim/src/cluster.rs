@@ -9,7 +9,7 @@ use strata_env::TaskHandle;
 use strata_env::sim::{SimNode, SimWorld};
 use strata_kv::{LocalShards, NodeLink};
 use strata_net::{Caller, Inbox, Switchboard};
-use strata_raft::{GroupStatus, Retention, Timing};
+use strata_raft::{GroupStatus, Retention, SNAPSHOT_BYTES_PER_SECOND, Timing};
 use strata_storage::memory::{Durable, MemoryTablets};
 use strata_types::{GroupId, VersionRange};
 use strata_wal::WalOptions;
@@ -152,6 +152,7 @@ impl Cluster {
             timing: Timing::default(),
             replace_after: NodeSettings::REPLACE_AFTER,
             retention: self.shape.retention,
+            snapshot_bytes_per_second: SNAPSHOT_BYTES_PER_SECOND,
             wal: WalOptions { segment_bytes: 128 * 1024, ..WalOptions::default() },
         }
     }

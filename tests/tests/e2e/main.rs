@@ -17,3 +17,4 @@ mod start;
 mod stop;
 #[cfg(target_os = "linux")]
 mod terminal;
+mod tls;

@@ -103,8 +103,9 @@ fn a_node_of_the_founding_line_that_comes_late_joins_and_members_of_two_clusters
     let peers: Vec<String> = (0..3).map(|node| address(10 * node + 1)).collect();
     let join = format!("{},{}", peers.join(","), address(41));
     let (late, listen) = (data("late"), address(40));
-    let mut fourth =
-        Node::start(&["start", "--data", &late, "--listen", &listen, "--join", &join, "--expect", "3", "--shards", "4"]);
+    let mut fourth = Node::start(&[
+        "start", "--data", &late, "--listen", &listen, "--join", &join, "--expect", "3", "--shards", "4",
+    ]);
     fourth.wait_event("ready", LONG);
     let (alone, listen) = (data("alone"), address(50));
     let mut other = Node::start(&["start", "--data", &alone, "--listen", &listen, "--shards", "1"]);

@@ -6,3 +6,4 @@ pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod peers;
 mod read_back;
+pub(crate) mod reads;

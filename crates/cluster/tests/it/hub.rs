@@ -230,6 +230,7 @@ pub(crate) fn settings(own: &str, join: &[&str]) -> NodeSettings {
         replace_after: NodeSettings::REPLACE_AFTER,
         timing: Timing::default(),
         retention: Retention::default(),
+        snapshot_bytes_per_second: strata_raft::SNAPSHOT_BYTES_PER_SECOND,
         wal: WalOptions { segment_bytes: 1 << 20, spare_segments: 1, ..WalOptions::default() },
     }
 }
