@@ -46,6 +46,9 @@ pub(crate) enum Command {
     /// Nodes come and go under load: transfer, drain, rolling, join, disk, faults
     #[command(after_help = "Example:\n  strata-bench membership --only join,disk")]
     Membership(MembershipArgs),
+    /// CPU time of a read by level, by leaders and by any replica
+    #[command(after_help = "Example:\n  strata-bench reads --callers 256 --rounds 5")]
+    Reads(ReadsArgs),
     /// Latency, failover, blackout and idle with their defaults
     #[command(after_help = "Example:\n  strata-bench all --quick")]
     All(AllArgs),
@@ -197,6 +200,35 @@ pub(crate) struct IdleArgs {
     pub(crate) settle: u64,
 }
 
+/// `strata-bench reads`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReadsArgs {
+    /// Common ones
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Shards of the cluster: with three nodes, each node has a replica of each
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) shards: u32,
+    /// Callers, each with one read under way
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) callers: usize,
+    /// Rounds; medians are over them
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Measured seconds of each point
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+    /// Seconds of load before that
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) warmup: u64,
+    /// Number of different keys
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keys: u64,
+    /// Size of a value
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) value_bytes: usize,
+}
+
 /// `strata-bench all`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AllArgs {
@@ -233,6 +265,7 @@ impl Cli {
             Command::Blackout(args) => &args.common,
             Command::Idle(args) => &args.common,
             Command::Membership(args) => &args.common,
+            Command::Reads(args) => &args.common,
             Command::All(args) => &args.common,
         }
     }

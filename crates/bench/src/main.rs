@@ -13,6 +13,7 @@
 //!           blackout   kill -9 of all nodes, with a GiB of data
 //!           idle       memory and CPU of nodes that do nothing
 //!           membership nodes join, drain, stop, lose their disks and fail while others join, under an open loop
+//!           reads      CPU of a read by level, and by leaders or any replica
 //!   load    closed loop, open loop, latencies; one `Caller` for etcd, our unary Kv and our SDK
 //!   procs   child processes, the two kinds of cluster, /proc, /metrics
 //!   report  Markdown tables for people and JSON for scripts, goals beside what was measured
@@ -105,6 +106,7 @@ async fn measure(cli: &Cli) -> Result<bool> {
         Command::Blackout(args) => vec![finish(runs::blackout::run(args).await?, &args.common).await?],
         Command::Idle(args) => vec![finish(runs::idle::run(args).await?, &args.common).await?],
         Command::Membership(args) => vec![finish(runs::membership::run(args).await?, &args.common).await?],
+        Command::Reads(args) => vec![finish(runs::reads::run(args).await?, &args.common).await?],
         Command::All(args) => {
             let common = &args.common;
             vec![

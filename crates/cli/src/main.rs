@@ -85,6 +85,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Kv(args) => commands::kv::run(args, format).await,
         Command::Cluster(args) => commands::cluster::run(args, format).await,
         Command::Bench(command) => commands::bench::run(command, format).await,
+        Command::Cert(command) => commands::cert::run(&command, format),
         Command::Config(ConfigCommand::Show(args)) => commands::config::show(&args, format),
         Command::Completion { shell } => commands::completion::run(shell),
     }

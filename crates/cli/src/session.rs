@@ -4,9 +4,12 @@
 //! works through a tunnel to a single port. The SDK, which needs to reach every node, is for load (see `bench`).
 
 use std::error::Error as _;
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use strata_client::ClientTls;
+use strata_net::tls::Dialer;
 use strata_proto::v1::admin_client::AdminClient;
 use strata_proto::v1::kv_client::KvClient;
 use strata_types::{Error, ErrorCode, limits};
@@ -26,12 +29,14 @@ const GRACE: Duration = Duration::from_millis(500);
 pub struct Session {
     addresses: Vec<String>,
     timeout: Duration,
+    dialer: Option<Dialer>,
 }
 
 impl Session {
     /// Connects to nobody yet.
-    pub fn new(connect: &Connect) -> Session {
-        Session { addresses: connect.addr.clone(), timeout: connect.timeout }
+    pub fn new(connect: &Connect) -> Result<Session, Failure> {
+        let dialer = dialer_of(connect.tls.read()?.as_ref())?;
+        Ok(Session { addresses: connect.addr.clone(), timeout: connect.timeout, dialer })
     }
 
     /// Calls the key-value service.
@@ -79,12 +84,16 @@ impl Session {
     }
 
     async fn connect(&self) -> Result<(&str, Channel), Failure> {
-        let mut reasons = Vec::new();
+        let (mut reasons, mut no_encryption) = (Vec::new(), None);
         for address in &self.addresses {
-            match connect(address).await {
+            match connect(address, self.dialer.as_ref()).await {
                 Ok(channel) => return Ok((address, channel)),
-                Err(reason) => reasons.push(format!("{address} ({reason})")),
+                Err(Reason::Tls(sentence)) => no_encryption = Some(no_tls(address, &sentence)),
+                Err(Reason::Absent(words)) => reasons.push(format!("{address} ({words})")),
             }
+        }
+        if let Some(failure) = no_encryption {
+            return Err(failure);
         }
         Err(Failure::new(format!("nobody answers at {}", reasons.join(", "))).hint(
             "is the node running? `strata demo` and `strata start` print their addresses; name another with --addr",
@@ -95,23 +104,57 @@ impl Session {
 /// What a failed call means to the user.
 pub fn failure_of(status: &Status, address: &str) -> Failure {
     let error = strata_proto::error_of(status);
-    if status.source().is_none() {
-        return error.into();
+    let Some(cause) = status.source() else { return error.into() };
+    if let Some(sentence) = strata_net::tls::sentence(cause) {
+        return no_tls(address, &sentence);
     }
     // A status with a cause was made on this side: no node said so.
     let message = format!("the connection to {address} broke before the answer came");
     Failure::from(Error { message, ..error })
 }
 
-/// Connects to one address; the error is a few words.
-pub async fn connect(address: &str) -> Result<Channel, String> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| "not an address".to_owned())?;
+/// Somebody is there, but the two sides do not agree about encryption.
+fn no_tls(address: &str, sentence: &str) -> Failure {
+    Failure::new(format!("no connection to {address}: {sentence}"))
+        .hint("--ca FILE or --certs DIR encrypts, with the CA of the cluster; without them nothing is encrypted")
+}
+
+/// What a command believes, ready to dial.
+pub fn dialer_of(tls: Option<&ClientTls>) -> Result<Option<Dialer>, Failure> {
+    Ok(tls.map(|tls| tls.dialer(&strata_env::real::env())).transpose()?)
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum Reason {
+    /// Nobody is there: a few words.
+    Absent(String),
+    /// Somebody is, and encryption fails: a sentence.
+    Tls(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Absent(text) | Reason::Tls(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Connects to one address.
+pub async fn connect(address: &str, dialer: Option<&Dialer>) -> Result<Channel, Reason> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"));
+    let endpoint = endpoint.map_err(|_| Reason::Absent("not an address".to_owned()))?;
     let endpoint = endpoint
         .connect_timeout(CONNECT_DEADLINE)
         .tcp_nodelay(true)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(8 << 20);
-    endpoint.connect().await.map_err(|error| innermost(&error))
+    let connected = strata_net::grpc::connect(&endpoint, dialer).await;
+    connected.map_err(|error| match strata_net::tls::sentence(&error) {
+        Some(sentence) => Reason::Tls(sentence),
+        None => Reason::Absent(innermost(&error)),
+    })
 }
 
 /// The last cause in the chain: the only one that says something to a user.

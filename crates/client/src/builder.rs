@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use strata_net::tls::ClientTls;
 use strata_router::RouterOptions;
 use strata_types::{Result, limits};
 
@@ -14,6 +15,7 @@ pub struct ClientBuilder {
     pub(crate) connect_deadline: Duration,
     pub(crate) connections: usize,
     pub(crate) map_refresh: Duration,
+    pub(crate) tls: Option<ClientTls>,
     pub(crate) router: RouterOptions,
 }
 
@@ -24,6 +26,7 @@ impl Default for ClientBuilder {
             connect_deadline: Duration::from_secs(10),
             connections: 1,
             map_refresh: Duration::from_secs(30),
+            tls: None,
             router: RouterOptions::default(),
         }
     }
@@ -64,6 +67,26 @@ impl ClientBuilder {
     /// Batches of one shard under way at once: see [`RouterOptions::inflight`].
     pub fn inflight(mut self, batches: usize) -> ClientBuilder {
         self.router.inflight = batches.max(1);
+        self
+    }
+
+    /// Encrypts, and believes only nodes that these CAs have signed.
+    pub fn tls(mut self, tls: ClientTls) -> ClientBuilder {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Retries that ask a node for work again, as a share of all requests in percent; the default is 20. A few a second
+    /// are always allowed: see [`RouterOptions::retry_floor`]. Waiting for a new leader is not counted.
+    pub fn retry_share(mut self, percent: u32) -> ClientBuilder {
+        self.router.retry_percent = percent;
+        self
+    }
+
+    /// Reads that may be asked of a second replica because their answer is late, as a share of all reads in percent; the
+    /// default is 5, and 0 turns it off.
+    pub fn hedged_reads(mut self, percent: u32) -> ClientBuilder {
+        self.router.hedge_percent = percent.min(100);
         self
     }
 

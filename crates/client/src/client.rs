@@ -12,7 +12,7 @@ use strata_types::{
 };
 
 use crate::link::GrpcLink;
-use crate::{Batch, ClientBuilder, CompareAndSet, Delete, KeyRange, Scan};
+use crate::{Batch, ClientBuilder, CompareAndSet, Delete, KeyRange, Read, ReadOptions, Scan};
 
 /// A cluster, ready to use. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -35,7 +35,9 @@ impl Client {
 
     pub(crate) async fn open(settings: ClientBuilder, addresses: Vec<String>) -> Result<Client> {
         let env = real::env();
-        let link = GrpcLink::new(env.clone(), addresses, settings.connections)?;
+        let dialer = settings.tls.map(|tls| tls.dialer(&env)).transpose();
+        let dialer = dialer.map_err(|error| Error::not_applied(ErrorCode::InvalidArgument, error.to_string()))?;
+        let link = GrpcLink::new(env.clone(), addresses, settings.connections, dialer)?;
         let map = link.first_map(settings.connect_deadline).await?;
         let router = Router::new(env.clone(), link, map, settings.router);
         env.spawn("client-map-refresh", keep_fresh(env.clone(), Arc::downgrade(&router), settings.map_refresh));
@@ -59,10 +61,22 @@ impl Client {
         Client { header, ..self.clone() }
     }
 
+    /// The same cluster, reads of another freshness or by other replicas.
+    pub fn with_reads(&self, options: ReadOptions) -> Client {
+        let ReadOptions { level, prefer } = options;
+        let header = RequestHeader { level, prefer, ..self.header.clone() };
+        Client { header, ..self.clone() }
+    }
+
     /// Reads one key.
     pub async fn get(&self, key: impl Into<Bytes>) -> Result<Option<Item>> {
+        self.read(key).await.map(|read| read.item)
+    }
+
+    /// Reads one key, and tells how fresh the answer is.
+    pub async fn read(&self, key: impl Into<Bytes>) -> Result<Read> {
         match self.call(Operation::Get { key: key.into() }).await? {
-            Reply::Get { item } => Ok(item),
+            Reply::Get { item, freshness } => Ok(Read { item, freshness }),
             other => Err(misfit(&other)),
         }
     }

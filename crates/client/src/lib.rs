@@ -22,9 +22,17 @@
 //! Calls of many tasks share messages: call from as many tasks as you like, and clone the [`Client`] freely. It runs
 //! on the tokio runtime it was connected on.
 //!
+//! With certificates ([`ClientBuilder::tls`]) every connection is encrypted, and each node has shown that it is one.
+//!
 //! # What an error means
 //! [`Error::outcome`] of a write is `Applied`, `NotApplied` or `Unknown`. The client retries by itself, until the
-//! deadline, whatever cannot apply a write twice. With [`ClientBuilder::sessions`] that is every write.
+//! deadline, whatever cannot apply a write twice. With [`ClientBuilder::sessions`] that is every write. Retries that
+//! ask nodes for work again are at most a share of all requests ([`ClientBuilder::retry_share`]); past it the caller gets
+//! the error of the last try. What it does under each fault is in `docs/sdk-under-faults.md`.
+//!
+//! # Reads
+//! [`ReadOptions`] chooses how fresh reads must be and who may answer. A read whose answer is late is asked of a second
+//! replica, within a budget ([`ClientBuilder::hedged_reads`]).
 //!
 //! # Invariants
 //! - CLIENT-1: a batch is called "not sent" only if no byte of it can have reached a node.
@@ -34,15 +42,18 @@ mod batch;
 mod builder;
 mod client;
 mod link;
+mod read_options;
 mod replies;
 mod scan;
 
 pub use batch::Batch;
 pub use builder::ClientBuilder;
 pub use client::Client;
-pub use replies::{CompareAndSet, Delete};
+pub use read_options::ReadOptions;
+pub use replies::{CompareAndSet, Delete, Read};
 pub use scan::{KeyRange, Scan};
+pub use strata_net::tls::ClientTls;
 pub use strata_types::{
-    DatabaseId, Error, ErrorCode, Expected, Item, KeySpaceId, LogIndex, Outcome, ReadLevel, Result, Retry, Revision,
-    ShardMap,
+    DatabaseId, Error, ErrorCode, Expected, Freshness, Item, KeySpaceId, LogIndex, Outcome, ReadLevel, ReadPreference,
+    Result, Retry, Revision, ShardMap,
 };

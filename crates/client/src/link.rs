@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::RwLock;
 use strata_env::Env;
+use strata_net::tls::Dialer;
 use strata_router::{Link, LinkError, ShardBatch, ShardReply};
 use strata_types::{Epoch, NodeId, Result, ShardMap};
 
@@ -31,14 +32,20 @@ pub(crate) struct GrpcLink {
     env: Env,
     book: AddressBook,
     connections: usize,
+    dialer: Option<Dialer>,
     routes: RwLock<BTreeMap<NodeId, Arc<Route>>>,
 }
 
 impl GrpcLink {
     /// A link that has connected to nobody yet.
-    pub(crate) fn new(env: Env, addresses: Vec<String>, connections: usize) -> Result<Arc<GrpcLink>> {
-        let book = AddressBook::new(env.clone(), addresses)?;
-        Ok(Arc::new(GrpcLink { env, book, connections, routes: RwLock::default() }))
+    pub(crate) fn new(
+        env: Env,
+        addresses: Vec<String>,
+        connections: usize,
+        dialer: Option<Dialer>,
+    ) -> Result<Arc<GrpcLink>> {
+        let book = AddressBook::new(env.clone(), addresses, dialer.clone())?;
+        Ok(Arc::new(GrpcLink { env, book, connections, dialer, routes: RwLock::default() }))
     }
 
     /// The shard map, as soon as any node has one.
@@ -67,7 +74,8 @@ impl GrpcLink {
         match routes.get(&node) {
             Some(route) if route.address == address => Ok(route.clone()),
             _ => {
-                let pipes = (0..self.connections).map(|_| Pipe::new(self.env.clone(), endpoint.clone())).collect();
+                let pipe = |_| Pipe::new(self.env.clone(), endpoint.clone(), self.dialer.clone());
+                let pipes = (0..self.connections).map(pipe).collect();
                 let route = Arc::new(Route { address: address.to_owned(), pipes, turn: AtomicUsize::new(0) });
                 routes.insert(node, route.clone());
                 Ok(route)

@@ -1,6 +1,16 @@
 //! Replies that are more than one value.
 
-use strata_types::{Item, Revision};
+use strata_types::{Freshness, Item, Revision};
+
+/// What a read found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The item, if the key exists.
+    pub item: Option<Item>,
+    /// The level that was kept, which may be a stronger one than was asked for, and how much of the shard's log is seen.
+    /// `None` if the node did not say.
+    pub freshness: Option<Freshness>,
+}
 
 /// What a delete did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::ops::{Bound, RangeBounds};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::Stream;
-use strata_types::{Item, Result};
+use strata_types::{Item, ReadLevel, Result};
 
 /// Which keys to scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +63,11 @@ impl Scan {
     /// The next items; `None` after the last one. After an error it may be asked again and goes on where it was.
     pub async fn next_page(&mut self) -> Result<Option<Vec<Item>>> {
         self.0.next_page().await
+    }
+
+    /// The level that all shards kept which were asked so far; `None` if that is not known.
+    pub fn level(&self) -> Option<ReadLevel> {
+        self.0.level()
     }
 
     /// The pages as a stream, which ends after the first error.

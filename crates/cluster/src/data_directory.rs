@@ -103,7 +103,7 @@ async fn open(disk: &Arc<dyn Disk>, fresh: InstanceId) -> Result<IdentityFile, S
     }
 }
 
-fn check_format(content: &[u8]) -> Result<(), StartError> {
+pub(crate) fn check_format(content: &[u8]) -> Result<(), StartError> {
     let text = std::str::from_utf8(content).unwrap_or_default();
     let number = text.trim_end().strip_prefix(FORMAT_WORD).and_then(|rest| rest.trim_start().parse().ok());
     match number {

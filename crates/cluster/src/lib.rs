@@ -72,6 +72,8 @@ mod changes;
 mod charter;
 mod commanding;
 mod data_directory;
+#[cfg(test)]
+mod decoding;
 mod deletions;
 mod error;
 mod founding;

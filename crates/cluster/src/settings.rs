@@ -44,6 +44,8 @@ pub struct NodeSettings {
     pub timing: Timing,
     /// When tablets are flushed and logs are cut.
     pub retention: Retention,
+    /// How many bytes of snapshots come and go a second at most.
+    pub snapshot_bytes_per_second: u64,
     /// The log.
     pub wal: WalOptions,
 }
@@ -149,7 +151,7 @@ pub(crate) mod tests {
             client_address: format!("{own}-client"),
             zone: String::new(),
             weight: 1,
-            versions: VersionRange::default(),
+            versions: VersionRange::SUPPORTED,
             join: join.iter().map(|&address| address.to_owned()).collect(),
             expect: Some(expect),
             shards: Some(4),
@@ -157,6 +159,7 @@ pub(crate) mod tests {
             replace_after: NodeSettings::REPLACE_AFTER,
             timing: Timing::default(),
             retention: Retention::default(),
+            snapshot_bytes_per_second: strata_raft::SNAPSHOT_BYTES_PER_SECOND,
             wal: WalOptions::default(),
         }
     }

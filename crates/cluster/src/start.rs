@@ -70,6 +70,7 @@ impl Node {
             caller: caller.clone(),
             timing: settings.timing,
             retention: settings.retention,
+            snapshot_bytes_per_second: settings.snapshot_bytes_per_second,
             cores: settings.cores,
         });
         host.register(&switchboard);

@@ -47,10 +47,7 @@ impl EntryPayload {
     /// Decodes an entry; the commands share its memory.
     pub fn decode(entry: Bytes) -> Result<EntryPayload, DecodeError> {
         let mut decoder = Decoder::new(entry);
-        decoder.format(FORMAT, "entry format")?;
-        let stamp = Timestamp(decoder.u64("entry stamp")?);
-        let stamped_term = Term(decoder.u64("entry stamped term")?);
-        let count = decoder.count(LENGTH_BYTES, "entry command count")?;
+        let (stamp, stamped_term, count) = decode_header(&mut decoder)?;
         let mut commands = Vec::with_capacity(count);
         for _ in 0..count {
             commands.push(decoder.bytes("entry command")?);
@@ -58,4 +55,22 @@ impl EntryPayload {
         decoder.finish()?;
         Ok(EntryPayload { stamp, stamped_term, commands })
     }
+
+    /// Whether [`EntryPayload::decode`] would take it, without making anything of it.
+    pub fn check(entry: Bytes) -> Result<(), DecodeError> {
+        let mut decoder = Decoder::new(entry);
+        let (_, _, count) = decode_header(&mut decoder)?;
+        for _ in 0..count {
+            decoder.bytes("entry command")?;
+        }
+        decoder.finish()
+    }
+}
+
+/// Stamp, stamped term and how many commands follow.
+fn decode_header(decoder: &mut Decoder) -> Result<(Timestamp, Term, usize), DecodeError> {
+    decoder.format(FORMAT, "entry format")?;
+    let stamp = Timestamp(decoder.u64("entry stamp")?);
+    let stamped_term = Term(decoder.u64("entry stamped term")?);
+    Ok((stamp, stamped_term, decoder.count(LENGTH_BYTES, "entry command count")?))
 }

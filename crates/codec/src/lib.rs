@@ -27,6 +27,7 @@
 
 mod applied;
 mod command;
+pub mod damage;
 mod entry;
 mod fields;
 mod key;

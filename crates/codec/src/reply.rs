@@ -42,10 +42,10 @@ pub fn encode_reply(result: &Result<Reply, Error>) -> Bytes {
             prefix(TAG_COMPARE_AND_SET, 1 + REVISION_BYTES + optional_item_size(current.as_ref()))
                 .with(|e| optional_item(e.u8(u8::from(*succeeded)).revision(*revision), current.as_ref()))
         }
-        Ok(Reply::Get { item }) => {
+        Ok(Reply::Get { item, .. }) => {
             prefix(TAG_GET, optional_item_size(item.as_ref())).with(|e| optional_item(e, item.as_ref()))
         }
-        Ok(Reply::Scan { items, resume }) => encode_scan(items, resume.as_ref()),
+        Ok(Reply::Scan { items, resume, .. }) => encode_scan(items, resume.as_ref()),
         Err(error) => encode_error(error),
     }
 }
@@ -60,7 +60,7 @@ pub fn decode_reply(reply: Bytes) -> Result<Result<Reply, Error>, DecodeError> {
             let position = LogIndex(decoder.u64("error position")?);
             Err(decode_error(&mut decoder)?.at(position))
         }
-        TAG_GET => Ok(Reply::Get { item: decode_optional_item(&mut decoder, "get item")? }),
+        TAG_GET => Ok(Reply::Get { item: decode_optional_item(&mut decoder, "get item")?, freshness: None }),
         TAG_PUT => Ok(Reply::Put { revision: decoder.revision("put revision")? }),
         TAG_DELETE => Ok(Reply::Delete {
             existed: decoder.flag("delete existed")?,
@@ -75,7 +75,7 @@ pub fn decode_reply(reply: Bytes) -> Result<Result<Reply, Error>, DecodeError> {
         TAG_SCAN => {
             let count = decoder.count(ITEM_OVERHEAD_BYTES, "scan count")?;
             let items = (0..count).map(|_| decoder.item()).collect::<Result<_, _>>()?;
-            Ok(Reply::Scan { items, resume: decoder.optional_bytes("scan resume")? })
+            Ok(Reply::Scan { items, resume: decoder.optional_bytes("scan resume")?, freshness: None })
         }
         value => return Err(DecodeError::BadValue { field: "reply tag", value: value.into() }),
     };

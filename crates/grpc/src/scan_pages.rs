@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream;
 use strata_env::{Env, Mono};
-use strata_proto::{status_of, v1};
+use strata_proto::{level_parts, status_of, v1};
 use strata_router::{RESULT_OVERHEAD, Scan};
-use strata_types::{Error, ErrorCode, Item};
+use strata_types::{Error, ErrorCode, Freshness, Item};
 use tonic::Status;
 
 /// A message of a scan closes after the item that passes this many bytes: large enough to be cheap, small enough that
@@ -53,7 +53,7 @@ impl ScanPages {
                         return Ok(None);
                     }
                     // Tells that nothing is left.
-                    return Ok(Some(v1::ScanReply { items: Vec::new(), resume: None, timestamp: 0 }));
+                    return Ok(Some(self.message(Vec::new(), None)));
                 }
             }
         }
@@ -68,7 +68,13 @@ impl ScanPages {
             }
         }
         let resume = items.last().map(|item| after(&item.key));
-        Ok(Some(v1::ScanReply { items, resume, timestamp: 0 }))
+        Ok(Some(self.message(items, resume)))
+    }
+
+    fn message(&self, items: Vec<v1::Item>, resume: Option<Bytes>) -> v1::ScanReply {
+        let freshness = self.scan.level().map(|level| Freshness { level, ..Freshness::default() });
+        let (level, staleness_millis) = level_parts(freshness);
+        v1::ScanReply { items, resume, timestamp: 0, level, staleness_millis }
     }
 
     async fn fetch(&mut self) -> Result<Option<Vec<Item>>, Error> {

@@ -14,12 +14,14 @@
 //!                                                                                      v
 //!            route and limits -> writes:      encode, one propose -----------------> raft Group
 //!                                reads:       one read barrier, one multi-get -----> tablet
+//!                                bounded ones: none if the last barrier is young enough
 //!                                local reads: one multi-get -----------------------> tablet
 //! ```
 //!
 //! # Path of a batch
 //! 1. `route` compares it with the node's map: a batch that belongs elsewhere is refused whole, with the map.
-//! 2. Requests that break a limit get their error; the others are split into writes, linearizable and local reads.
+//! 2. Requests that break a limit get their error; the others are split into writes and reads, by the level of each and
+//!    by whether it prefers the leader. Each replica of the map may read; each reply says which level was kept.
 //! 3. The writes go into the log in one proposal while the reads share one round of the leader.
 //! 4. Results return to their positions. A batch of which nothing could be carried out because this replica does not
 //!    lead is refused whole.
@@ -29,10 +31,13 @@
 //! - KV-2: each result is that of the request at its position.
 //! - KV-3: a linearizable read looks at the tablet after its barrier, never before.
 //! - KV-4: damaged or failing storage is an error of the request, never an absent key.
+//! - KV-5: a reply never names a stronger level than was kept.
 
+mod confirmed;
 mod local_shards;
 mod node_link;
 mod plan;
+mod read_counters;
 mod reads;
 mod refusals;
 mod route;

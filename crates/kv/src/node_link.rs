@@ -74,6 +74,10 @@ impl Link for NodeLink {
         let _ = node.env().timeout(MAP_PATIENCE, newer).await;
         Ok(node.map())
     }
+
+    fn own_node(&self) -> Option<NodeId> {
+        Some(self.local.node().identity().node)
+    }
 }
 
 impl Handler for NodeLink {
@@ -141,6 +145,7 @@ fn link_error(error: NetError) -> LinkError {
 
 #[cfg(test)]
 mod tests {
+    use strata_codec::damage::each;
     use strata_types::{ErrorCode, Operation, Outcome, Reply, Request, RequestHeader, ShardId};
 
     use super::*;
@@ -157,7 +162,8 @@ mod tests {
         assert_eq!((arrived.epoch, arrived.shard), (batch.epoch, batch.shard));
         assert_eq!(arrived.requests, batch.requests);
 
-        let results = vec![Ok(Reply::Get { item: None }), Err(Error::unknown(ErrorCode::Unavailable, "lost"))];
+        let results =
+            vec![Ok(Reply::Get { item: None, freshness: None }), Err(Error::unknown(ErrorCode::Unavailable, "lost"))];
         match decode_answer(encoded(ShardReply::Done(results.clone())), 2).expect("our own bytes") {
             ShardReply::Done(arrived) => assert_eq!(arrived, results),
             other => panic!("{other:?}"),
@@ -170,11 +176,30 @@ mod tests {
 
     #[test]
     fn what_cannot_be_understood_may_have_been_applied() {
-        let too_few = decode_answer(encoded(ShardReply::Done(vec![Ok(Reply::Get { item: None })])), 2);
+        let too_few = decode_answer(encoded(ShardReply::Done(vec![Ok(Reply::Get { item: None, freshness: None })])), 2);
         assert!(matches!(too_few, Err(LinkError::Unknown { .. })));
         assert!(matches!(decode_answer(Bytes::from_static(b"\xff\xff"), 1), Err(LinkError::Unknown { .. })));
         let nonsense = decode_batch(Bytes::from_static(b"\xff\xff")).expect_err("not a batch");
         assert_eq!(nonsense.outcome, Outcome::NotApplied);
+    }
+
+    #[test]
+    fn damaged_batches_and_replies_are_errors_or_other_ones() {
+        let put = Operation::Put { key: "k".into(), value: "v".into() };
+        let requests = [Operation::Get { key: "k".into() }, put]
+            .map(|operation| Request { header: RequestHeader::default(), operation });
+        let batch = ShardBatch { epoch: Epoch(3), shard: ShardId(2), requests: Arc::new(requests.to_vec()) };
+        each(&[encode_batch(batch, Duration::from_secs(1))], |bytes| drop(decode_batch(bytes)));
+        let replies = [
+            ShardReply::Done(vec![Err(Error::unknown(ErrorCode::Unavailable, "lost")); 2]),
+            ShardReply::NotLeader { leader: Some(NodeId(2)) },
+            ShardReply::StaleRoute(Arc::new(ShardMap::default())),
+        ];
+        each(&replies.map(encoded), |bytes| {
+            if let Ok(ShardReply::Done(results)) = decode_answer(bytes, 2) {
+                assert_eq!(results.len(), 2, "one result for each request");
+            }
+        });
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What is to be done for each request of a batch.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use strata_codec::encode_command;
 use strata_router::check_limits;
-use strata_types::{Error, ReadLevel, Reply, Request, Result, ShardPlacement};
+use strata_types::{Error, ReadLevel, ReadPreference, Reply, Request, Result, ShardPlacement};
 
 use crate::route::misrouted;
 
@@ -14,8 +16,14 @@ pub(crate) struct Plan {
     pub(crate) writes: Vec<usize>,
     /// Their commands, in the same order.
     pub(crate) commands: Vec<Bytes>,
-    /// Positions of the reads that see everything acknowledged before.
-    pub(crate) linearizable: Vec<usize>,
+    /// Positions of the reads that see everything acknowledged before, if this replica leads.
+    pub(crate) leading: Vec<usize>,
+    /// Positions of the reads that see everything acknowledged before, whoever leads.
+    pub(crate) anywhere: Vec<usize>,
+    /// Positions of the reads that may be old by a bound.
+    pub(crate) bounded: Vec<usize>,
+    /// The shortest of their bounds.
+    pub(crate) bound: Duration,
     /// Positions of the reads that take what is here.
     pub(crate) local: Vec<usize>,
     /// Requests that are answered already.
@@ -23,14 +31,26 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(placement: &ShardPlacement, requests: &[Request]) -> Plan {
+    /// Before all nodes know what a follower asks its leader (`followers_read`), only leaders read what is not local.
+    pub(crate) fn new(placement: &ShardPlacement, requests: &[Request], followers_read: bool) -> Plan {
         let mut plan = Plan::default();
         for (position, request) in requests.iter().enumerate() {
             if let Err(error) = plan.add(placement, position, request) {
                 plan.refused.push((position, error));
             }
         }
+        if !followers_read {
+            let others = [std::mem::take(&mut plan.anywhere), std::mem::take(&mut plan.bounded)];
+            plan.leading.extend(others.concat());
+        }
         plan
+    }
+
+    /// The same, but no read asks anybody: a bug, for the simulator to find.
+    #[cfg(debug_assertions)]
+    pub(crate) fn all_local(self) -> Plan {
+        let local = [self.local, self.leading, self.anywhere, self.bounded].concat();
+        Plan { local, leading: Vec::new(), anywhere: Vec::new(), bounded: Vec::new(), ..self }
     }
 
     fn add(&mut self, placement: &ShardPlacement, position: usize, request: &Request) -> Result<()> {
@@ -44,7 +64,15 @@ impl Plan {
             return Ok(());
         }
         match request.header.level {
-            ReadLevel::Linearizable => self.linearizable.push(position),
+            // No node keeps a lease: its promise is kept by a round.
+            ReadLevel::Linearizable | ReadLevel::Lease => match request.header.prefer {
+                ReadPreference::Leader => self.leading.push(position),
+                ReadPreference::Any => self.anywhere.push(position),
+            },
+            ReadLevel::Bounded { max_staleness } => {
+                self.bound = if self.bounded.is_empty() { max_staleness } else { self.bound.min(max_staleness) };
+                self.bounded.push(position);
+            }
             ReadLevel::Local => self.local.push(position),
         }
         Ok(())
@@ -95,10 +123,35 @@ mod tests {
             request(Operation::Delete { key: key() }, ReadLevel::Local),
             request(Operation::Scan { start: key(), end: None, limit: 0 }, ReadLevel::Local),
         ];
-        let plan = Plan::new(&whole, &requests);
+        let plan = Plan::new(&whole, &requests, true);
         assert_eq!((plan.writes, plan.commands.len()), (vec![0, 4], 2));
-        assert_eq!((plan.linearizable, plan.local), (vec![3], vec![1]));
+        assert_eq!((plan.leading, plan.local), (vec![3], vec![1]));
         let refused: Vec<_> = plan.refused.iter().map(|(position, error)| (*position, error.code)).collect();
         assert_eq!(refused, [(2, ErrorCode::TooLarge), (5, ErrorCode::InvalidArgument)]);
+    }
+
+    #[test]
+    fn reads_are_split_by_what_they_need_and_the_shortest_bound_counts() {
+        let slots = SlotRange { start: 0, end: 16_384 };
+        let whole = ShardPlacement { shard: ShardId(0), slots, ..ShardPlacement::default() };
+        let bounded = |seconds| ReadLevel::Bounded { max_staleness: Duration::from_secs(seconds) };
+        let get = |level, prefer| Request {
+            header: RequestHeader { level, prefer, ..RequestHeader::default() },
+            operation: Operation::Get { key: Bytes::from_static(b"k") },
+        };
+        let requests = [
+            get(ReadLevel::Linearizable, ReadPreference::Any),
+            get(bounded(5), ReadPreference::Leader),
+            get(ReadLevel::Lease, ReadPreference::Leader),
+            get(bounded(2), ReadPreference::Any),
+            get(bounded(9), ReadPreference::Any),
+            get(ReadLevel::Local, ReadPreference::Leader),
+        ];
+        let plan = Plan::new(&whole, &requests, true);
+        assert_eq!((plan.leading, plan.anywhere, plan.local), (vec![2], vec![0], vec![5]));
+        assert_eq!((plan.bounded, plan.bound), (vec![1, 3, 4], Duration::from_secs(2)));
+        let before = Plan::new(&whole, &requests, false);
+        assert_eq!((before.leading, before.local), (vec![2, 0, 1, 3, 4], vec![5]), "not every node could answer");
+        assert!(before.anywhere.is_empty() && before.bounded.is_empty());
     }
 }

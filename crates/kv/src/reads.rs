@@ -34,7 +34,6 @@ pub(crate) async fn read(
     requests: &Arc<Vec<Request>>,
     positions: &[usize],
 ) -> Vec<(usize, ReadResult)> {
-    metrics::counter!("strata_kv_reads_total").increment(positions.len() as u64);
     let has_scan = positions.iter().any(|&position| matches!(requests[position].operation, Operation::Scan { .. }));
     let slots = placement.slots;
     if positions.len() <= INLINE_GETS_MAX
@@ -55,7 +54,10 @@ fn from_memory(tablet: &dyn Engine, requests: &[Request], positions: &[usize]) -
         let Operation::Get { key } = &request.operation else { return None };
         // Whatever goes wrong here is told by the read that may wait.
         let stored = tablet.get_cached(&data_key(request.header.database, request.header.key_space, key)).ok()?;
-        Some((position, Ok(Reply::Get { item: stored.map(|stored| decode_item(key.clone(), stored)) })))
+        Some((
+            position,
+            Ok(Reply::Get { item: stored.map(|stored| decode_item(key.clone(), stored)), freshness: None }),
+        ))
     };
     positions.iter().map(get).collect()
 }
@@ -84,7 +86,7 @@ fn on_tablet(
         .collect();
     match tablet.multi_get(&keys) {
         Ok(values) => results.extend(gets.into_iter().zip(values).map(|((position, key), stored)| {
-            (position, Ok(Reply::Get { item: stored.map(|stored| decode_item(key.clone(), stored)) }))
+            (position, Ok(Reply::Get { item: stored.map(|stored| decode_item(key.clone(), stored)), freshness: None }))
         })),
         Err(error) => {
             results.extend(gets.into_iter().map(|(position, _)| (position, Err(error.clone()))));
@@ -157,11 +159,11 @@ mod tests {
             assert_eq!(results.len(), count);
             for (position, result) in results {
                 match result.expect("a healthy tablet") {
-                    Reply::Get { item } => {
+                    Reply::Get { item, .. } => {
                         let value = item.map(|item| item.value);
                         assert_eq!(value, (position < 20).then(|| Bytes::from(format!("v{position}"))));
                     }
-                    Reply::Scan { items, resume } => {
+                    Reply::Scan { items, resume, .. } => {
                         let keys: Vec<_> = items.into_iter().map(|item| item.key).collect();
                         assert_eq!((keys, resume), (vec![Bytes::from("k001"), Bytes::from("k002")], None));
                     }

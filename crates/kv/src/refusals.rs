@@ -29,7 +29,7 @@ impl From<&ReadError> for Elsewhere {
     fn from(error: &ReadError) -> Elsewhere {
         match error {
             ReadError::NotLeader { leader } => Elsewhere::Yes { leader: *leader },
-            ReadError::Stopped { .. } => Elsewhere::Yes { leader: None },
+            ReadError::Stopped { .. } | ReadError::LeaderSilent { .. } => Elsewhere::Yes { leader: None },
             _ => Elsewhere::No,
         }
     }
@@ -55,6 +55,10 @@ pub(crate) fn read_error(error: ReadError) -> Error {
         ReadError::NotLeader { leader } => not_leader(leader),
         ReadError::NoQuorum { detail } => {
             let message = format!("no majority of the shard's replicas answers its leader ({detail})");
+            Error::not_applied(ErrorCode::Unavailable, message)
+        }
+        ReadError::LeaderSilent { leader, detail } => {
+            let message = format!("{leader}, which leads the shard, did not tell a follower how far it is ({detail})");
             Error::not_applied(ErrorCode::Unavailable, message)
         }
         ReadError::Stopped { reason } => stopped(&reason),

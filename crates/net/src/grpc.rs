@@ -14,12 +14,18 @@
 //! a node is out of reach, sends to it fail at once as well. Each end names itself in the handshake: a node of another
 //! cluster, or another node than the one expected at that address, is refused with a sentence.
 //!
+//! With certificates ([`crate::tls`]) each connection is encrypted, and each end has shown that it is a node of the
+//! cluster before the first message.
+//!
 //! This module uses real sockets and tonic's own tasks on the current tokio runtime: the simulator has a transport of
 //! its own.
 
 #![allow(clippy::disallowed_methods, reason = "this module is where the sockets are")]
 
 mod connect;
+#[cfg(test)]
+mod decoding;
+mod encrypted;
 mod handshake;
 mod link;
 mod queue;
@@ -31,6 +37,7 @@ mod transport;
 
 use std::time::Duration;
 
+pub use encrypted::connect;
 pub use server::PeerServer;
 pub use transport::GrpcTransport;
 

@@ -12,7 +12,8 @@
 //! ```
 //! [`Transport`] carries one-way [`Message`]s, in order within a [`Lane`] and target, at most once, and may drop any.
 //! [`Caller`] makes calls out of them: numbered requests with deadlines. The [`Switchboard`] gives arriving requests
-//! to the [`Handler`] of their kind. tonic implements [`Transport`] in [`grpc`]; the simulator has its own.
+//! to the [`Handler`] of their kind. tonic implements [`Transport`] in [`grpc`], encrypted by [`tls`] when the node has
+//! certificates; the simulator has its own.
 //!
 //! # Invariants
 //! - NET-1: a message is delivered to the node it was sent to, of the same cluster, or to nobody.
@@ -25,6 +26,7 @@ pub mod grpc;
 mod message;
 mod metrics;
 mod switchboard;
+pub mod tls;
 
 pub use caller::Caller;
 pub use error::NetError;

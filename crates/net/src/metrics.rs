@@ -14,6 +14,8 @@ const DROPPED_MESSAGES: &str = "strata_net_dropped_messages_total";
 const CONNECTS: &str = "strata_net_connects_total";
 const CONNECT_FAILURES: &str = "strata_net_connect_failures_total";
 const REFUSED_HANDSHAKES: &str = "strata_net_refused_handshakes_total";
+const CERTIFICATE_EXPIRES: &str = "strata_tls_certificate_expires_seconds";
+const CERTIFICATES_UNUSABLE: &str = "strata_tls_certificates_unusable_total";
 
 /// Names and explains the metrics of this crate to the recorder. Call it once, after the recorder is set.
 pub fn describe_metrics() {
@@ -26,6 +28,8 @@ pub fn describe_metrics() {
     describe_counter!(CONNECTS, Unit::Count, "Connections made to other nodes, by target and lane");
     describe_counter!(CONNECT_FAILURES, Unit::Count, "Attempts to connect that failed, by target and lane");
     describe_counter!(REFUSED_HANDSHAKES, Unit::Count, "Connections of other nodes that were refused");
+    describe_gauge!(CERTIFICATE_EXPIRES, Unit::Seconds, "End of the certificate of this node, since 1970");
+    describe_counter!(CERTIFICATES_UNUSABLE, Unit::Count, "Changed files of certificates that cannot be used");
 }
 
 /// Handles of one outgoing lane, made once: looking them up costs more than counting.
@@ -84,4 +88,14 @@ pub(crate) fn connected(peer: NodeId, lane: Lane, success: bool) {
 /// An incoming connection was refused.
 pub(crate) fn refused_handshake() {
     counter!(REFUSED_HANDSHAKES).increment(1);
+}
+
+/// The certificate in use is valid until then, in seconds since 1970.
+pub(crate) fn certificate_expires(unix_seconds: i64) {
+    gauge!(CERTIFICATE_EXPIRES).set(unix_seconds as f64);
+}
+
+/// Files changed and cannot be used.
+pub(crate) fn certificates_unusable() {
+    counter!(CERTIFICATES_UNUSABLE).increment(1);
 }

@@ -24,7 +24,7 @@
 mod convert;
 mod status;
 
-pub use convert::{ShardAnswer, ShardCall};
+pub use convert::{ShardAnswer, ShardCall, level_parts};
 pub use status::{error_of, status_of};
 
 /// Descriptors of the public interface, for reflection.

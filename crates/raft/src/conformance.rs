@@ -22,6 +22,7 @@ use strata_wal::{Wal, WalOptions};
 use crate::log_store::LogStore;
 use crate::snapshot::SnapshotSource;
 use crate::state_machine::{FlushingBuilder, Replica, StateMachine};
+use crate::transfers::Transfers;
 use crate::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
 
 /// The suite has no commands of ours: it writes blank entries and memberships.
@@ -89,7 +90,7 @@ impl RaftStateMachine<Types> for Connected {
         let SnapshotSource::Checkpoint(checkpoint) = snapshot else {
             unreachable!("a current snapshot is a checkpoint")
         };
-        let received = self.carry(checkpoint.as_ref()).map_err(io::Error::other)?;
+        let received = self.carry(checkpoint.checkpoint.as_ref()).map_err(io::Error::other)?;
         self.replica.set_running(true);
         self.inner.install_snapshot(meta, SnapshotSource::Received(received)).await
     }
@@ -112,7 +113,9 @@ impl StoreBuilder<Types, LogStore, Connected, Arc<Wal>> for Nodes {
         let wal = Wal::open(node.env(), node.disk(), Path::new("log"), options, &|_| ());
         let wal = wal.await.expect("an empty disk");
         let (group, id, tablets) = (GroupId(1), ReplicaId(1), Arc::new(MemoryTablets::new()));
-        let replica = Replica::open(node.env(), group, id, Arc::new(NoCommands), tablets).expect("an empty tablet");
+        let transfers = Transfers::new(node.env(), 1 << 20);
+        let replica = Replica::open(node.env(), group, id, Arc::new(NoCommands), tablets, transfers);
+        let replica = replica.expect("an empty tablet");
         let log = LogStore::new(wal.log(id));
         Ok((wal, log, Connected { inner: StateMachine::new(replica.clone()), replica }))
     }

@@ -48,6 +48,14 @@ pub enum ReadError {
         /// What happened.
         detail: String,
     },
+    /// This replica follows, and the leader did not say how far a read must see.
+    #[error("the leader of the shard did not answer a follower: leader=`{leader}` detail=`{detail}`")]
+    LeaderSilent {
+        /// The leader.
+        leader: NodeId,
+        /// What happened.
+        detail: String,
+    },
     /// The replica is stopped or refuses to serve.
     #[error("this replica does not serve: reason=`{reason}`")]
     Stopped {

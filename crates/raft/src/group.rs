@@ -19,7 +19,7 @@ use strata_wal::{ReplicaLog, Wal};
 use tokio::sync::{mpsc, watch};
 
 use crate::batcher::{Batcher, Traffic};
-use crate::error::{OpenError, ProposeError, ReadError};
+use crate::error::{OpenError, ProposeError};
 use crate::host::HANDOVER_PATIENCE;
 use crate::inbound::{self, Append, Piece};
 use crate::log_store::LogStore;
@@ -173,7 +173,7 @@ impl Group {
         };
         let tasks = vec![
             self.env.spawn("raft-batch", self.batcher.clone().run(raft())),
-            self.env.spawn("raft-read", self.reads.clone().run(self.replica.clone(), raft())),
+            self.env.spawn("raft-read", self.reads.clone().run(self.replica.clone(), self.caller.clone(), raft())),
             self.env.spawn("raft-append", inbound::append_loop(appends, raft())),
             self.env.spawn("raft-snapshot", inbound::piece_loop(pieces, self.replica.clone(), raft())),
             self.env.spawn("raft-status", status_loop(Arc::downgrade(self))),
@@ -188,6 +188,14 @@ impl Group {
 
     pub(crate) fn state(&self) -> &Arc<Replica> {
         &self.replica
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
+    pub(crate) fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     pub(crate) fn log(&self) -> &ReplicaLog {
@@ -212,6 +220,16 @@ impl Group {
     /// The present status.
     pub fn status(&self) -> GroupStatus {
         status::collect(&self.replica, self.raft.load().as_deref(), &self.log)
+    }
+
+    /// The last entry that is applied here: the tablet shows at least this.
+    pub fn applied(&self) -> strata_types::LogIndex {
+        self.replica.applied_index()
+    }
+
+    /// Whether this replica leads, as far as it knows.
+    pub fn leads(&self) -> bool {
+        self.status.borrow().is_leader
     }
 
     /// Whether nothing is known of damage to this replica's files.
@@ -250,19 +268,9 @@ impl Group {
     }
 
     /// Refuses at once what would only travel through the queues to be refused.
-    fn check_leader(&self) -> Result<(), Option<NodeId>> {
+    pub(crate) fn check_leader(&self) -> Result<(), Option<NodeId>> {
         let status = self.status.borrow();
         if status.is_leader { Ok(()) } else { Err(status.leader.map(|(_, node)| node)) }
-    }
-
-    /// Completes when this replica is known to lead and has applied every write acknowledged before the call: what
-    /// the tablet then holds is a linearizable read.
-    pub async fn read_barrier(&self) -> Result<(), ReadError> {
-        if let Some(reason) = self.replica.problem() {
-            return Err(ReadError::Stopped { reason });
-        }
-        self.check_leader().map_err(|leader| ReadError::NotLeader { leader })?;
-        self.reads.barrier().await
     }
 
     /// Hands leadership to another replica; completes when it is known to lead, or after `patience`, or as soon as the
@@ -363,9 +371,11 @@ impl Group {
     pub(crate) async fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.stop_raft().await;
+        self.replica.transfers.forget(self.replica.id);
         for task in self.tasks.lock().drain(..) {
             task.abort();
         }
+        self.reads.close();
     }
 
     /// Queues an append request of another replica.

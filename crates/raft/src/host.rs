@@ -20,6 +20,7 @@ use crate::maintain;
 use crate::removal;
 use crate::state_machine::Replica;
 use crate::timing::{Retention, Timing};
+use crate::transfers::Transfers;
 
 /// How long a leader that stops waits for another replica to take over.
 pub(crate) const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
@@ -43,6 +44,8 @@ pub struct HostParts {
     pub timing: Timing,
     /// When logs are cut.
     pub retention: Retention,
+    /// How many bytes of snapshots may come and go a second, all groups together.
+    pub snapshot_bytes_per_second: u64,
     /// Cores of the machine: how much it can do at once.
     pub cores: u32,
 }
@@ -51,6 +54,7 @@ pub struct HostParts {
 pub struct Host {
     pub(crate) parts: HostParts,
     traffic: Arc<Traffic>,
+    pub(crate) transfers: Arc<Transfers>,
     groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
     /// A lock for each group that was ever asked for: opening one twice at once would run one log under two cores, and
     /// deleting one while it is opened would leave half of it.
@@ -63,7 +67,9 @@ impl Host {
     pub fn new(parts: HostParts) -> Arc<Host> {
         let openings = Semaphore::new(OPENINGS_MAX);
         let traffic = Traffic::new(parts.cores);
-        Arc::new(Host { parts, traffic, groups: RwLock::default(), opening: parking_lot::Mutex::default(), openings })
+        let transfers = Transfers::new(parts.env.clone(), parts.snapshot_bytes_per_second);
+        let (groups, opening) = (RwLock::default(), parking_lot::Mutex::default());
+        Arc::new(Host { parts, traffic, transfers, groups, opening, openings })
     }
 
     /// Takes the messages that belong to Raft from now on.
@@ -92,7 +98,8 @@ impl Host {
         let _turn = self.openings.acquire().await.expect("the semaphore is never closed");
         let (env, tablets, machine) = (self.parts.env.clone(), self.parts.tablets.clone(), spec.machine.clone());
         let (group, id) = (spec.group, spec.replica);
-        let replica = self.parts.env.blocking(move || Replica::open(env, group, id, machine, tablets)).await;
+        let transfers = self.transfers.clone();
+        let replica = self.parts.env.blocking(move || Replica::open(env, group, id, machine, tablets, transfers)).await;
         let replica = match replica {
             Some(Ok(replica)) => replica,
             Some(Err(StorageError::Corrupt { file, detail })) => return Err(OpenError::Corrupt { file, detail }),

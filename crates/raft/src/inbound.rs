@@ -17,7 +17,7 @@ use crate::messages::{
     Ballot, Order, Parties, SnapshotPiece, decode_append, decode_snapshot_piece, decode_transfer, decode_vote_request,
     encode_append_reply, encode_vote_reply,
 };
-use crate::snapshot;
+use crate::snapshot::Inlet;
 use crate::state_machine::Replica;
 use crate::types::{Raft, Types};
 
@@ -43,8 +43,8 @@ pub(crate) struct Inbound {
 
 impl Inbound {
     /// The kinds that belong to Raft.
-    pub(crate) const KINDS: [MessageKind; 4] =
-        [MessageKind::Append, MessageKind::Vote, MessageKind::Transfer, MessageKind::Snapshot];
+    pub(crate) const KINDS: [MessageKind; 5] =
+        [MessageKind::Append, MessageKind::Vote, MessageKind::Transfer, MessageKind::Snapshot, MessageKind::ReadIndex];
 
     pub(crate) fn new(host: Weak<Host>, kind: MessageKind) -> Inbound {
         Inbound { host, kind }
@@ -105,6 +105,10 @@ impl Inbound {
                         Err(fatal) => Err(fatal.to_string()),
                     }
                 });
+            }
+            MessageKind::ReadIndex => {
+                decoded!(input.finish());
+                group.take_index_question(from, replier);
             }
             kind => return Err((replier, format!("{kind:?} is not a message between replicas"))),
         }
@@ -168,15 +172,28 @@ pub(crate) async fn piece_loop(
     replica: Arc<Replica>,
     raft: impl Fn() -> Option<Raft> + Send,
 ) {
-    let mut slot = None;
-    while let Some(Piece { piece, replier }) = pieces.recv().await {
+    let env = replica.env.clone();
+    let group = replica.group;
+    let mut inlet = Inlet::new(replica);
+    loop {
+        let next = match inlet.patience() {
+            None => pieces.recv().await,
+            Some(patience) => match env.timeout(patience, pieces.recv()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    inlet.rest().await;
+                    continue;
+                }
+            },
+        };
+        let Some(Piece { piece, replier }) = next else { return };
         let Some(raft) = raft() else {
             replier.reply(Err("the replica is stopped".into()));
             continue;
         };
-        let answer = snapshot::receive(&mut slot, piece, &replica, &raft).await;
+        let answer = inlet.take(piece, &raft).await;
         if let Err(refusal) = &answer {
-            tracing::warn!(group = %replica.group, refusal, "piece of a snapshot refused");
+            tracing::warn!(%group, refusal, "piece of a snapshot refused");
         }
         replier.reply(answer);
     }

@@ -12,6 +12,7 @@
 //!   replies <-------------------- StateMachine: Machine::apply for each command, one atomic tablet write
 //!
 //!   read_barrier() -> Reads: one round of the leader for everybody who waits -> read the tablet
+//!   ... anywhere()  -> Reads: one question to the leader for everybody who waits -> applied? -> read the tablet
 //! ```
 //! [`Host`] holds the groups of a node; [`Group`] is one replica. openraft decides who leads and what is committed;
 //! nobody above this crate sees a type of it.
@@ -27,13 +28,16 @@
 //! - RAFT-2: an entry counts as durable only after everything before it in the node's log is.
 //! - RAFT-3: the tablet holds the position it reached in the same atomic write as the data, so no entry is applied
 //!   twice or skipped, whatever a crash leaves.
-//! - RAFT-4: the log is cut only behind what the tablet would show after a crash, and not while a snapshot is sent.
+//! - RAFT-4: the log is cut only behind what the tablet would show after a crash, and not while a snapshot is sent or
+//!   may go on where it broke off, unless that would make it very long.
 //! - RAFT-5: a message is handed to the replica it was sent to, or refused: replica ids are never used twice.
-//! - RAFT-6: a linearizable read waits for a round of the leader that began after the read arrived.
+//! - RAFT-6: a linearizable read waits for a round of the leader that began after the read arrived, on whichever replica.
 //! - RAFT-7: replicas that applied the same entries have equal hash chains.
 //! - RAFT-8: a leader tells and changes the members only after it has committed an entry of its own, and only from the
 //!   newest membership on.
 //! - RAFT-9: a replica that was deleted on a node is never opened there again.
+//! - RAFT-10: a read that may be old by a bound sees every write acknowledged longer ago than that when it began.
+//! - RAFT-11: what is received of a snapshot is always a beginning of one checkpoint.
 //!
 //! # Left out
 //! Leases (a restarted follower forgets them), openraft's own batching timers and snapshot policy, and its client
@@ -42,11 +46,14 @@
 mod batcher;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod decoding;
 mod encoding;
 mod error;
 mod group;
 mod host;
 mod inbound;
+mod kept;
 mod log_store;
 mod maintain;
 mod membership;
@@ -56,12 +63,14 @@ pub mod mutant;
 mod network;
 mod overlay;
 mod pipeline;
+mod read_index;
 mod reads;
 mod removal;
 mod snapshot;
 mod state_machine;
 mod status;
 mod timing;
+mod transfers;
 mod types;
 
 pub use error::{ChangeError, OpenError, ProposeError, ReadError};
@@ -70,3 +79,4 @@ pub use host::{Host, HostParts};
 pub use membership::Members;
 pub use status::GroupStatus;
 pub use timing::{Retention, Timing};
+pub use transfers::SNAPSHOT_BYTES_PER_SECOND;

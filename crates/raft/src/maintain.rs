@@ -7,7 +7,6 @@
 //! ```
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -25,6 +24,9 @@ use crate::types::{Raft, Types};
 /// A group whose core panics more often than this within [`REOPEN_WINDOW`] stays down and says so.
 const REOPENS_MAX: usize = 3;
 const REOPEN_WINDOW: Duration = Duration::from_secs(600);
+/// While a snapshot is sent, the log may get this many times longer than otherwise. A receiver that never has it all
+/// cannot hold the log for ever: it gets another snapshot.
+const HELD_LOG_FACTOR: u64 = 8;
 
 pub(crate) async fn maintain(host: &Host) {
     let pinned = pins(host);
@@ -35,6 +37,7 @@ pub(crate) async fn maintain(host: &Host) {
             group.state().storage_failed(&error);
         }
     }
+    host.transfers.expire().await;
 }
 
 /// Replicas whose old entries keep the node's log from shrinking below its budget.
@@ -120,6 +123,7 @@ async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: bool) -> Result<
     if let Some(cut) = cut_at(group, retention.keep_bytes_max, cuttable, log_bytes)
         && (log_bytes > retention.keep_bytes || forced)
     {
+        host.transfers.outrun(group.replica(), cut.0);
         let _ = raft.trigger().purge_log(cut.0).await;
     }
     Ok(())
@@ -132,7 +136,8 @@ fn cut_at(group: &Arc<Group>, keep_bytes_max: u64, cuttable: LogIndex, log_bytes
     if crate::mutant::is(crate::mutant::Mutant::PurgeDuringTransfer) {
         return Some(cuttable);
     }
-    if group.state().transfers.load(Ordering::Acquire) > 0 {
+    let is_held = group.state().transfers.holds_log(group.replica());
+    if is_held && log_bytes <= keep_bytes_max.saturating_mul(HELD_LOG_FACTOR) {
         return None;
     }
     if log_bytes > keep_bytes_max {

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
 };
-use strata_codec::{DecodeError, Decoder, Encoder};
+use strata_codec::{DecodeError, Decoder, Encoder, EntryPayload};
 use strata_types::ReplicaId;
 
 use crate::encoding::{
     decode_entry, decode_stored_membership, encode_entry, encode_stored_membership, put_optional_log_id, put_vote,
     take_optional_log_id, take_vote,
 };
-use crate::types::{SnapshotMeta, Types, Vote};
+use crate::types::{EntryBody, SnapshotMeta, Types, Vote};
 
 type Decoded<T> = Result<T, DecodeError>;
 
@@ -26,7 +26,7 @@ pub(crate) struct Parties {
 }
 
 impl Parties {
-    fn put(self, out: &mut Encoder) {
+    pub(crate) fn put(self, out: &mut Encoder) {
         out.u64(self.from.0).u64(self.to.0);
     }
 
@@ -85,8 +85,18 @@ pub(crate) fn decode_append(mut input: Decoder) -> Decoded<(Order, AppendEntries
     let leader_commit = take_optional_log_id(&mut input)?;
     let count = input.count(4, "entry count")?;
     let mut entries = Vec::with_capacity(count);
+    let mut next = prev_log_id.map_or(Some(0), |id| id.index.checked_add(1));
     for _ in 0..count {
-        entries.push(decode_entry(input.bytes("entry")?)?);
+        let entry = decode_entry(input.bytes("entry")?)?;
+        // What is in the log will be applied: it must be whole before it gets there.
+        if let EntryBody::Normal(payload) = &entry.payload {
+            EntryPayload::check(payload.0.clone())?;
+        }
+        if next != Some(entry.log_id.index) {
+            return Err(DecodeError::BadValue { field: "entry index", value: entry.log_id.index });
+        }
+        next = entry.log_id.index.checked_add(1);
+        entries.push(entry);
     }
     input.finish()?;
     Ok((order, AppendEntriesRequest { vote, prev_log_id, entries, leader_commit }))
@@ -189,26 +199,35 @@ pub(crate) fn decode_transfer(mut input: Decoder) -> Decoded<TransferLeaderReque
 /// A piece of a snapshot on its way.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum SnapshotPiece {
-    /// The receiver makes room for a tablet.
-    Begin { transfer: u64 },
-    /// Bytes of a file, in order.
-    Chunk { transfer: u64, file: String, offset: u64, crc: u32, bytes: Bytes },
+    /// The receiver says how much it has of this snapshot, and makes room for a tablet if it has nothing.
+    Begin { snapshot: u64 },
+    /// Bytes of a file. The position counts the bytes of all files, in the order in which they are sent.
+    Chunk { snapshot: u64, position: u64, file: String, offset: u64, crc: u32, bytes: Bytes },
     /// Everything was sent: check, make durable, install.
-    End { transfer: u64, vote: Vote, meta: SnapshotMeta },
+    End { snapshot: u64, total: u64, vote: Vote, meta: SnapshotMeta },
 }
 
+/// Kinds of pieces. Numbers below were those of snapshots that could not go on where they broke off.
+const BEGIN: u8 = 3;
+const CHUNK: u8 = 4;
+const END: u8 = 5;
+/// Most bytes of a piece: twice what is sent, so that the size may change. Pieces wait in memory.
+const PIECE_BYTES_MAX: usize = 1 << 20;
+
 pub(crate) fn encode_snapshot_piece(parties: Parties, piece: &SnapshotPiece) -> Bytes {
-    let mut out = Encoder::with_capacity(256);
+    let body = if let SnapshotPiece::Chunk { file, bytes, .. } = piece { file.len() + bytes.len() } else { 192 };
+    let mut out = Encoder::with_capacity(64 + body);
     parties.put(&mut out);
     match piece {
-        SnapshotPiece::Begin { transfer } => {
-            out.u8(0).u64(*transfer);
+        SnapshotPiece::Begin { snapshot } => {
+            out.u8(BEGIN).u64(*snapshot);
         }
-        SnapshotPiece::Chunk { transfer, file, offset, crc, bytes } => {
-            out.u8(1).u64(*transfer).bytes(file.as_bytes()).u64(*offset).u32(*crc).bytes(bytes);
+        SnapshotPiece::Chunk { snapshot, position, file, offset, crc, bytes } => {
+            out.u8(CHUNK).u64(*snapshot).u64(*position);
+            out.bytes(file.as_bytes()).u64(*offset).u32(*crc).bytes(bytes);
         }
-        SnapshotPiece::End { transfer, vote, meta } => {
-            out.u8(2).u64(*transfer);
+        SnapshotPiece::End { snapshot, total, vote, meta } => {
+            out.u8(END).u64(*snapshot).u64(*total);
             put_vote(&mut out, vote);
             put_optional_log_id(&mut out, meta.last_log_id.as_ref());
             out.bytes(&encode_stored_membership(&meta.last_membership));
@@ -219,26 +238,45 @@ pub(crate) fn encode_snapshot_piece(parties: Parties, piece: &SnapshotPiece) -> 
 
 pub(crate) fn decode_snapshot_piece(mut input: Decoder) -> Decoded<SnapshotPiece> {
     let kind = input.u8("snapshot piece")?;
-    let transfer = input.u64("transfer")?;
+    let snapshot = input.u64("snapshot")?;
     let piece = match kind {
-        0 => SnapshotPiece::Begin { transfer },
-        1 => SnapshotPiece::Chunk {
-            transfer,
+        BEGIN => SnapshotPiece::Begin { snapshot },
+        CHUNK => SnapshotPiece::Chunk {
+            snapshot,
+            position: input.u64("position")?,
             file: input.string("file")?,
             offset: input.u64("offset")?,
             crc: input.u32("crc")?,
-            bytes: input.bytes("chunk")?,
+            bytes: input.bytes("chunk").and_then(|bytes| match bytes.len() {
+                ..=PIECE_BYTES_MAX => Ok(bytes),
+                length => Err(DecodeError::BadValue { field: "chunk length", value: length as u64 }),
+            })?,
         },
-        2 => {
+        END => {
+            let total = input.u64("total")?;
             let vote = take_vote(&mut input)?;
             let last_log_id = take_optional_log_id(&mut input)?;
             let last_membership = decode_stored_membership(input.bytes("membership")?)?;
-            SnapshotPiece::End { transfer, vote, meta: SnapshotMeta { last_log_id, last_membership } }
+            SnapshotPiece::End { snapshot, total, vote, meta: SnapshotMeta { last_log_id, last_membership } }
         }
         value => return Err(DecodeError::BadValue { field: "snapshot piece", value: value.into() }),
     };
     input.finish()?;
     Ok(piece)
+}
+
+/// The answer to the first piece of a snapshot: how much of it is there.
+pub(crate) fn encode_position(position: u64) -> Bytes {
+    let mut out = Encoder::with_capacity(8);
+    out.u64(position);
+    out.finish()
+}
+
+pub(crate) fn decode_position(bytes: Bytes) -> Decoded<u64> {
+    let mut input = Decoder::new(bytes);
+    let position = input.u64("position")?;
+    input.finish()?;
+    Ok(position)
 }
 
 /// The answer to the last piece of a snapshot.

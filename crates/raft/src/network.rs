@@ -99,6 +99,10 @@ impl Peer {
         &self.replica.env
     }
 
+    pub(crate) fn target(&self) -> ReplicaId {
+        self.parties.to
+    }
+
     pub(crate) fn snapshot_piece(&self, piece: &SnapshotPiece, deadline: Duration) -> CallFuture {
         let body = encode_snapshot_piece(self.parties, piece);
         self.call(Lane::Bulk, MessageKind::Snapshot, body, deadline)
@@ -207,6 +211,8 @@ impl NetSnapshot<Types> for Peer {
 
 fn streaming_error(replica: &Replica, error: SendError) -> StreamingError<Types> {
     let detail = match error {
+        // The receiver says why: its disk is full, for one.
+        SendError::Net(error @ NetError::Refused { .. }) => error.to_string(),
         SendError::Net(error) => return rpc_error(error).into(),
         SendError::Storage(error) => replica.storage_failed(&error).to_string(),
         SendError::Protocol(detail) => detail,

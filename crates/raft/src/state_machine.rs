@@ -6,7 +6,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use crate::encoding::{decode_log_id, decode_stored_membership, encode_log_id, encode_stored_membership};
 use crate::overlay::{Overlay, Waiting};
 use crate::snapshot::SnapshotSource;
+use crate::transfers::Transfers;
 use crate::types::{Entry, EntryBody, LogId, Replies, Snapshot, SnapshotMeta, StoredMembership, Types};
 
 /// One atomic apply takes at most this many entries and bytes: it bounds memory and how long readers wait.
@@ -86,8 +87,8 @@ pub(crate) struct Replica {
     applied_changed: Notify,
     /// openraft asks for the current snapshot several times while it starts; a checkpoint would be wasted then.
     running: AtomicBool,
-    /// Snapshots being sent; while there are any the log is not purged.
-    pub(crate) transfers: AtomicUsize,
+    /// Snapshots on their way, of all replicas of the node.
+    pub(crate) transfers: Arc<Transfers>,
     /// Why this replica refuses to serve.
     problem: Mutex<Option<String>>,
 }
@@ -99,6 +100,7 @@ impl Replica {
         id: ReplicaId,
         machine: Arc<dyn Machine>,
         tablets: Arc<dyn Tablets>,
+        transfers: Arc<Transfers>,
     ) -> Result<Arc<Replica>, StorageError> {
         let tablet = tablets.open(id)?;
         let applied = Applied::decode(tablet.get(APPLIED_KEY)?)?;
@@ -116,7 +118,7 @@ impl Replica {
             applied_index: AtomicU64::new(index),
             applied_changed: Notify::new(),
             running: AtomicBool::new(false),
-            transfers: AtomicUsize::new(0),
+            transfers,
             problem: Mutex::new(None),
         }))
     }
@@ -152,13 +154,14 @@ impl Replica {
         self.tablets.receive(self.id)
     }
 
-    /// Completes when everything up to `index` is applied.
-    pub(crate) async fn wait_applied(&self, index: LogIndex) {
+    /// Completes when the entry is applied, or one of a later leader, whose log has everything that was committed before
+    /// it was elected: it may hold another entry at this index.
+    pub(crate) async fn wait_reached(&self, id: &LogId) {
         loop {
             let changed = self.applied_changed.notified();
             let mut changed = std::pin::pin!(changed);
             changed.as_mut().enable();
-            if self.applied_index() >= index {
+            if self.applied.lock().log_id.as_ref().is_some_and(|applied| applied >= id) {
                 return;
             }
             changed.await;
@@ -377,6 +380,7 @@ impl RaftStateMachine<Types> for StateMachine {
             false => applied,
         };
         assert_eq!(applied.log_id, meta.last_log_id, "{}: the receiver checked this", self.replica.group);
+        self.replica.transfers.forget(self.replica.id);
         let replica = self.replica.clone();
         let installed = self
             .replica
@@ -403,12 +407,19 @@ impl RaftStateMachine<Types> for StateMachine {
         if !self.replica.running.load(Ordering::Acquire) {
             return Ok(None);
         }
+        let transfers = &self.replica.transfers;
+        // One that broke off goes on; and what one follower takes serves another one.
+        if let Some(kept) = transfers.kept(self.replica.id) {
+            return Ok(Some(Snapshot { meta: kept.meta.clone(), snapshot: SnapshotSource::Checkpoint(kept) }));
+        }
         // This runs in the worker that applies, so the checkpoint holds exactly what is applied now.
         let applied = self.replica.applied();
         let tablet = self.replica.tablet();
         match self.replica.env.blocking(move || tablet.checkpoint()).await {
             Some(Ok(checkpoint)) => {
-                Ok(Some(Snapshot { meta: meta_of(&applied), snapshot: SnapshotSource::Checkpoint(checkpoint) }))
+                let meta = meta_of(&applied);
+                let kept = transfers.keep(self.replica.id, meta.clone(), checkpoint);
+                Ok(Some(Snapshot { meta, snapshot: SnapshotSource::Checkpoint(kept) }))
             }
             Some(Err(error)) => Err(self.replica.storage_failed(&error)),
             None => Err(io::Error::other("making a checkpoint panicked")),
@@ -474,12 +485,16 @@ mod tests {
         indexes.map(|index| (entry(index), None)).collect()
     }
 
+    fn replica(tablets: Arc<MemoryTablets>, machine: Arc<dyn Machine>) -> Arc<Replica> {
+        let env = SimWorld::new(1).node(1).env();
+        let transfers = Transfers::new(env.clone(), 1 << 20);
+        Replica::open(env, GroupId(1), ReplicaId(1), machine, tablets, transfers).expect("opens")
+    }
+
     /// RAFT-3
     #[tokio::test(start_paused = true)]
     async fn entries_that_come_twice_are_applied_once() {
-        let env = SimWorld::new(1).node(1).env();
-        let tablets = Arc::new(MemoryTablets::new());
-        let replica = Replica::open(env, GroupId(1), ReplicaId(1), Arc::new(Counter), tablets).expect("opens");
+        let replica = replica(Arc::new(MemoryTablets::new()), Arc::new(Counter));
         for range in [1..=3, 1..=3, 2..=5] {
             assert!(replica.apply_entries(items(range), Waiting::Allowed).is_ok());
         }
@@ -501,10 +516,8 @@ mod tests {
     /// CLUSTER-5
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_read_while_applying_is_damage_even_if_the_machine_panics_over_it() {
-        let env = SimWorld::new(1).node(1).env();
         let durable = Durable::new();
-        let tablets = Arc::new(MemoryTablets::over(durable.clone()));
-        let replica = Replica::open(env, GroupId(1), ReplicaId(1), Arc::new(Strict), tablets).expect("opens");
+        let replica = replica(Arc::new(MemoryTablets::over(durable.clone())), Arc::new(Strict));
         assert!(replica.apply_entries(items(1..=2), Waiting::Allowed).is_ok());
         assert!(durable.damage(ReplicaId(1)));
         let (back, error) =
@@ -518,9 +531,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     #[should_panic(expected = "a row that must be there")]
     async fn a_panic_of_the_machine_alone_stays_one() {
-        let env = SimWorld::new(1).node(1).env();
-        let tablets = Arc::new(MemoryTablets::new());
-        let replica = Replica::open(env, GroupId(1), ReplicaId(1), Arc::new(Strict), tablets).expect("opens");
+        let replica = replica(Arc::new(MemoryTablets::new()), Arc::new(Strict));
         let _ = replica.apply_entries(items(2..=2), Waiting::Allowed);
     }
 }

@@ -21,7 +21,10 @@
 //! 2. The request waits there while `inflight` batches of the shard are under way; then a worker takes everything
 //!    queued (up to [`RouterOptions::batch_requests`] and [`RouterOptions::batch_bytes`]) as one batch.
 //! 3. The worker sends it to the believed leader, or to the replicas in turn when none is known.
-//! 4. Each request is answered, or stays with the worker for the next attempt: see [`retry rules`](#invariants).
+//!    Reads that any replica may carry out have a queue of their own, whose batches go to the replicas in turn, or to
+//!    the one on this node.
+//! 4. If the answer is late, the reads of the batch are asked of a second replica too, within a budget.
+//! 5. Each request is answered, or stays with the worker for the next attempt: see [`retry rules`](#invariants).
 //!
 //! # Invariants
 //! - ROUTE-1: a write that may have been applied is never sent again unless its session makes that harmless.
@@ -29,11 +32,16 @@
 //! - ROUTE-3: every call ends by its deadline (within one sweep, [`RouterOptions::sweep`], while a batch is stuck).
 //! - ROUTE-4: the epoch of the cached map only rises.
 //! - ROUTE-5: queues are bounded in bytes; a full one refuses.
+//! - ROUTE-6: retries that ask for work again are at most a share of all requests and a floor, hedges at most a share of
+//!   all reads.
 //!
 //! # Left out
 //! A scan over several shards is linearizable per shard, not a snapshot; snapshots come with timestamps.
 
+mod budget;
+mod hedge;
 mod kv;
+mod latencies;
 mod leader;
 mod link;
 mod options;
@@ -42,6 +50,7 @@ mod route;
 mod router;
 mod scan;
 mod session;
+mod spread;
 mod trim;
 mod verdict;
 mod worker;

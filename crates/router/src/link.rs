@@ -25,6 +25,11 @@ pub trait Link: Send + Sync {
     /// Asks any node for the shard map. May answer with a map that is not newer than `newer_than`; the caller then
     /// keeps what it has.
     async fn fetch_map(&self, newer_than: Epoch) -> Result<Arc<ShardMap>>;
+
+    /// The node that this link runs inside, if it does: its own replicas are the nearest ones.
+    fn own_node(&self) -> Option<NodeId> {
+        None
+    }
 }
 
 /// One attempt to reach a node failed.

@@ -33,6 +33,20 @@ pub struct RouterOptions {
     pub sweep: Duration,
     /// Whether writes carry a session number, so that they can be retried and still apply once.
     pub sessions: bool,
+    /// Retries that ask a node for work again, as a share of all requests, in percent. What a node only refuses at the
+    /// door (it does not lead, it is away) is paced and costs nothing.
+    pub retry_percent: u32,
+    /// Such retries a second that are allowed beside that share.
+    pub retry_floor: u32,
+    /// Most retries that may be saved up while all goes well.
+    pub retry_burst: u32,
+    /// Reads that may be asked of a second replica when their answer is late, as a share of all reads, in percent; zero
+    /// turns it off.
+    pub hedge_percent: u32,
+    /// An answer that takes no longer than this is never late: below, a second question costs more than it saves.
+    pub hedge_delay_min: Duration,
+    /// When an answer is late before it is known how long they take.
+    pub hedge_delay_first: Duration,
 }
 
 impl Default for RouterOptions {
@@ -50,6 +64,12 @@ impl Default for RouterOptions {
             stall: Duration::from_millis(500),
             sweep: Duration::from_millis(50),
             sessions: false,
+            retry_percent: 20,
+            retry_floor: 50,
+            retry_burst: 10_000,
+            hedge_percent: 5,
+            hedge_delay_min: Duration::from_millis(10),
+            hedge_delay_first: Duration::from_millis(100),
         }
     }
 }

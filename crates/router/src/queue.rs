@@ -11,6 +11,7 @@ use strata_types::{
 };
 use tokio::sync::oneshot;
 
+use crate::latencies::Latencies;
 use crate::leader::LeaderGuess;
 use crate::session::SessionWindow;
 use crate::verdict::is_repeatable;
@@ -87,11 +88,27 @@ struct State {
     earliest: Mono,
 }
 
-/// The queue of one shard.
+/// Which replicas the requests of a queue may go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// The one that leads.
+    Leader,
+    /// Any, in turn. Only reads are queued here.
+    Any,
+}
+
+/// A queue of one shard.
 pub(crate) struct ShardQueue {
     pub(crate) shard: ShardId,
     pub(crate) slots: SlotRange,
+    pub(crate) path: Path,
     pub(crate) leader: LeaderGuess,
+    /// Whose turn it is, where replicas take turns.
+    turns: AtomicUsize,
+    /// Of batches that hold only reads.
+    reading: Latencies,
+    /// Of batches that hold reads and writes.
+    mixed: Latencies,
     state: Mutex<State>,
 }
 
@@ -104,7 +121,13 @@ pub(crate) enum Wake {
 }
 
 impl ShardQueue {
-    pub(crate) fn new(shard: ShardId, slots: SlotRange, client: ClientId, traffic: Arc<Traffic>) -> ShardQueue {
+    pub(crate) fn new(
+        shard: ShardId,
+        slots: SlotRange,
+        client: ClientId,
+        traffic: Arc<Traffic>,
+        path: Path,
+    ) -> ShardQueue {
         let state = State {
             load: Load::default(),
             bytes: 0,
@@ -113,7 +136,26 @@ impl ShardQueue {
             session: SessionWindow::new(client, LogIndex(0)),
             earliest: Mono::default(),
         };
-        ShardQueue { shard, slots, leader: LeaderGuess::new(), state: Mutex::new(state) }
+        ShardQueue {
+            shard,
+            slots,
+            path,
+            leader: LeaderGuess::new(),
+            turns: AtomicUsize::new(0),
+            reading: Latencies::default(),
+            mixed: Latencies::default(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The next turn, where replicas take turns.
+    pub(crate) fn turn(&self) -> usize {
+        self.turns.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How long batches with reads took: those that hold writes too, which wait for disks, or the others.
+    pub(crate) fn latencies(&self, is_mixed: bool) -> &Latencies {
+        if is_mixed { &self.mixed } else { &self.reading }
     }
 
     /// Adds a request, or gives the waiter back with the reason when the queue is full (ROUTE-5).

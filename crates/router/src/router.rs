@@ -10,25 +10,45 @@ use metrics::Counter;
 use parking_lot::Mutex;
 use strata_env::Env;
 use strata_types::{
-    ClientId, Epoch, Error, ErrorCode, Operation, Reply, Request, Result, ShardId, ShardMap, ShardPlacement,
-    limits::REQUEST_DEADLINE_MAX,
+    ClientId, Epoch, Error, ErrorCode, Operation, ReadPreference, Reply, Request, RequestHeader, Result, ShardId,
+    ShardMap, ShardPlacement, limits::REQUEST_DEADLINE_MAX,
 };
 use tokio::sync::oneshot;
 
-use crate::queue::{ShardQueue, Traffic, Waiter, Wake};
+use crate::budget::Budget;
+use crate::queue::{Path, ShardQueue, Traffic, Waiter, Wake};
 use crate::route::{check_limits, shard_index};
+use crate::spread::Shunned;
 use crate::{Kv, Link, PageRange, RouterOptions, worker};
 
-/// The map in use, and the queue of each of its shards at the same position.
+/// The map in use, and the queues of each of its shards at the same position.
 pub(crate) struct Routes {
     pub(crate) map: Arc<ShardMap>,
-    queues: Vec<Arc<ShardQueue>>,
+    queues: Vec<ShardQueues>,
+}
+
+/// The queues of one shard.
+#[derive(Clone)]
+struct ShardQueues {
+    /// Of what its leader must carry out.
+    leader: Arc<ShardQueue>,
+    /// Of reads for any of its replicas.
+    any: Arc<ShardQueue>,
+}
+
+impl ShardQueues {
+    fn of(&self, request: &Request) -> &Arc<ShardQueue> {
+        let RequestHeader { level, prefer, .. } = &request.header;
+        let is_for_any = level.is_for_any_replica() || *prefer == ReadPreference::Any;
+        if is_for_any && request.operation.is_read() { &self.any } else { &self.leader }
+    }
 }
 
 impl Routes {
     /// The placement of a queue's shard. `None` when the map has no such shard any more, or one of other slots.
     pub(crate) fn placement(&self, queue: &Arc<ShardQueue>) -> Option<&ShardPlacement> {
-        let index = self.queues.iter().position(|current| Arc::ptr_eq(current, queue))?;
+        let is_it = |current: &ShardQueues| Arc::ptr_eq(&current.leader, queue) || Arc::ptr_eq(&current.any, queue);
+        let index = self.queues.iter().position(is_it)?;
         self.map.shards.get(index)
     }
 }
@@ -46,7 +66,18 @@ pub(crate) struct Core {
     pub(crate) batches: Counter,
     pub(crate) requests: Counter,
     pub(crate) retries: Counter,
+    pub(crate) refused_retries: Counter,
+    pub(crate) hedges: Counter,
+    pub(crate) won_hedges: Counter,
+    pub(crate) retry_budget: Budget,
+    pub(crate) hedge_budget: Budget,
+    pub(crate) shunned: Shunned,
 }
+
+/// Of what may be saved up, so much is there at the start: a program whose first requests meet trouble may retry too.
+const BURST_AT_START: u32 = 20;
+/// Most hedges that may be saved up: a few batches of them.
+const HEDGE_BURST: u32 = 1_000;
 
 /// Sends each request to the leader of its shard. See the crate.
 pub struct Router {
@@ -56,6 +87,10 @@ pub struct Router {
 impl Router {
     /// A router that starts with `map`, which may be empty: the first call then fetches one.
     pub fn new(env: Env, link: Arc<dyn Link>, map: Arc<ShardMap>, options: RouterOptions) -> Arc<Router> {
+        let now = env.now();
+        let RouterOptions { retry_percent, retry_floor, retry_burst, hedge_percent, .. } = options;
+        let retry_budget =
+            Budget::new(retry_percent, retry_floor, retry_burst.div_ceil(BURST_AT_START), retry_burst, now);
         let core = Core {
             env,
             link,
@@ -67,6 +102,12 @@ impl Router {
             batches: metrics::counter!("strata_router_batches_total"),
             requests: metrics::counter!("strata_router_requests_total"),
             retries: metrics::counter!("strata_router_retries_total"),
+            refused_retries: metrics::counter!("strata_router_retries_refused_total"),
+            hedges: metrics::counter!("strata_router_hedges_total"),
+            won_hedges: metrics::counter!("strata_router_hedges_won_total"),
+            retry_budget,
+            hedge_budget: Budget::new(hedge_percent, 0, 0, HEDGE_BURST, now),
+            shunned: Shunned::default(),
         };
         core.install(map);
         Arc::new(Router { core: Arc::new(core) })
@@ -87,11 +128,11 @@ impl Router {
         check_limits(&request.operation)?;
         let deadline = deadline.min(REQUEST_DEADLINE_MAX);
         let core = &self.core;
-        let queue = match core.queue_of(&request.operation)? {
+        let queue = match core.queue_of(&request)? {
             Some(queue) => queue,
             None => {
                 core.fetch_first_map(deadline).await?;
-                core.queue_of(&request.operation)?.ok_or_else(no_map)?
+                core.queue_of(&request)?.ok_or_else(no_map)?
             }
         };
         self.wait(queue, request, deadline).await
@@ -121,8 +162,8 @@ impl Kv for Router {
     async fn scan_shard(&self, shard: ShardId, range: PageRange, deadline: Duration) -> Result<Reply> {
         let operation = Operation::Scan { start: range.start, end: range.end, limit: range.limit };
         check_limits(&operation)?;
-        let queue = self.core.queue_by_id(shard).ok_or_else(|| shard_is_gone(shard))?;
         let request = Request { header: range.header, operation };
+        let queue = self.core.queue_by_id(shard, &request).ok_or_else(|| shard_is_gone(shard))?;
         self.wait(queue, request, deadline.min(REQUEST_DEADLINE_MAX)).await
     }
 
@@ -132,13 +173,15 @@ impl Kv for Router {
 }
 
 impl Core {
-    fn queue_of(&self, operation: &Operation) -> Result<Option<Arc<ShardQueue>>> {
+    fn queue_of(&self, request: &Request) -> Result<Option<Arc<ShardQueue>>> {
         let routes = self.routes.load();
-        Ok(shard_index(&routes.map, operation)?.map(|index| routes.queues[index].clone()))
+        Ok(shard_index(&routes.map, &request.operation)?.map(|index| routes.queues[index].of(request).clone()))
     }
 
-    fn queue_by_id(&self, shard: ShardId) -> Option<Arc<ShardQueue>> {
-        self.routes.load().queues.iter().find(|queue| queue.shard == shard).cloned()
+    fn queue_by_id(&self, shard: ShardId, request: &Request) -> Option<Arc<ShardQueue>> {
+        let routes = self.routes.load();
+        let queues = routes.queues.iter().find(|queues| queues.leader.shard == shard)?;
+        Some(queues.of(request).clone())
     }
 
     pub(crate) fn enqueue(self: &Arc<Self>, queue: &Arc<ShardQueue>, request: Request, waiter: Waiter) {
@@ -171,7 +214,7 @@ impl Core {
             let message = "the shards changed under the scan; go on with the new ones";
             return waiter.answer(Err(Error::not_applied(ErrorCode::StaleRoute, message)));
         }
-        match self.queue_of(&request.operation).and_then(|queue| queue.ok_or_else(no_map)) {
+        match self.queue_of(&request).and_then(|queue| queue.ok_or_else(no_map)) {
             Ok(queue) => self.enqueue(&queue, request, waiter),
             Err(error) => waiter.answer(Err(error)),
         }
@@ -196,16 +239,20 @@ impl Core {
                 let kept = old
                     .queues
                     .iter()
-                    .find(|queue| queue.shard == placement.shard && queue.slots == placement.slots)
+                    .find(|queues| queues.leader.shard == placement.shard && queues.leader.slots == placement.slots)
                     .cloned();
-                kept.unwrap_or_else(|| {
-                    let (client, traffic) = (self.fresh_client(), self.traffic.clone());
-                    Arc::new(ShardQueue::new(placement.shard, placement.slots, client, traffic))
-                })
+                kept.unwrap_or_else(|| self.fresh_queues(placement))
             })
             .collect();
         self.routes.store(Arc::new(Routes { map, queues }));
         true
+    }
+
+    fn fresh_queues(&self, placement: &ShardPlacement) -> ShardQueues {
+        let client = self.fresh_client();
+        let queue =
+            |path| Arc::new(ShardQueue::new(placement.shard, placement.slots, client, self.traffic.clone(), path));
+        ShardQueues { leader: queue(Path::Leader), any: queue(Path::Any) }
     }
 
     /// An id for a session that nobody else has.

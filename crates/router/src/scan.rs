@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{self, Stream, StreamExt};
 use strata_types::{
-    Epoch, Error, ErrorCode, Item, Reply, RequestHeader, Result, ShardId, SlotRange, limits::SCAN_PAGE_ITEMS_MAX,
+    Epoch, Error, ErrorCode, Item, ReadLevel, Reply, RequestHeader, Result, ShardId, SlotRange,
+    limits::SCAN_PAGE_ITEMS_MAX,
 };
 
 use crate::{Kv, PageRange};
@@ -52,6 +53,10 @@ pub struct Scan {
     heads: BinaryHeap<Reverse<(Bytes, usize)>>,
     item_bytes: usize,
     layout_changes: u32,
+    /// The weakest level of the pages that were fetched.
+    level: Option<ReadLevel>,
+    /// Whether a page came without saying how fresh it is.
+    is_level_lost: bool,
 }
 
 /// One shard's part of a scan.
@@ -78,6 +83,8 @@ impl Scan {
             heads: BinaryHeap::new(),
             item_bytes: ITEM_BYTES_GUESS,
             layout_changes: 0,
+            level: None,
+            is_level_lost: false,
         };
         scan.start_over();
         scan
@@ -122,6 +129,11 @@ impl Scan {
     /// Whether the scan ended because it returned as many items as were asked for, not because there were no more.
     pub fn is_limit_reached(&self) -> bool {
         self.left == 0
+    }
+
+    /// The level that all shards kept which were asked so far; `None` if that is not known.
+    pub fn level(&self) -> Option<ReadLevel> {
+        self.level
     }
 
     /// Where another scan would go on: one past the last item returned.
@@ -194,7 +206,17 @@ impl Scan {
         let mut fetched = Vec::new();
         while let Some((index, page)) = pages.next().await {
             match page {
-                Ok(Reply::Scan { items, resume }) => fetched.push((index, items, resume)),
+                Ok(Reply::Scan { items, resume, freshness }) => {
+                    self.level = match (self.level, freshness) {
+                        (Some(level), Some(page)) => Some(level.weaker(page.level)),
+                        (None, Some(page)) if !self.is_level_lost => Some(page.level),
+                        _ => {
+                            self.is_level_lost = true;
+                            None
+                        }
+                    };
+                    fetched.push((index, items, resume));
+                }
                 Ok(other) => {
                     let message = format!("a node answered a scan with something else: {other:?}");
                     return Err(Error::not_applied(ErrorCode::Internal, message));

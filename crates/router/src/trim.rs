@@ -30,10 +30,10 @@ pub fn size_of_result(result: &Result<Reply>) -> usize {
     let item = |item: &Item| item.key.len() + item.value.len() + RESULT_OVERHEAD;
     RESULT_OVERHEAD
         + match result {
-            Ok(Reply::Get { item: found }) | Ok(Reply::CompareAndSet { current: found, .. }) => {
+            Ok(Reply::Get { item: found, .. }) | Ok(Reply::CompareAndSet { current: found, .. }) => {
                 found.as_ref().map_or(0, item)
             }
-            Ok(Reply::Scan { items, resume }) => {
+            Ok(Reply::Scan { items, resume, .. }) => {
                 items.iter().map(item).sum::<usize>() + resume.as_ref().map_or(0, |key| key.len())
             }
             Ok(Reply::Put { .. } | Reply::Delete { .. } | Reply::Batch { .. }) => 0,

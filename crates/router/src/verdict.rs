@@ -41,6 +41,14 @@ pub(crate) fn judge(request: &Request, error: &Error) -> Option<Pace> {
     }
 }
 
+/// Whether trying again after this error asks a node for work again: what was only refused at the door is not counted,
+/// because the pace of such attempts bounds them.
+pub(crate) fn is_charged(code: ErrorCode) -> bool {
+    let at_the_door =
+        matches!(code, ErrorCode::NotLeader | ErrorCode::StaleRoute | ErrorCode::NotReady | ErrorCode::Corrupt);
+    !at_the_door
+}
+
 /// The error of a request that gets no more attempts: what kept it, what became of it (ROUTE-2), and when to try again.
 pub(crate) fn give_up(code: ErrorCode, outcome: Outcome, reason: &str, is_read: bool, advice: &str) -> Error {
     let result = match outcome {

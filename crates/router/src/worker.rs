@@ -9,10 +9,11 @@ use strata_types::{
     Error, ErrorCode, NodeId, Outcome, Reply, Request, Result, ShardPlacement, limits::REQUEST_DEADLINE_MAX,
 };
 
+use crate::hedge::{Arrived, Asked, Hedge, race};
 use crate::leader::{Absence, Miss};
-use crate::queue::{Load, ShardQueue, Waiter, can_move, outcome};
+use crate::queue::{Load, Path, ShardQueue, Waiter, can_move, outcome};
 use crate::router::Core;
-use crate::verdict::{Pace, give_up, judge, pause};
+use crate::verdict::{Pace, give_up, is_charged, judge, pause};
 use crate::{LinkError, ShardReply};
 
 /// A newer map is asked for after this many attempts in vain, and then after as many again.
@@ -22,6 +23,7 @@ const REFRESH_ATTEMPTS: u32 = 4;
 pub(crate) async fn run(core: Arc<Core>, queue: Arc<ShardQueue>) {
     while let Some(load) = queue.take(&core.options) {
         core.requests.increment(load.requests.len() as u64);
+        core.retry_budget.earn(load.requests.len());
         let mut flight = Flight::new(&core, &queue, load);
         flight.land().await;
         if flight.is_released {
@@ -44,13 +46,32 @@ struct Flight<'c> {
     trouble: Option<Error>,
     /// The node that did not answer last: others may still believe that it leads.
     silent: Option<NodeId>,
+    /// The node that was asked last.
+    last: Option<NodeId>,
+    /// Where the turns of this flight begin, if replicas take turns.
+    turn: usize,
+    /// Whether the next attempt asks a node for work that one has begun already, or was too busy for.
+    is_charged: bool,
     is_released: bool,
 }
 
 impl<'c> Flight<'c> {
     fn new(core: &'c Arc<Core>, queue: &'c Arc<ShardQueue>, load: Load) -> Flight<'c> {
         let Load { requests, waiters } = load;
-        Flight { core, queue, requests, waiters, attempt: 0, trouble: None, silent: None, is_released: false }
+        let turn = if queue.path == Path::Any { queue.turn() } else { 0 };
+        Flight {
+            core,
+            queue,
+            requests,
+            waiters,
+            attempt: 0,
+            trouble: None,
+            silent: None,
+            last: None,
+            turn,
+            is_charged: false,
+            is_released: false,
+        }
     }
 
     async fn land(&mut self) {
@@ -61,13 +82,28 @@ impl<'c> Flight<'c> {
             }
             let routes = self.core.routes.load_full();
             let Some(placement) = routes.placement(self.queue) else { return self.leave() };
-            let Some(node) = self.queue.leader.target(placement) else { return self.leave() };
+            let Some(node) = self.target(placement) else { return self.leave() };
+            self.last = Some(node);
             let Some(result) = self.attempt(node, routes.map.epoch, placement).await else { return };
             let pace = self.digest(node, placement, result);
+            if std::mem::take(&mut self.is_charged) {
+                self.pay();
+            }
             if self.requests.is_empty() {
                 return;
             }
             self.rest(pace).await;
+        }
+    }
+
+    fn target(&self, placement: &ShardPlacement) -> Option<NodeId> {
+        match self.queue.path {
+            Path::Leader => self.queue.leader.target(placement),
+            Path::Any => {
+                let own = self.core.link.own_node().filter(|_| self.attempt == 0);
+                let turn = self.turn + self.attempt as usize;
+                self.core.shunned.choose(placement, own, turn, self.last, self.core.env.now())
+            }
         }
     }
 
@@ -84,11 +120,18 @@ impl<'c> Flight<'c> {
         let batch = self.queue.batch(epoch, std::mem::take(&mut self.requests));
         let requests = batch.requests.clone();
         self.core.batches.increment(1);
+        let reads = requests.iter().filter(|request| request.operation.is_read()).count();
+        let asked = Asked { node, epoch, placement, requests: &requests, reads, limit };
+        let mut hedge = self.hedge(&asked);
         let mut call = pin!(self.core.link.execute(node, batch, limit));
         let mut is_stalled = false;
         let result = loop {
-            match self.core.env.timeout(options.sweep, call.as_mut()).await {
-                Ok(result) => break Some(result),
+            match self.core.env.timeout(options.sweep, race(call.as_mut(), &mut hedge)).await {
+                Ok(Arrived::Answer(result)) => break Some(result),
+                Ok(Arrived::Hedged(reply)) => {
+                    let answered = hedge.take().map_or(0, |hedge| hedge.settle(reply, &mut self.waiters));
+                    self.core.won_hedges.increment(answered as u64);
+                }
                 Err(Elapsed) => {
                     let time = self.core.env.now();
                     self.sweep(&requests, node, time);
@@ -96,12 +139,17 @@ impl<'c> Flight<'c> {
                         is_stalled = true;
                         self.stall(&requests, node, placement);
                     }
-                    if !self.waiters.iter().any(Waiter::is_open) {
-                        break None;
-                    }
                 }
             }
+            if !self.waiters.iter().any(Waiter::is_open) {
+                break None;
+            }
         };
+        // An answer that a hedge overtook took at least this long.
+        if reads > 0 && !matches!(result, Some(Err(_) | Ok(ShardReply::NotLeader { .. } | ShardReply::StaleRoute(_)))) {
+            self.queue.latencies(reads < requests.len()).record(self.core.env.now().since(now));
+        }
+        drop(hedge);
         self.requests = match Arc::try_unwrap(requests) {
             Ok(requests) => requests,
             // The link still holds the batch, which it may do after a failure.
@@ -111,6 +159,29 @@ impl<'c> Flight<'c> {
             self.retain(&[]);
         }
         result
+    }
+
+    /// A second question for the reads of a batch that is sent for the first time.
+    fn hedge(&self, asked: &Asked<'_>) -> Option<Hedge> {
+        if self.attempt > 0 {
+            return None;
+        }
+        self.core.hedge_budget.earn(asked.reads);
+        Hedge::plan(self.core, self.queue, asked)
+    }
+
+    /// Keeps as many requests as may be asked again, and answers the others with what went wrong last (ROUTE-6).
+    fn pay(&mut self) {
+        let granted = self.core.retry_budget.spend(self.requests.len(), self.core.env.now());
+        if granted == self.requests.len() {
+            return;
+        }
+        self.core.refused_retries.increment((self.requests.len() - granted) as u64);
+        for (request, waiter) in self.requests.iter().zip(&mut self.waiters).skip(granted) {
+            waiter.answer(Err(too_many_retries(request, waiter, self.trouble.as_ref())));
+        }
+        let keep: Vec<usize> = (0..granted).collect();
+        self.retain(&keep);
     }
 
     /// Answers what is late (ROUTE-3): in the batch under way, and in the queue behind it.
@@ -140,10 +211,14 @@ impl<'c> Flight<'c> {
     fn stall(&mut self, requests: &[Request], node: NodeId, placement: &ShardPlacement) {
         self.queue.leader.note(node, Miss::Silent);
         self.queue.leader.miss(node, placement);
+        self.core.shunned.note(node, self.core.env.now());
         self.core.refresh();
+        let movable = requests.iter().zip(&self.waiters).filter(|(request, waiter)| can_move(request, waiter)).count();
+        let granted = self.core.retry_budget.spend(movable, self.core.env.now());
         let mut moved = Load::default();
         for (request, waiter) in requests.iter().zip(&mut self.waiters) {
-            if can_move(request, waiter) {
+            // Those that may not be asked again go on waiting.
+            if moved.requests.len() < granted && can_move(request, waiter) {
                 let reply = waiter.reply.take();
                 moved.requests.push(request.clone());
                 moved.waiters.push(Waiter { reply, uncertain: !request.operation.is_read(), ..*waiter });
@@ -169,6 +244,10 @@ impl<'c> Flight<'c> {
         result: std::result::Result<ShardReply, LinkError>,
     ) -> Pace {
         let leader = &self.queue.leader;
+        match &result {
+            Ok(_) => self.core.shunned.forgive(node),
+            Err(_) => self.core.shunned.note(node, self.core.env.now()),
+        }
         match result {
             Ok(ShardReply::Done(results)) => self.settle(node, placement, results),
             Ok(ShardReply::NotLeader { leader: hint }) => {
@@ -200,6 +279,7 @@ impl<'c> Flight<'c> {
                 self.silent = Some(node);
                 self.note(ErrorCode::Unavailable, format!("{node} did not answer ({detail})"));
                 self.answer_unrepeatable(node, &detail);
+                self.is_charged = true;
                 Pace::Soon
             }
         }
@@ -244,6 +324,7 @@ impl<'c> Flight<'c> {
                     pace = pace.max(wanted);
                     waiter.uncertain |= error.outcome == Outcome::Unknown && !request.operation.is_read();
                     is_leading &= !matches!(error.code, ErrorCode::NotLeader | ErrorCode::Corrupt);
+                    self.is_charged |= is_charged(error.code);
                     keep.push(index);
                     self.trouble = Some(error);
                 }
@@ -341,6 +422,14 @@ impl<'c> Flight<'c> {
     fn note(&mut self, code: ErrorCode, message: String) {
         self.trouble = Some(Error::not_applied(code, message));
     }
+}
+
+/// The error of a request that would be tried again if fewer were (ROUTE-2).
+fn too_many_retries(request: &Request, waiter: &Waiter, trouble: Option<&Error>) -> Error {
+    let code = trouble.map_or(ErrorCode::Unavailable, |trouble| trouble.code);
+    let reason = trouble.map_or("the attempt failed", |trouble| trouble.message.as_str());
+    let advice = "too many requests are being tried again already; retry later";
+    give_up(code, outcome(request, waiter, false), reason, request.operation.is_read(), advice)
 }
 
 /// The error of a request that gets no more attempts. `absence`: why there is no leader, if that is what kept it.

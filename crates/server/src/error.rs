@@ -1,5 +1,6 @@
 //! Why a server does not start.
 
+use strata_net::tls::TlsError;
 use strata_storage::StorageError;
 
 use crate::{DataDirectoryError, PortError};
@@ -14,6 +15,9 @@ pub enum StartError {
     /// A port cannot be taken.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] TlsError),
     /// The tablets cannot be opened.
     #[error("the tablets in the data directory cannot be opened: {0}")]
     Tablets(#[from] StorageError),
@@ -31,6 +35,11 @@ impl StartError {
         match self {
             StartError::DataDirectory(error) => Some(error.hint()),
             StartError::Port(error) => Some(error.hint()),
+            StartError::Certificates(_) => Some(
+                "`strata cert node` makes certificates; --certs names their directory, or --tls-ca, --tls-cert and \
+                 --tls-key the files"
+                    .to_owned(),
+            ),
             StartError::Tablets(_) => Some("check the disk, and the permissions of the data directory".to_owned()),
             StartError::Cluster(error) => Some(error.hint().to_owned()),
             StartError::Services(_) => None,

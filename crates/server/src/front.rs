@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use strata_net::tls::{NodeTls, TlsStream};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::prefixed::Prefixed;
+use crate::prefixed::{Prefixed, Wire};
 use crate::sniff::{Connection, HANDSHAKE_DEADLINE, Protocol, Sniffed, helpful_line, sniff};
 use crate::stopping::stopped;
 
@@ -19,6 +20,8 @@ const LINE_DEADLINE: Duration = Duration::from_secs(1);
 /// The client port.
 pub(crate) struct Front {
     protocols: Vec<Arc<dyn Protocol>>,
+    /// With certificates, all that is spoken here is spoken inside TLS.
+    tls: Option<Arc<NodeTls>>,
     permits: Arc<Semaphore>,
     connections_max: u32,
     stopping: watch::Receiver<bool>,
@@ -28,11 +31,12 @@ impl Front {
     /// A port that will serve these protocols, asked in this order, until `stopping` becomes true.
     pub(crate) fn new(
         protocols: Vec<Arc<dyn Protocol>>,
+        tls: Option<Arc<NodeTls>>,
         connections_max: u32,
         stopping: watch::Receiver<bool>,
     ) -> Arc<Front> {
         let permits = Arc::new(Semaphore::new(connections_max as usize));
-        Arc::new(Front { protocols, permits, connections_max, stopping })
+        Arc::new(Front { protocols, tls, permits, connections_max, stopping })
     }
 
     /// Accepts connections until the server stops: at most as many as there are permits, and none may be silent for
@@ -75,8 +79,42 @@ impl Front {
         }
     }
 
-    async fn handle(&self, mut stream: TcpStream, permit: OwnedSemaphorePermit) {
+    async fn handle(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
         let _open = OpenGauge::new();
+        // Replies are written whole: waiting for more bytes to join them only adds latency.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        match &self.tls {
+            None => self.converse(stream).await,
+            // Boxed: a connection without TLS should not pay for the size of a handshake.
+            Some(tls) => match Box::pin(self.encrypt(tls, stream)).await {
+                Some(stream) => self.converse(stream).await,
+                None => refused("tls"),
+            },
+        }
+        drop(permit);
+    }
+
+    /// Lets the client shake hands. `None` when it did not, or the server stops.
+    async fn encrypt(&self, tls: &NodeTls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+        let mut stopping = self.stopping.clone();
+        let from = stream.peer_addr().map_or_else(|_| "nowhere".to_owned(), |address| address.to_string());
+        let accepted = tokio::select! {
+            accepted = tokio::time::timeout(HANDSHAKE_DEADLINE, tls.accept_client(stream)) => accepted,
+            () = stopped(&mut stopping) => return None,
+        };
+        let reason = match accepted {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no handshake within {HANDSHAKE_DEADLINE:?}"),
+        };
+        tracing::info!(from, reason, "refused a client");
+        None
+    }
+
+    /// Finds out what is spoken, and speaks it.
+    async fn converse(&self, mut stream: impl Wire) {
         let mut stopping = self.stopping.clone();
         let sniffed = tokio::select! {
             sniffed = sniff(&mut stream, &self.protocols, HANDSHAKE_DEADLINE) => sniffed,
@@ -84,10 +122,6 @@ impl Front {
         };
         match sniffed {
             Sniffed::Protocol(protocol, first) => {
-                // Replies are written whole: waiting for more bytes to join them only adds latency.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "TCP_NODELAY could not be set");
-                }
                 metrics::counter!("strata_client_connections_accepted_total", "protocol" => protocol.name())
                     .increment(1);
                 protocol.serve(Connection { stream: Prefixed::new(first, stream), stopping }).await;
@@ -100,7 +134,6 @@ impl Front {
             Sniffed::Silent => refused("silent"),
             Sniffed::Closed => refused("closed"),
         }
-        drop(permit);
     }
 }
 
@@ -125,98 +158,4 @@ impl Drop for OpenGauge {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-    use std::sync::OnceLock;
-
-    use strata_http::Metrics;
-    use tokio::io::AsyncReadExt;
-
-    use super::*;
-    use crate::protocols::{Grpc, Http};
-
-    struct Running {
-        front: Arc<Front>,
-        address: SocketAddr,
-        stop: watch::Sender<bool>,
-    }
-
-    async fn start(connections_max: u32) -> Running {
-        let readiness: Arc<dyn strata_http::Readiness> = Arc::new(|| Err("waiting for 1 more node".to_owned()));
-        let router = strata_http::router(Metrics::detached(), readiness.clone());
-        let grpc = Grpc { routes: Arc::new(OnceLock::new()), router: router.clone(), readiness };
-        let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(grpc), Arc::new(Http { router })];
-        let (stop, stopping) = watch::channel(false);
-        let front = Front::new(protocols, connections_max, stopping);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        tokio::spawn(front.clone().serve(listener));
-        Running { front, address, stop }
-    }
-
-    async fn say(address: SocketAddr, bytes: &[u8]) -> String {
-        let mut stream = TcpStream::connect(address).await.expect("connected");
-        stream.write_all(bytes).await.expect("writable");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.expect("readable");
-        String::from_utf8_lossy(&answer).into_owned()
-    }
-
-    const HEALTH: &[u8] = b"GET /health/ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-
-    #[tokio::test]
-    async fn http_is_served_before_the_node_is_ready() {
-        let running = start(10).await;
-        let answer = say(running.address, HEALTH).await;
-        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-        assert!(answer.ends_with("not ready: waiting for 1 more node\n"), "{answer}");
-    }
-
-    #[tokio::test]
-    async fn strangers_get_a_line() {
-        let running = start(10).await;
-        let answer = say(running.address, b"*1\r\n$4\r\nPING\r\n").await;
-        assert!(answer.starts_with("strata: this port speaks gRPC and HTTP"), "{answer}");
-    }
-
-    #[tokio::test]
-    async fn a_call_before_the_node_is_ready_says_why() {
-        let running = start(10).await;
-        let endpoint = format!("http://{}", running.address).try_into().expect("a valid address");
-        let channel = tonic::transport::Endpoint::connect(&endpoint).await.expect("connected");
-        let mut client = strata_proto::v1::kv_client::KvClient::new(channel);
-        let status = client.get(strata_proto::v1::GetRequest::default()).await.expect_err("not ready");
-        let error = strata_proto::error_of(&status);
-        assert_eq!(error.code, strata_types::ErrorCode::NotReady);
-        assert_eq!(error.message, "the node is not ready: waiting for 1 more node");
-    }
-
-    /// SERVER-3
-    #[tokio::test]
-    async fn one_connection_too_many_is_told_so() {
-        let running = start(1).await;
-        let mut first = TcpStream::connect(running.address).await.expect("connected");
-        first.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("writable");
-        let mut byte = [0];
-        first.read_exact(&mut byte).await.expect("served, and kept alive");
-        let mut second = TcpStream::connect(running.address).await.expect("connected");
-        let mut answer = String::new();
-        second.read_to_string(&mut answer).await.expect("readable");
-        assert_eq!(answer, "strata: 1 clients are connected already, try another node\r\n");
-    }
-
-    #[tokio::test]
-    async fn stopping_closes_idle_connections() {
-        let running = start(10).await;
-        let mut silent = TcpStream::connect(running.address).await.expect("connected");
-        let mut idle = TcpStream::connect(running.address).await.expect("connected");
-        idle.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("writable");
-        let mut byte = [0];
-        idle.read_exact(&mut byte).await.expect("served, and kept alive");
-        running.stop.send(true).expect("somebody listens");
-        assert_eq!(running.front.drain(Duration::from_secs(10)).await, 0);
-        let mut rest = Vec::new();
-        silent.read_to_end(&mut rest).await.expect("closed without a word");
-        assert!(rest.is_empty());
-    }
-}
+mod tests;

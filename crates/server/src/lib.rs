@@ -10,6 +10,8 @@
 //!   data_dir     LOCK: one process per directory
 //!   ports        both taken before anything else, or a sentence about who has them
 //!
+//!   certificates read, if there are any; then both ports speak TLS, and what follows is inside it
+//!
 //!   client port -> front: count, sniff --+-- PRI * HTTP/2.0 --> Grpc  -> Kv, Admin, health, reflection
 //!                                        +-- GET, POST, ...  --> Http -> /metrics, /health
 //!                                        +-- anything else   --> one helpful line
@@ -48,7 +50,7 @@ pub use data_dir::{DataDirectory, DataDirectoryError};
 pub use error::StartError;
 pub use port_holder::port_holder;
 pub use ports::{PortError, Ports, is_free, next_free};
-pub use prefixed::Prefixed;
+pub use prefixed::{Prefixed, Wire};
 pub use process::raise_open_files_limit;
 pub use server::{Listener, OpenTablets, Server, ServerParts};
 pub use sniff::{Connection, FIRST_BYTES_MAX, HANDSHAKE_DEADLINE, Protocol, Verdict};

@@ -6,19 +6,22 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-/// Gives the bytes that the sniffer read to the protocol, then what comes from the socket.
-#[derive(Debug)]
+/// What bytes come and go on: a socket, or TLS over one.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for S {}
+
+/// Gives the bytes that the sniffer read to the protocol, then what comes from the wire.
 pub struct Prefixed {
     prefix: Bytes,
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
 }
 
 impl Prefixed {
     /// A stream that starts with `prefix`.
-    pub fn new(prefix: Bytes, stream: TcpStream) -> Prefixed {
-        Prefixed { prefix, stream }
+    pub fn new(prefix: Bytes, stream: impl Wire) -> Prefixed {
+        Prefixed { prefix, stream: Box::new(stream) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One node with its ports.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use strata_grpc::{HealthSwitch, Parts};
 use strata_http::{Metrics, UPKEEP_INTERVAL};
 use strata_kv::{LocalShards, NodeLink};
 use strata_net::grpc::{GrpcSettings, GrpcTransport, PeerServer};
+use strata_net::tls::NodeTls;
 use strata_net::{Caller, Switchboard};
 use strata_raft::{Retention, Timing};
 use strata_router::{Router, RouterOptions};
@@ -80,18 +81,19 @@ impl Server {
     /// Starts a node and returns when it serves. Dropping the future stops what was started.
     pub async fn start(parts: ServerParts) -> Result<Server, StartError> {
         let ServerParts { settings, metrics, tablets, progress } = parts;
+        let env = real::env();
+        let tls = certificates(&env, &settings).await?;
         let data = DataDirectory::open(&settings.data)?;
         let ports = Ports::take(&settings).await?;
         let tablets = LateTablets::new(data.path().join(TABLETS), tablets);
-        let env = real::env();
-        let network = Network::new(&env);
+        let network = Network::new(&env, tls.clone());
 
         let (stop_peers, peers_stopping) = watch::channel(false);
         let peers = network.serve(ports.peer, peers_stopping);
         let life = Life::new();
         let routes = Arc::new(OnceLock::new());
         let (stop_clients, clients_stopping) = watch::channel(false);
-        let front = client_port(&life, &routes, &metrics, settings.connections_max, clients_stopping.clone());
+        let front = client_port(&life, &routes, &metrics, &settings, tls, clients_stopping.clone());
         tokio::spawn(front.clone().serve(ports.client));
         tokio::spawn(keep_up(metrics, clients_stopping));
 
@@ -182,8 +184,8 @@ struct Network {
 }
 
 impl Network {
-    fn new(env: &Env) -> Network {
-        let transport = GrpcTransport::new(env.clone(), GrpcSettings::default());
+    fn new(env: &Env, tls: Option<Arc<NodeTls>>) -> Network {
+        let transport = GrpcTransport::with_tls(env.clone(), GrpcSettings::default(), tls);
         let caller = Caller::new(env.clone(), transport.clone());
         let switchboard = Switchboard::new(caller.clone(), transport.clone());
         Network { transport, caller, switchboard }
@@ -200,17 +202,27 @@ impl Network {
     }
 }
 
+/// The certificates of the node, if it has any, looked at again while it runs.
+async fn certificates(env: &Env, settings: &Settings) -> Result<Option<Arc<NodeTls>>, StartError> {
+    let Some(files) = settings.tls.clone() else { return Ok(None) };
+    // Paths are as the user wrote them.
+    let tls = NodeTls::open(env.clone(), RealDisk::new(PathBuf::new()), files).await?;
+    tls.keep_fresh();
+    Ok(Some(tls))
+}
+
 fn client_port(
     life: &Arc<Life>,
     routes: &Arc<OnceLock<Routes>>,
     metrics: &Metrics,
-    connections_max: u32,
+    settings: &Settings,
+    tls: Option<Arc<NodeTls>>,
     stopping: watch::Receiver<bool>,
 ) -> Arc<Front> {
     let router = strata_http::router(metrics.clone(), life.clone());
     let grpc = Grpc { routes: routes.clone(), router: router.clone(), readiness: life.clone() };
     let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(grpc), Arc::new(Http { router })];
-    Front::new(protocols, connections_max, stopping)
+    Front::new(protocols, tls, settings.connections_max, stopping)
 }
 
 async fn services(env: Env, node: &Arc<Node>, network: &Network) -> Result<(Routes, HealthSwitch), StartError> {
@@ -259,6 +271,7 @@ fn node_settings(settings: &Settings, client: &Address, peer: &Address) -> NodeS
         },
         replace_after: settings.replace_after,
         retention: Retention::default(),
+        snapshot_bytes_per_second: settings.snapshot_bytes_per_second,
         wal: WalOptions {
             segment_bytes: settings.log_segment,
             cache_bytes: usize::try_from(settings.log_cache).unwrap_or(usize::MAX),
@@ -281,6 +294,7 @@ mod tests {
         assert_eq!(node.replace_after, NodeSettings::REPLACE_AFTER);
         let wal = WalOptions::default();
         assert_eq!((node.wal.segment_bytes, node.wal.cache_bytes), (wal.segment_bytes, wal.cache_bytes));
+        assert_eq!(node.snapshot_bytes_per_second, strata_raft::SNAPSHOT_BYTES_PER_SECOND);
         assert_eq!(settings.connections_max as usize, strata_types::limits::CLIENT_CONNECTIONS_MAX);
         assert_eq!((node.peer_address.as_str(), node.client_address.as_str()), ("127.0.0.1:7401", "127.0.0.1:7400"));
     }

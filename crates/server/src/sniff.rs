@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
 use crate::prefixed::Prefixed;
@@ -61,31 +60,31 @@ pub(crate) enum Sniffed {
 }
 
 /// Reads just as many bytes as it takes to know the protocol.
-pub(crate) async fn sniff(stream: &mut TcpStream, protocols: &[Arc<dyn Protocol>], deadline: Duration) -> Sniffed {
+pub(crate) async fn sniff(
+    stream: &mut (impl AsyncRead + Unpin),
+    protocols: &[Arc<dyn Protocol>],
+    deadline: Duration,
+) -> Sniffed {
     match tokio::time::timeout(deadline, read_first_bytes(stream, protocols)).await {
         Ok(sniffed) => sniffed,
         Err(_) => Sniffed::Silent,
     }
 }
 
-async fn read_first_bytes(stream: &mut TcpStream, protocols: &[Arc<dyn Protocol>]) -> Sniffed {
-    let mut first = BytesMut::new();
+async fn read_first_bytes(stream: &mut (impl AsyncRead + Unpin), protocols: &[Arc<dyn Protocol>]) -> Sniffed {
+    // Part of the task: nothing more is allocated before there is something to read, so idle connections stay cheap.
+    let mut room = [0; FIRST_BYTES_MAX];
+    let mut length = 0;
     loop {
-        // Nothing is allocated before there is something to read: idle connections stay cheap.
-        if stream.readable().await.is_err() {
-            return Sniffed::Closed;
-        }
-        first.reserve(FIRST_BYTES_MAX - first.len());
-        let mut room = (&mut *stream).take((FIRST_BYTES_MAX - first.len()) as u64);
-        match room.read_buf(&mut first).await {
+        match stream.read(&mut room[length..]).await {
             Ok(0) | Err(_) => return Sniffed::Closed,
-            Ok(_) => {}
+            Ok(count) => length += count,
         }
-        match judge(&first, protocols) {
-            Judgement::Is(protocol) => return Sniffed::Protocol(protocol, first.freeze()),
-            Judgement::Nobody => return Sniffed::Unknown(first.freeze()),
-            Judgement::Undecided if first.len() >= FIRST_BYTES_MAX => return Sniffed::Unknown(first.freeze()),
-            Judgement::Undecided => {}
+        let first = &room[..length];
+        match judge(first, protocols) {
+            Judgement::Is(protocol) => return Sniffed::Protocol(protocol, Bytes::copy_from_slice(first)),
+            Judgement::Undecided if length < FIRST_BYTES_MAX => {}
+            Judgement::Nobody | Judgement::Undecided => return Sniffed::Unknown(Bytes::copy_from_slice(first)),
         }
     }
 }
@@ -125,7 +124,7 @@ pub(crate) fn helpful_line(first: &[u8], protocols: &[Arc<dyn Protocol>]) -> Str
     let names: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
     let shown = first[..first.len().min(16)].escape_ascii();
     let guess = match first {
-        [0x16, 0x03, ..] => ": this looks like TLS, which is not supported yet",
+        [0x16, 0x03, ..] => ": this looks like TLS, and this node has no certificates (--certs)",
         [0, 0, 0, _, 0x04 | 0, ..] => ": this looks like PostgreSQL, which is not supported yet",
         [b'*', b'0'..=b'9', ..] => ": this looks like Redis, which is not supported yet",
         _ => "",
@@ -137,7 +136,7 @@ pub(crate) fn helpful_line(first: &[u8], protocols: &[Arc<dyn Protocol>]) -> Str
 mod tests {
     use std::io::Write;
 
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::protocols::{is_http1, is_http2};

@@ -39,7 +39,7 @@ pub fn scan(
     if first < last {
         view.scan(&first, &last, &mut |key, stored| page.visit(user_key_slice(key), stored, keep));
     }
-    Reply::Scan { items: page.items, resume: page.resume }
+    Reply::Scan { items: page.items, resume: page.resume, freshness: None }
 }
 
 /// A page that is being filled.

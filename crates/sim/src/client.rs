@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use strata_check::{Answer, Call, History, OperationId};
 use strata_router::{Kv as _, Router};
-use strata_types::{ClientId, Error, Expected, Operation, Outcome, Reply, Request, RequestHeader};
+use strata_types::{ClientId, Error, Expected, Operation, Outcome, ReadPreference, Reply, Request, RequestHeader};
 use tokio::time::Instant;
 
 use crate::dice::Dice;
@@ -137,10 +137,13 @@ impl Client {
     }
 
     async fn ask(&self, key: &str, call: &Call) -> Result<Answer, Error> {
-        let request = Request { header: RequestHeader::default(), operation: operation(key, call) };
+        // Half of the reads are for any replica. Drawn from a copy, so that what is done does not depend on it.
+        let prefer = if self.dice.clone().chance(500) { ReadPreference::Any } else { ReadPreference::Leader };
+        let header = RequestHeader { prefer, ..RequestHeader::default() };
+        let request = Request { header, operation: operation(key, call) };
         let reply = self.router.call(request, DEADLINE).await?;
         Ok(match (reply, call) {
-            (Reply::Get { item }, _) => Answer::Value(item.map(|item| item.value)),
+            (Reply::Get { item, .. }, _) => Answer::Value(item.map(|item| item.value)),
             (Reply::Delete { existed, .. }, _) => Answer::Existed(existed),
             (Reply::CompareAndSet { succeeded: false, current, .. }, _) => {
                 Answer::MismatchHolds(current.map(|item| item.value))

@@ -7,7 +7,7 @@ use strata_cluster::{Node, NodeSettings};
 use strata_env::TaskHandle;
 use strata_env::sim::SimNode;
 use strata_net::Switchboard;
-use strata_raft::Timing;
+use strata_raft::{SNAPSHOT_BYTES_PER_SECOND, Timing};
 use strata_storage::memory::Durable;
 use strata_types::VersionRange;
 use strata_wal::WalOptions;
@@ -56,13 +56,14 @@ impl Seat {
             zone: String::new(),
             join: if self.may_found { founding } else { others },
             weight: 1,
-            versions: VersionRange::default(),
+            versions: VersionRange::SUPPORTED,
             expect: self.may_found.then_some(shape.founders as u32),
             shards: self.may_found.then_some(shape.shards),
             cores: 2,
             timing: Timing::default(),
             replace_after: shape.replace_after,
             retention: shape.retention,
+            snapshot_bytes_per_second: SNAPSHOT_BYTES_PER_SECOND,
             wal: WalOptions { segment_bytes: 128 * 1024, ..WalOptions::default() },
         }
     }

@@ -32,7 +32,8 @@ pub use ids::{
 };
 pub use node::{NodeDescriptor, NodeState};
 pub use operation::{
-    Durability, Expected, Item, Mutation, Operation, ReadLevel, Reply, Request, RequestHeader, SessionRequest,
+    Durability, Expected, Freshness, Item, Mutation, Operation, ReadLevel, ReadPreference, Reply, Request,
+    RequestHeader, SessionRequest,
 };
 pub use shard_map::{GroupPlacement, ReplicaPlacement, ShardMap, ShardMapError, ShardPlacement};
 pub use slot::{SLOT_COUNT, Slot, SlotRange, hash_tag};

@@ -1,5 +1,7 @@
 //! What a client asks of the key space, and what it gets back.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::{ClientId, DatabaseId, KeySpaceId, LogIndex, Revision, SchemaVersion, Timestamp};
@@ -30,6 +32,8 @@ pub struct RequestHeader {
     pub schema: SchemaVersion,
     /// How fresh a read must be.
     pub level: ReadLevel,
+    /// Which replicas may carry out a read that sees everything acknowledged before it.
+    pub prefer: ReadPreference,
 }
 
 /// Identifies a write within a client's session on one shard.
@@ -62,6 +66,54 @@ pub enum ReadLevel {
     Linearizable,
     /// Whatever the asked replica has applied; may be old.
     Local,
+    /// The same promise as `Linearizable`, kept by a leader's clock where the node allows that. No node does yet: it is
+    /// carried out as `Linearizable`.
+    Lease,
+    /// Sees every write that was acknowledged longer ago than this when the read began.
+    Bounded {
+        /// How old the answer may be, by the monotonic clock of the replica that gives it.
+        max_staleness: Duration,
+    },
+}
+
+/// Which replicas may carry out a read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadPreference {
+    /// The leader: cheapest, if the shard's other work goes there anyway. Does not bind reads that need no leader.
+    #[default]
+    Leader,
+    /// Whichever is asked: one that does not lead asks the leader how far it must have got.
+    Any,
+}
+
+/// How fresh an answer is: what was kept, not what was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freshness {
+    /// The level that was kept. With `Bounded`: how old the answer is at most.
+    pub level: ReadLevel,
+    /// Every entry of the shard's log up to this one is seen.
+    pub applied: LogIndex,
+}
+
+impl ReadLevel {
+    /// Whether any replica may carry out such a read without being told so.
+    pub fn is_for_any_replica(self) -> bool {
+        match self {
+            ReadLevel::Local | ReadLevel::Bounded { .. } => true,
+            ReadLevel::Linearizable | ReadLevel::Lease => false,
+        }
+    }
+
+    /// The one of two levels that promises less; of two bounds, the longer one.
+    pub fn weaker(self, other: ReadLevel) -> ReadLevel {
+        let rank = |level| match level {
+            ReadLevel::Linearizable => (0, Duration::ZERO),
+            ReadLevel::Lease => (1, Duration::ZERO),
+            ReadLevel::Bounded { max_staleness } => (2, max_staleness),
+            ReadLevel::Local => (3, Duration::ZERO),
+        };
+        if rank(self) >= rank(other) { self } else { other }
+    }
 }
 
 /// An operation on keys of one key space.
@@ -157,6 +209,8 @@ pub enum Reply {
     Get {
         /// The item, if the key exists.
         item: Option<Item>,
+        /// How fresh that is, if it is known. No part of the persisted form: reads do not go through the log.
+        freshness: Option<Freshness>,
     },
     /// To `Put`.
     Put {
@@ -190,6 +244,8 @@ pub enum Reply {
         items: Vec<Item>,
         /// Where the next page starts; `None` when the range is exhausted.
         resume: Option<Bytes>,
+        /// How fresh they are, if it is known. No part of the persisted form.
+        freshness: Option<Freshness>,
     },
 }
 

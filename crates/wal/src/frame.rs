@@ -157,7 +157,7 @@ pub(crate) fn aligned(length: usize) -> usize {
     length.next_multiple_of(FRAME_ALIGNMENT)
 }
 
-fn header_checksum(segment: u64, header: &[u8]) -> u32 {
+pub(crate) fn header_checksum(segment: u64, header: &[u8]) -> u32 {
     checksum_append(checksum(&segment.to_be_bytes()), &header[..FRAME_HEADER_BYTES - 4])
 }
 

@@ -46,6 +46,8 @@
 
 mod assembly;
 mod clean;
+#[cfg(test)]
+mod decoding;
 mod error;
 mod frame;
 mod index;

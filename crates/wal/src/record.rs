@@ -182,8 +182,12 @@ pub(crate) fn decode(body: &Bytes, segment: u64, body_offset: u64) -> Result<Vec
             VOTE => ChangeKind::Vote(own(decoder.bytes("vote")?)),
             COMMITTED => ChangeKind::Committed(own(decoder.bytes("committed")?)),
             APPEND | REWRITE => {
-                let first = LogIndex(decoder.u64("index")?);
+                let first = decoder.u64("index")?;
                 let count = decoder.count(ENTRY_HEADER_BYTES, "entries")?;
+                if first.checked_add(count as u64).is_none() {
+                    return Err(DecodeError::BadValue { field: "index", value: first });
+                }
+                let first = LogIndex(first);
                 let mut places = Vec::with_capacity(count);
                 for _ in 0..count {
                     let entry = decoder.bytes("entry")?;
@@ -199,17 +203,17 @@ pub(crate) fn decode(body: &Bytes, segment: u64, body_offset: u64) -> Result<Vec
             }
             TRUNCATE => ChangeKind::Truncate(match decoder.u8("keep")? {
                 0 => None,
-                1 => Some(LogIndex(decoder.u64("keep")?)),
+                1 => Some(take_index(&mut decoder, "keep")?),
                 value => return Err(DecodeError::BadValue { field: "keep", value: value.into() }),
             }),
-            PURGE => ChangeKind::Purge(LogIndex(decoder.u64("purged")?), own(decoder.bytes("purged")?)),
+            PURGE => ChangeKind::Purge(take_index(&mut decoder, "purged")?, own(decoder.bytes("purged")?)),
             REMOVE => ChangeKind::Remove,
             CHECKPOINT => ChangeKind::Checkpoint {
                 vote: decoder.optional_bytes("vote")?.map(own),
                 committed: decoder.optional_bytes("committed")?.map(own),
                 purged: match decoder.u8("purged")? {
                     0 => None,
-                    1 => Some((LogIndex(decoder.u64("purged")?), own(decoder.bytes("purged")?))),
+                    1 => Some((take_index(&mut decoder, "purged")?, own(decoder.bytes("purged")?))),
                     value => return Err(DecodeError::BadValue { field: "purged", value: value.into() }),
                 },
             },
@@ -218,6 +222,14 @@ pub(crate) fn decode(body: &Bytes, segment: u64, body_offset: u64) -> Result<Vec
         changes.push(Change { replica, kind });
     }
     Ok(changes)
+}
+
+/// An index that has a next one.
+fn take_index(decoder: &mut Decoder, field: &'static str) -> Result<LogIndex, DecodeError> {
+    match decoder.u64(field)? {
+        u64::MAX => Err(DecodeError::BadValue { field, value: u64::MAX }),
+        index => Ok(LogIndex(index)),
+    }
 }
 
 fn entries_change(kind: EntriesKind, first: LogIndex, places: Vec<Place>) -> ChangeKind {

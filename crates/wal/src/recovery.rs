@@ -172,9 +172,9 @@ impl Reader {
 }
 
 /// What one file holds.
-struct Scan {
+pub(crate) struct Scan {
     /// The valid frames from the beginning on.
-    frames: Vec<Frame>,
+    pub(crate) frames: Vec<Frame>,
     /// Where they end.
     end: usize,
     /// The highest frame that a frame header in the file calls durable, also behind the end.
@@ -182,7 +182,7 @@ struct Scan {
 }
 
 /// Looks through a file; fails with its format if that is a newer one.
-fn scan(content: &Bytes, number: u64) -> Result<Scan, u16> {
+pub(crate) fn scan(content: &Bytes, number: u64) -> Result<Scan, u16> {
     let mut scan = Scan { frames: Vec::new(), end: frame::SEGMENT_HEADER_BYTES, claimed: 0 };
     match SegmentHeader::decode(content, number) {
         Ok(header) => {

@@ -17,4 +17,5 @@ mod start;
 mod stop;
 #[cfg(target_os = "linux")]
 mod terminal;
+mod tls;
 mod upgrade;

@@ -8,5 +8,6 @@ pub(crate) mod membership;
 mod peak;
 pub(crate) mod peers;
 mod read_back;
+pub(crate) mod reads;
 mod silence;
 mod writers;

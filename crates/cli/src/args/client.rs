@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Subcommand};
 use strata_server::settings::{Address, parse_duration};
 
+use super::reads::ReadArgs;
+use crate::args::TlsArgs;
 use crate::encoding::Encoding;
 
 /// How to reach a cluster.
@@ -24,6 +26,9 @@ pub struct Connect {
     /// How long one operation may take
     #[arg(long, global = true, value_name = "TIME", default_value = "5s", value_parser = parse_timeout)]
     pub timeout: Duration,
+    /// Encrypted or not
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 fn parse_address(text: &str) -> Result<String, String> {
@@ -58,10 +63,13 @@ pub struct KvArgs {
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum KvCommand {
     /// Read a key; exits with 3 if there is none
-    #[command(after_help = "Example:\n  strata kv get greeting")]
+    #[command(after_help = "Examples:\n  strata kv get greeting\n  strata kv get greeting --max-staleness 5s")]
     Get {
         /// The key
         key: String,
+        /// How fresh
+        #[command(flatten)]
+        reads: ReadArgs,
     },
     /// Write a key
     #[command(after_help = "Examples:\n  strata kv put greeting hello\n  strata kv put photo --stdin < photo.jpg")]
@@ -126,5 +134,8 @@ pub enum KvCommand {
         /// Without values
         #[arg(long)]
         keys_only: bool,
+        /// How fresh
+        #[command(flatten)]
+        reads: ReadArgs,
     },
 }

@@ -23,6 +23,9 @@ pub struct DemoArgs {
     /// Keep the data in this directory, and go on with it if it holds a demo
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Encrypt, with certificates made for this demo; a kept demo that did so goes on doing so
+    #[arg(long)]
+    pub tls: bool,
     /// Only run the nodes
     #[arg(long)]
     pub no_shell: bool,

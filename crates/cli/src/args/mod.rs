@@ -1,19 +1,25 @@
 //! The command line, as data.
 
 mod bench;
+mod cert;
 mod client;
 mod cluster;
 mod demo;
 mod node;
+mod reads;
+mod tls;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use bench::{BenchCommand, BenchKvArgs};
+pub use cert::{CertCommand, Leaf};
 pub use client::{Connect, KvArgs, KvCommand};
 pub use cluster::{ClusterArgs, ClusterCommand};
 pub use demo::DemoArgs;
 pub use node::{NodeArgs, StartArgs};
+pub use reads::{ReadArgs, level_name};
+pub use tls::TlsArgs;
 
 use crate::output::Format;
 
@@ -52,6 +58,13 @@ pub enum Command {
     /// Put load on a cluster and measure it
     #[command(subcommand, after_help = "Example:\n  strata bench kv --clients 64 --seconds 10")]
     Bench(BenchCommand),
+    /// Make certificates, with which nodes and clients encrypt
+    #[command(
+        subcommand,
+        after_help = "Example:\n  strata cert ca certs && strata cert node certs && \
+                                        strata start --certs certs"
+    )]
+    Cert(CertCommand),
     /// Show settings and where they come from
     #[command(subcommand, after_help = "Example:\n  strata config show --data /var/lib/strata")]
     Config(ConfigCommand),

@@ -41,9 +41,21 @@ pub struct NodeArgs {
     /// How many replicas it takes, relative to other nodes [default: 1]
     #[arg(long, value_name = "N")]
     pub weight: Option<String>,
-    /// Allow other addresses than loopback without TLS
+    /// Allow other addresses than loopback without TLS and authentication
     #[arg(long)]
     pub insecure: bool,
+    /// Encrypt with ca.crt, node.crt and node.key in this directory: see `strata cert`
+    #[arg(long, value_name = "DIR", help_heading = "Encryption")]
+    pub certs: Option<String>,
+    /// Certificates of the CAs to believe [default: ca.crt in --certs]
+    #[arg(long, alias = "ca", value_name = "FILE", help_heading = "Encryption")]
+    pub tls_ca: Option<String>,
+    /// Certificate of the node [default: node.crt in --certs]
+    #[arg(long, value_name = "FILE", help_heading = "Encryption")]
+    pub tls_cert: Option<String>,
+    /// Key of the node's certificate [default: node.key in --certs]
+    #[arg(long, value_name = "FILE", help_heading = "Encryption")]
+    pub tls_key: Option<String>,
     /// Most client connections [default: 20000]
     #[arg(long, value_name = "N", help_heading = "Tuning")]
     pub connections_max: Option<String>,
@@ -68,6 +80,9 @@ pub struct NodeArgs {
     /// Newest log entries kept in memory [default: 256MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Tuning")]
     pub log_cache: Option<String>,
+    /// How fast snapshots come and go, bytes a second, all shards together [default: 64MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Tuning")]
+    pub snapshot_bytes_per_second: Option<String>,
     /// Cached blocks and unflushed writes, all shards together [default: 256MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Tuning")]
     pub tablet_memory: Option<String>,
@@ -87,6 +102,10 @@ impl NodeArgs {
             ("shards", &self.shards),
             ("zone", &self.zone),
             ("weight", &self.weight),
+            ("certs", &self.certs),
+            ("tls_ca", &self.tls_ca),
+            ("tls_cert", &self.tls_cert),
+            ("tls_key", &self.tls_key),
             ("connections_max", &self.connections_max),
             ("heartbeat", &self.heartbeat),
             ("election_min", &self.election_min),
@@ -95,6 +114,7 @@ impl NodeArgs {
             ("act_as_version", &self.act_as_version),
             ("log_segment", &self.log_segment),
             ("log_cache", &self.log_cache),
+            ("snapshot_bytes_per_second", &self.snapshot_bytes_per_second),
             ("tablet_memory", &self.tablet_memory),
         ];
         let given = given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));

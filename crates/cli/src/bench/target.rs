@@ -10,7 +10,7 @@ use crate::args::BenchKvArgs;
 use crate::bench::mix::Drawn;
 use crate::bench::recorder::Kind;
 use crate::failure::Failure;
-use crate::session::connect;
+use crate::session::{connect, dialer_of};
 
 /// The SDK, or plain calls.
 #[derive(Clone)]
@@ -25,13 +25,18 @@ impl Target {
     /// Connects as the arguments say.
     pub async fn open(args: &BenchKvArgs) -> Result<Target, Failure> {
         let addresses = &args.connect.addr;
+        let tls = args.connect.tls.read()?;
         if !args.unary {
-            let builder = Client::builder().deadline(args.connect.timeout);
+            let mut builder = Client::builder().deadline(args.connect.timeout);
+            if let Some(tls) = tls {
+                builder = builder.tls(tls);
+            }
             return Ok(Target::Sdk(builder.connect(addresses.iter().cloned()).await?));
         }
+        let dialer = dialer_of(tls.as_ref())?;
         let mut clients = Vec::new();
         for address in addresses.iter().cycle().take(args.connections as usize) {
-            let channel = connect(address).await;
+            let channel = connect(address, dialer.as_ref()).await;
             let channel = channel.map_err(|reason| Failure::new(format!("nobody answers at {address} ({reason})")))?;
             clients.push(KvClient::new(channel));
         }

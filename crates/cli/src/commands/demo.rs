@@ -1,12 +1,19 @@
 //! `strata demo`.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::args::DemoArgs;
+use crate::args::{Connect, DemoArgs, TlsArgs};
+use crate::commands::cert;
 use crate::demo::{Directory, Fleet, Layout, Running};
 use crate::failure::Failure;
 use crate::output::Format;
+use crate::session::Session;
 use crate::signals::Signals;
+
+/// How long one operation of the shell may take.
+const SHELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the nodes, and a shell unless told not to.
 pub async fn run(args: DemoArgs, format: Format) -> Result<(), Failure> {
@@ -15,8 +22,17 @@ pub async fn run(args: DemoArgs, format: Format) -> Result<(), Failure> {
     let (directory, layout) = Directory::open(&args)?;
     check_ports(&layout).await?;
     layout.store()?;
+    if let Some(certs) = layout.certs() {
+        cert::make_for_demo(&certs)?;
+    }
+    let addr = layout.numbers().map(|node| layout.client_address(node)).collect();
+    let session = Session::new(&Connect {
+        addr,
+        timeout: SHELL_TIMEOUT,
+        tls: TlsArgs { certs: layout.certs(), ..TlsArgs::default() },
+    })?;
     let fleet = Fleet::start(&layout)?;
-    let mut demo = Running::new(layout, fleet, &directory, !args.no_shell, format);
+    let mut demo = Running::new(layout, fleet, session, &directory, !args.no_shell, format);
     let result = demo.run(&mut signals).await;
     let stopped = demo.stop(&mut signals).await;
     if directory.is_temporary() {

@@ -6,7 +6,7 @@ use strata_proto::v1;
 use strata_types::{Expected, Revision, limits};
 use tokio::io::AsyncReadExt;
 
-use crate::args::{KvArgs, KvCommand};
+use crate::args::{KvArgs, KvCommand, ReadArgs, level_name};
 use crate::encoding::Encoding;
 use crate::failure::{Failure, STATUS_NEGATIVE};
 use crate::output::{Answer, Format};
@@ -14,7 +14,7 @@ use crate::session::{Session, failure_of};
 
 /// Carries out one operation and prints the answer.
 pub async fn run(args: KvArgs, format: Format) -> Result<(), Failure> {
-    let session = Session::new(&args.connect);
+    let session = Session::new(&args.connect)?;
     match args.command {
         // A scan is as long as the data: it is printed page by page.
         KvCommand::Scan { .. } => scan(&session, &args.command, args.encoding, format).await,
@@ -25,7 +25,7 @@ pub async fn run(args: KvArgs, format: Format) -> Result<(), Failure> {
 /// Carries out one operation.
 pub async fn ask(session: &Session, command: &KvCommand, encoding: Encoding) -> Result<Answer, Failure> {
     match command {
-        KvCommand::Get { key } => get(session, encoding.decode(key)?, encoding).await,
+        KvCommand::Get { key, reads } => get(session, encoding.decode(key)?, reads, encoding).await,
         KvCommand::Put { key, value, stdin } => {
             let value = match value {
                 Some(value) if !stdin => encoding.decode(value)?,
@@ -58,14 +58,20 @@ pub async fn ask(session: &Session, command: &KvCommand, encoding: Encoding) -> 
     }
 }
 
-async fn get(session: &Session, key: Bytes, encoding: Encoding) -> Result<Answer, Failure> {
-    let request = v1::GetRequest { key: key.clone(), ..v1::GetRequest::default() };
+async fn get(session: &Session, key: Bytes, reads: &ReadArgs, encoding: Encoding) -> Result<Answer, Failure> {
+    let (level, max_staleness_millis) = reads.parts();
+    let request = v1::GetRequest { key: key.clone(), level, max_staleness_millis, ..v1::GetRequest::default() };
     let reply = session.kv(request, |mut client, request| async move { client.get(request).await }).await?;
     let Some(item) = reply.item else {
         let shown = encoding.encode_column(&key);
         return Err(Failure::new(format!("there is no key `{shown}`")).status(STATUS_NEGATIVE));
     };
-    Ok(Answer::new(encoding.encode(&item.value), item_json(&item, encoding)))
+    let mut shown = item_json(&item, encoding);
+    if reads.is_special() {
+        shown["level"] = json!(level_name(reply.level));
+        shown["staleness_millis"] = json!(reply.staleness_millis);
+    }
+    Ok(Answer::new(encoding.encode(&item.value), shown))
 }
 
 async fn put(session: &Session, key: Bytes, value: Bytes) -> Result<Answer, Failure> {
@@ -133,7 +139,7 @@ struct Pages {
 
 impl Pages {
     async fn open(session: &Session, command: &KvCommand, encoding: Encoding) -> Result<Pages, Failure> {
-        let KvCommand::Scan { start, end, prefix, limit, keys_only } = command else {
+        let KvCommand::Scan { start, end, prefix, limit, keys_only, reads } = command else {
             return Err(Failure::new("not a scan"));
         };
         let decoded = |text: &Option<String>| text.as_ref().map(|text| encoding.decode(text)).transpose();
@@ -141,7 +147,8 @@ impl Pages {
             Some(prefix) => (prefix.clone(), after_prefix(&prefix)),
             None => (decoded(start)?.unwrap_or_default(), decoded(end)?),
         };
-        let request = v1::ScanRequest { start, end, limit: limit.unwrap_or(0), ..v1::ScanRequest::default() };
+        let ((level, max_staleness_millis), limit) = (reads.parts(), limit.unwrap_or(0));
+        let request = v1::ScanRequest { start, end, limit, level, max_staleness_millis, ..v1::ScanRequest::default() };
         let stream = session.kv(request, |mut client, mut request| async move {
             // A scan is as long as the data, so the deadline of one operation is not meant for it.
             request.set_timeout(limits::REQUEST_DEADLINE_MAX);

@@ -1,6 +1,7 @@
 //! What each command does.
 
 pub mod bench;
+pub mod cert;
 pub mod cluster;
 pub mod completion;
 pub mod config;

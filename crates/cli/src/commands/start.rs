@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::json;
+use strata_net::tls::TlsFiles;
 use strata_server::settings::{Resolved, Settings};
 use strata_server::{Listener, Metrics, Phase, Server, ServerParts, StartError, raise_open_files_limit};
 use strata_storage::{StorageResult, Tablets};
@@ -54,7 +55,7 @@ pub async fn run(args: StartArgs, format: Format) -> Result<(), Failure> {
                 return Ok(());
             }
         };
-        teller.say(&ready(&server, begin.elapsed()));
+        teller.say(&ready(&server, settings.tls.as_ref(), begin.elapsed()));
         stop.await;
         server
     };
@@ -112,7 +113,13 @@ fn opening(settings: &Settings) -> Answer {
     )
 }
 
-fn ready(server: &Server, took: Duration) -> Answer {
+fn ready(server: &Server, tls: Option<&TlsFiles>, took: Duration) -> Answer {
+    let ca = tls.map(|files| files.ca.display().to_string());
+    let flag = ca.as_ref().map_or_else(String::new, |ca| format!(" --ca {ca}"));
+    let curl = match &ca {
+        Some(ca) => format!("curl --cacert {ca} https:"),
+        None => "curl http:".to_owned(),
+    };
     let (client, peer) = (server.client_address(), server.peer_address());
     let identity = server.identity();
     let (nodes, shards) = (server.map().nodes.len(), server.map().shards.len());
@@ -120,9 +127,9 @@ fn ready(server: &Server, took: Duration) -> Answer {
     let text = format!(
         "ready in {seconds:.1} s: {} of cluster {} ({nodes} nodes, {shards} shards)\n\
          \n\
-         \x20 write    strata kv put greeting hello --addr {client}\n\
-         \x20 look     strata cluster status --addr {client}\n\
-         \x20 metrics  curl http://{client}/metrics\n\
+         \x20 write    strata kv put greeting hello --addr {client}{flag}\n\
+         \x20 look     strata cluster status --addr {client}{flag}\n\
+         \x20 metrics  {curl}//{client}/metrics\n\
          \x20 gRPC     {client}\n\
          \x20 stop     Ctrl-C\n",
         identity.node, identity.cluster
@@ -136,6 +143,7 @@ fn ready(server: &Server, took: Duration) -> Answer {
         "peer": peer.to_string(),
         "nodes": nodes,
         "shards": shards,
+        "encrypted": ca.is_some(),
         "pid": std::process::id(),
     });
     Answer::new(text, json)

@@ -9,16 +9,25 @@ pub fn banner(layout: &Layout, fleet: &Fleet, is_temporary: bool) -> String {
     let pids = layout.numbers().filter_map(|node| Some(format!("n{node} {}", fleet.pid(node)?)));
     let pids = pids.collect::<Vec<_>>().join(", ");
     let directory = layout.directory.display();
+    let ca = layout.certs().map(|certs| certs.join("ca.crt").display().to_string());
+    let (flag, scheme, grpcurl) = match &ca {
+        Some(ca) => (format!(" --ca {ca}"), format!("--cacert {ca} https"), format!("-cacert {ca}")),
+        None => (String::new(), "http".to_owned(), "-plaintext".to_owned()),
+    };
+    let rust = match &ca {
+        Some(ca) => format!("Client::builder().tls(ClientTls::new(std::fs::read(\"{ca}\")?)).connect([\"{first}\"])"),
+        None => format!("strata_client::Client::connect([\"{first}\"])"),
+    };
     let fate = if is_temporary { "removed when the demo ends; --keep DIR keeps it" } else { "kept" };
     format!(
         "\n{} nodes are ready. Data: {directory} ({fate})\n\n\
-         \x20 write     strata kv put greeting hello --addr {first}\n\
-         \x20 read      strata kv get greeting --addr {first}\n\
-         \x20 look      strata cluster status --addr {first}\n\
-         \x20 load      strata bench kv --addr {all}\n\
-         \x20 gRPC      {all}   (grpcurl -plaintext {first} list)\n\
-         \x20 metrics   curl http://{first}/metrics\n\
-         \x20 Rust      let client = strata_client::Client::connect([\"{first}\"]).await?;\n\
+         \x20 write     strata kv put greeting hello --addr {first}{flag}\n\
+         \x20 read      strata kv get greeting --addr {first}{flag}\n\
+         \x20 look      strata cluster status --addr {first}{flag}\n\
+         \x20 load      strata bench kv --addr {all}{flag}\n\
+         \x20 gRPC      {all}   (grpcurl {grpcurl} {first} list)\n\
+         \x20 metrics   curl {scheme}://{first}/metrics\n\
+         \x20 Rust      let client = {rust}.await?;\n\
          \x20 failure   kill -9 one of: {pids}\n",
         layout.nodes
     )

@@ -34,6 +34,7 @@ impl Directory {
                     nodes: args.nodes.unwrap_or(NODES_DEFAULT),
                     port: args.port.unwrap_or(PORT_DEFAULT),
                     shards: args.shards.unwrap_or(SHARDS_DEFAULT),
+                    tls: args.tls,
                 }
             }
         };
@@ -85,7 +86,7 @@ fn agree(args: &DemoArgs, kept: Layout) -> Result<Layout, Failure> {
             Err(Failure::new(format!("the demo in {} was made with {flag} {is}", kept.directory.display()))
                 .hint(format!("leave out {flag}, or give --keep another directory")))
         }
-        None => Ok(kept),
+        None => Ok(Layout { tls: kept.tls || args.tls, ..kept }),
     }
 }
 
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     fn args(keep: Option<&Path>, nodes: Option<u32>) -> DemoArgs {
-        DemoArgs { nodes, port: None, shards: None, keep: keep.map(Path::to_owned), no_shell: true }
+        DemoArgs { nodes, port: None, shards: None, keep: keep.map(Path::to_owned), tls: false, no_shell: true }
     }
 
     #[test]

@@ -12,6 +12,8 @@ const FORMAT: u32 = 1;
 const FILE: &str = "demo.toml";
 /// Settings of all nodes of a demo.
 const SETTINGS_FILE: &str = "strata.toml";
+/// Certificates of all nodes of a demo.
+const CERTS: &str = "certs";
 
 /// Shape of a demo. What is kept in `demo.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ struct Shape {
     nodes: u32,
     port: u16,
     shards: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    tls: bool,
 }
 
 /// A demo: its shape and its place.
@@ -34,6 +38,8 @@ pub struct Layout {
     pub port: u16,
     /// Number of shards.
     pub shards: u32,
+    /// Whether nodes and clients encrypt.
+    pub tls: bool,
 }
 
 impl Layout {
@@ -49,14 +55,15 @@ impl Layout {
         if shape.format != FORMAT {
             return Err(format!("{} has format {}, and this program knows {FORMAT}", path.display(), shape.format));
         }
-        let Shape { nodes, port, shards, .. } = shape;
-        Ok(Some(Layout { directory: directory.to_owned(), nodes, port, shards }))
+        let Shape { nodes, port, shards, tls, .. } = shape;
+        Ok(Some(Layout { directory: directory.to_owned(), nodes, port, shards, tls }))
     }
 
     /// Writes the layout and the settings of the nodes into the directory.
     pub fn store(&self) -> std::io::Result<()> {
         std::fs::create_dir_all(&self.directory)?;
-        let shape = Shape { format: FORMAT, nodes: self.nodes, port: self.port, shards: self.shards };
+        let Layout { nodes, port, shards, tls, .. } = *self;
+        let shape = Shape { format: FORMAT, nodes, port, shards, tls };
         let text = toml::to_string(&shape).map_err(std::io::Error::other)?;
         std::fs::write(self.directory.join(FILE), text)?;
         std::fs::write(self.settings_path(), self.settings())
@@ -70,6 +77,11 @@ impl Layout {
     /// Where clients reach a node.
     pub fn client_address(&self, node: u32) -> String {
         format!("127.0.0.1:{}", self.client_port(node))
+    }
+
+    /// Where the certificates are, if there are any: one for all nodes.
+    pub fn certs(&self) -> Option<PathBuf> {
+        self.tls.then(|| self.directory.join(CERTS))
     }
 
     /// All ports, client ports and peer ports.
@@ -107,8 +119,10 @@ impl Layout {
     fn settings(&self) -> String {
         let peers: Vec<String> =
             self.numbers().map(|node| format!("\"127.0.0.1:{}\"", self.client_port(node) + 1)).collect();
+        let certs = self.certs().map(|certs| toml::Value::String(certs.display().to_string()));
+        let certs = certs.map_or_else(String::new, |certs| format!("certs = {certs}\n"));
         format!(
-            "# Settings of all nodes of this demo.\njoin = [{}]\nexpect = {}\nshards = {}\n",
+            "# Settings of all nodes of this demo.\njoin = [{}]\nexpect = {}\nshards = {}\n{certs}",
             peers.join(", "),
             self.nodes,
             self.shards
@@ -123,7 +137,7 @@ mod tests {
     use super::*;
 
     fn layout(directory: &Path) -> Layout {
-        Layout { directory: directory.to_owned(), nodes: 3, port: 7400, shards: 4 }
+        Layout { directory: directory.to_owned(), nodes: 3, port: 7400, shards: 4, tls: true }
     }
 
     #[test]
@@ -151,6 +165,7 @@ mod tests {
         let layer = Layer::of_file(Path::new("strata.toml"), &layout(Path::new("d")).settings()).expect("valid");
         let settings = Resolved::of_layers(vec![layer]).expect("valid").settings;
         assert_eq!((settings.expect, settings.shards), (Some(3), Some(4)));
+        assert_eq!(settings.tls.expect("encrypted").ca, Path::new("d/certs/ca.crt"));
         assert_eq!(settings.join, ["127.0.0.1:7401", "127.0.0.1:7411", "127.0.0.1:7421"]);
     }
 }

@@ -4,6 +4,7 @@
 //!   directory/            temporary, or --keep
 //!     demo.toml           nodes and ports: so that a later demo goes on with the data
 //!     strata.toml         settings of all nodes
+//!     certs/              with --tls: a CA, and one certificate for all nodes
 //!     n1/ n2/ n3/         data directories
 //!
 //!   demo --- starts ---> strata start --config directory/strata.toml --data directory/n1 --listen 127.0.0.1:7400

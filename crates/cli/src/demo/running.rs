@@ -1,11 +1,10 @@
 //! The demo while it runs: one loop over everything that can happen.
 
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::args::Connect;
 use crate::commands::{cluster, kv};
 use crate::demo::{Directory, Event, Fleet, Layout, NodeState, banner, restart_line};
 use crate::failure::{Failure, STATUS_INTERRUPTED};
@@ -13,9 +12,6 @@ use crate::output::{Answer, Format, print_error_line, print_line};
 use crate::session::Session;
 use crate::shell::{Line, Lines, Parsed, ShellCommand, parse};
 use crate::signals::Signals;
-
-/// How long one operation of the shell may take.
-const SHELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What can happen, in one place.
 enum Input {
@@ -51,10 +47,16 @@ pub struct Running {
 
 impl Running {
     /// Of nodes that were started just now.
-    pub fn new(layout: Layout, fleet: Fleet, directory: &Directory, has_shell: bool, format: Format) -> Running {
-        let addr = layout.numbers().map(|node| layout.client_address(node)).collect();
+    pub fn new(
+        layout: Layout,
+        fleet: Fleet,
+        session: Session,
+        directory: &Directory,
+        has_shell: bool,
+        format: Format,
+    ) -> Running {
         Running {
-            session: Session::new(&Connect { addr, timeout: SHELL_TIMEOUT }),
+            session,
             layout,
             fleet,
             is_temporary: directory.is_temporary(),

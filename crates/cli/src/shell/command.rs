@@ -87,6 +87,7 @@ mod tests {
     use strata_types::NodeId;
 
     use super::*;
+    use crate::args::ReadArgs;
 
     fn command(line: &str) -> ShellCommand {
         match parse(line).expect("valid") {
@@ -97,7 +98,10 @@ mod tests {
 
     #[test]
     fn lines_become_commands() {
-        assert_eq!(command("get k"), ShellCommand::Kv(KvCommand::Get { key: "k".to_owned() }));
+        assert_eq!(
+            command("get k"),
+            ShellCommand::Kv(KvCommand::Get { key: "k".to_owned(), reads: ReadArgs::default() })
+        );
         let put = KvCommand::Put { key: "k".to_owned(), value: Some("two words".to_owned()), stdin: false };
         assert_eq!(command("put k 'two words'"), ShellCommand::Kv(put));
         assert_eq!(command(" status "), ShellCommand::Cluster(ClusterCommand::Status));

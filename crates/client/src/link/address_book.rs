@@ -6,11 +6,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::future::select_ok;
 use strata_env::Env;
+use strata_net::tls::Dialer;
 use strata_proto::v1;
 use strata_proto::v1::admin_client::AdminClient;
 use strata_types::{Epoch, Error, ErrorCode, Result, ShardMap};
 
-use super::wire::{CONNECT_TIMEOUT, endpoint, explain};
+use super::wire::{CONNECT_TIMEOUT, endpoint, explain, explain_status};
 
 /// Nodes asked for the map at the same time.
 const ASKED_AT_ONCE: usize = 3;
@@ -21,11 +22,12 @@ const ROUND_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct AddressBook {
     env: Env,
     seeds: Vec<String>,
+    dialer: Option<Dialer>,
     map: ArcSwap<ShardMap>,
 }
 
 impl AddressBook {
-    pub(super) fn new(env: Env, seeds: Vec<String>) -> Result<AddressBook> {
+    pub(super) fn new(env: Env, seeds: Vec<String>, dialer: Option<Dialer>) -> Result<AddressBook> {
         if seeds.is_empty() {
             let message = "at least one address of a node is needed, such as 127.0.0.1:7400";
             return Err(Error::not_applied(ErrorCode::InvalidArgument, message));
@@ -33,7 +35,7 @@ impl AddressBook {
         for seed in &seeds {
             endpoint(seed)?;
         }
-        Ok(AddressBook { env, seeds, map: ArcSwap::default() })
+        Ok(AddressBook { env, seeds, dialer, map: ArcSwap::default() })
     }
 
     pub(super) fn map(&self) -> Arc<ShardMap> {
@@ -98,9 +100,10 @@ impl AddressBook {
     async fn ask(&self, address: &str, newer_than: Epoch) -> std::result::Result<Option<Arc<ShardMap>>, String> {
         let ask = async {
             let endpoint = endpoint(address).map_err(|error| error.message)?;
-            let channel = endpoint.connect().await.map_err(|error| format!("{address}: {}", explain(&error)))?;
+            let channel = strata_net::grpc::connect(&endpoint, self.dialer.as_ref()).await;
+            let channel = channel.map_err(|error| format!("{address}: {}", explain(&error)))?;
             let reply = AdminClient::new(channel).shard_map(v1::ShardMapRequest { newer_than: newer_than.0 }).await;
-            let reply = reply.map_err(|status| format!("{address}: {}", status.message()))?;
+            let reply = reply.map_err(|status| format!("{address}: {}", explain_status(&status)))?;
             reply.into_inner().into_map().map_err(|error| format!("{address}: {}", error.message))
         };
         let late = |_| format!("{address}: no answer within {:?}", 2 * CONNECT_TIMEOUT);

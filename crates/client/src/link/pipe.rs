@@ -16,6 +16,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use parking_lot::Mutex;
 use strata_env::{Env, Mono};
+use strata_net::tls::Dialer;
 use strata_proto::v1;
 use strata_proto::v1::kv_client::KvClient;
 use strata_router::{LinkError, ShardBatch, ShardReply};
@@ -24,7 +25,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tonic::transport::Endpoint;
 
 use super::call::{Call, Waiting};
-use super::wire::{CONNECT_TIMEOUT, decode, encode, explain};
+use super::wire::{CONNECT_TIMEOUT, decode, encode, explain, explain_status};
 
 /// Bytes of batches that wait for one connection or for its replies; callers wait for room (CLIENT-2).
 const PIPE_BYTES_MAX: u32 = 64 * 1024 * 1024;
@@ -40,6 +41,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Pipe {
     env: Env,
     endpoint: Endpoint,
+    dialer: Option<Dialer>,
     room: Arc<Semaphore>,
     state: Mutex<State>,
     me: Weak<Pipe>,
@@ -75,10 +77,11 @@ struct Open {
 }
 
 impl Pipe {
-    pub(super) fn new(env: Env, endpoint: Endpoint) -> Arc<Pipe> {
+    pub(super) fn new(env: Env, endpoint: Endpoint, dialer: Option<Dialer>) -> Arc<Pipe> {
         Arc::new_cyclic(|me| Pipe {
             env,
             endpoint,
+            dialer,
             room: Arc::new(Semaphore::new(PIPE_BYTES_MAX as usize)),
             state: Mutex::new(State::Down { until: Mono::default(), reason: String::new(), failures: 0 }),
             me: me.clone(),
@@ -125,7 +128,8 @@ impl Pipe {
             State::Down { failures, .. } => {
                 *state = State::Connecting { waiting: vec![queued], failures: *failures };
                 // The task holds no strong reference while it waits: it ends with the last owner of the pipe.
-                self.env.spawn("client-pipe", run(self.env.clone(), self.endpoint.clone(), self.me.clone()));
+                let (endpoint, dialer) = (self.endpoint.clone(), self.dialer.clone());
+                self.env.spawn("client-pipe", run(self.env.clone(), endpoint, dialer, self.me.clone()));
             }
         }
     }
@@ -158,9 +162,9 @@ impl Pipe {
 }
 
 /// Connects, and stays with the connection until it ends.
-async fn run(env: Env, endpoint: Endpoint, pipe: Weak<Pipe>) {
+async fn run(env: Env, endpoint: Endpoint, dialer: Option<Dialer>, pipe: Weak<Pipe>) {
     let address = endpoint.uri().authority().map_or_else(String::new, ToString::to_string);
-    let reason = match env.timeout(2 * CONNECT_TIMEOUT, connect(&endpoint)).await {
+    let reason = match env.timeout(2 * CONNECT_TIMEOUT, connect(&endpoint, dialer.as_ref())).await {
         Ok(Ok((queue, open, replies))) => {
             if let Some(pipe) = pipe.upgrade() {
                 pipe.go_up(queue);
@@ -180,8 +184,8 @@ async fn run(env: Env, endpoint: Endpoint, pipe: Weak<Pipe>) {
 
 type Connected = (mpsc::UnboundedSender<Queued>, Arc<Mutex<Open>>, tonic::Streaming<v1::KvStreamReply>);
 
-async fn connect(endpoint: &Endpoint) -> Result<Connected, String> {
-    let channel = endpoint.connect().await.map_err(|error| explain(&error))?;
+async fn connect(endpoint: &Endpoint, dialer: Option<&Dialer>) -> Result<Connected, String> {
+    let channel = strata_net::grpc::connect(endpoint, dialer).await.map_err(|error| explain(&error))?;
     let mut client = KvClient::new(channel)
         .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(GRPC_MESSAGE_BYTES_MAX);
@@ -189,7 +193,7 @@ async fn connect(endpoint: &Endpoint) -> Result<Connected, String> {
     // Bounded by the room of the pipe.
     let (queue, receiver) = mpsc::unbounded_channel();
     let outbound = Outbound { queue: receiver, held: None, open: open.clone(), next: 0 };
-    let replies = client.stream(outbound).await.map_err(|status| status.message().to_owned())?;
+    let replies = client.stream(outbound).await.map_err(|status| explain_status(&status))?;
     Ok((queue, open, replies.into_inner()))
 }
 

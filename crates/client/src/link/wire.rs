@@ -43,7 +43,10 @@ pub(super) fn endpoint(address: &str) -> Result<Endpoint> {
 }
 
 /// A transport error with its causes: tonic's own text is only "transport error".
-pub(super) fn explain(error: &dyn std::error::Error) -> String {
+pub(super) fn explain(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(sentence) = strata_net::tls::sentence(error) {
+        return sentence;
+    }
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -54,6 +57,11 @@ pub(super) fn explain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What a node said, unless nobody said anything because of TLS.
+pub(super) fn explain_status(status: &tonic::Status) -> String {
+    strata_net::tls::sentence(status).unwrap_or_else(|| status.message().to_owned())
 }
 
 pub(super) fn encode(batch: ShardBatch, deadline: Duration) -> v1::ShardBatch {

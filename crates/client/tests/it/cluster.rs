@@ -1,6 +1,6 @@
 //! Nodes with real gRPC servers over shards in one map.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,9 +16,9 @@ use strata_router::{
     Link, LinkError, Router, RouterOptions, ShardBatch, ShardExecutor, ShardReply, check_limits, lies_in,
 };
 use strata_types::{
-    ClusterId, Epoch, Error, ErrorCode, Expected, Item, LogIndex, Mutation, NodeDescriptor, NodeId, Operation,
-    ReplicaId, ReplicaPlacement, Reply, Request, Result, Revision, ShardId, ShardMap, ShardPlacement, Slot, SlotRange,
-    Term, Timestamp,
+    ClusterId, Epoch, Error, ErrorCode, Expected, Freshness, Item, LogIndex, Mutation, NodeDescriptor, NodeId,
+    Operation, ReadPreference, ReplicaId, ReplicaPlacement, Reply, Request, Result, Revision, ShardId, ShardMap,
+    ShardPlacement, Slot, SlotRange, Term, Timestamp,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -47,6 +47,7 @@ struct State {
     log: u64,
     applied: usize,
     batches: usize,
+    readers: BTreeSet<u64>,
 }
 
 struct Node {
@@ -190,6 +191,11 @@ impl Cluster {
         self.state.lock().applied
     }
 
+    /// The nodes that carried out reads.
+    pub(crate) fn readers(&self) -> BTreeSet<u64> {
+        self.state.lock().readers.clone()
+    }
+
     pub(crate) fn batches(&self) -> usize {
         self.state.lock().batches
     }
@@ -210,12 +216,20 @@ impl Cluster {
             return ShardReply::StaleRoute(state.map.clone());
         };
         let leader = state.leaders.get(&batch.shard).copied();
-        if leader != Some(node) {
+        if leader != Some(node) && !batch.requests.iter().all(is_for_any) {
             return ShardReply::NotLeader { leader };
         }
+        state.readers.extend(batch.requests.iter().any(|request| request.operation.is_read()).then_some(node.0));
         state.batches += 1;
         ShardReply::Done(batch.requests.iter().map(|request| state.carry_out(request, slots)).collect())
     }
+}
+
+/// What a replica that follows carries out.
+fn is_for_any(request: &Request) -> bool {
+    let header = &request.header;
+    let is_for_any = header.prefer == ReadPreference::Any || header.level.is_for_any_replica();
+    request.operation.is_read() && is_for_any
 }
 
 impl State {
@@ -226,7 +240,12 @@ impl State {
         if let Some(reply) = id.and_then(|id| self.results.get(&id)) {
             return Ok(reply.clone());
         }
-        let reply = self.apply(&request.operation, slots);
+        let fresh = Some(Freshness { level: request.header.level, applied: LogIndex(self.log) });
+        let reply = match self.apply(&request.operation, slots) {
+            Reply::Get { item, .. } => Reply::Get { item, freshness: fresh },
+            Reply::Scan { items, resume, .. } => Reply::Scan { items, resume, freshness: fresh },
+            written => written,
+        };
         self.applied += usize::from(!request.operation.is_read());
         if let Some(id) = id {
             self.results.insert(id, reply.clone());
@@ -238,7 +257,7 @@ impl State {
         self.log += u64::from(!operation.is_read());
         let revision = Revision { index: LogIndex(self.log), position: 0 };
         match operation {
-            Operation::Get { key } => Reply::Get { item: self.items.get(key).cloned() },
+            Operation::Get { key } => Reply::Get { item: self.items.get(key).cloned(), freshness: None },
             Operation::Put { key, value } => {
                 self.put(key, value, revision);
                 Reply::Put { revision }
@@ -275,7 +294,7 @@ impl State {
                     .filter(|(key, _)| slots.contains(Slot::of_key(key)))
                     .map(|(_, item)| item.clone());
                 let items: Vec<Item> = here.by_ref().take(*limit as usize).collect();
-                Reply::Scan { items, resume: here.next().map(|item| item.key) }
+                Reply::Scan { items, resume: here.next().map(|item| item.key), freshness: None }
             }
         }
     }

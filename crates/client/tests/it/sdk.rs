@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strata_client::{Batch, Client, ErrorCode, Expected, KeyRange, Outcome};
+use strata_client::{Batch, Client, ErrorCode, Expected, Freshness, KeyRange, Outcome, ReadLevel, ReadOptions};
 
 use crate::cluster::{Nodes, SECOND};
 
@@ -64,6 +64,33 @@ async fn large_values_and_pages_larger_than_a_message_come_through() {
     }
     let error = client.put("x", vec![0; 17 * 1024 * 1024]).await.expect_err("too large");
     assert_eq!((error.code, error.outcome), (ErrorCode::TooLarge, Outcome::NotApplied));
+}
+
+#[tokio::test]
+async fn reads_of_every_level_come_through_and_say_how_fresh_they_are() {
+    let nodes = Nodes::start(1).await;
+    let client = nodes.client(Client::builder()).await;
+    let revision = client.put("a", "1").await.expect("written");
+    assert!(client.get("a").await.expect("read").is_some());
+    let (_, leader) = nodes.cluster.leader_of("a");
+    assert_eq!(nodes.cluster.readers(), [leader as u64].into(), "linearizable reads go to the leader");
+    for (options, level) in [
+        (ReadOptions::anywhere(), ReadLevel::Linearizable),
+        (ReadOptions::local(), ReadLevel::Local),
+        (ReadOptions::bounded(SECOND), ReadLevel::Bounded { max_staleness: SECOND }),
+    ] {
+        let client = client.with_reads(options);
+        for _ in 0..3 {
+            let read = client.read("a").await.expect("read");
+            assert_eq!(read.item.expect("there").revision, revision);
+            assert_eq!(read.freshness, Some(Freshness { level, applied: revision.index }));
+        }
+        let mut scan = client.scan(KeyRange::all());
+        assert_eq!(scan.level(), None, "nobody was asked yet");
+        assert_eq!(scan.next_page().await.expect("a page").map(|items| items.len()), Some(1));
+        assert_eq!(scan.level(), Some(level));
+    }
+    assert_eq!(nodes.cluster.readers(), [1, 2, 3].into(), "the others are spread");
 }
 
 #[tokio::test]

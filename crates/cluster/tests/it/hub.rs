@@ -223,13 +223,14 @@ pub(crate) fn settings(own: &str, join: &[&str]) -> NodeSettings {
         zone: String::new(),
         join: join.iter().map(|&address| address.to_owned()).collect(),
         weight: 1,
-        versions: VersionRange::default(),
+        versions: VersionRange::SUPPORTED,
         expect: Some(join.len().max(1) as u32),
         shards: Some(4),
         cores: 1,
         replace_after: NodeSettings::REPLACE_AFTER,
         timing: Timing::default(),
         retention: Retention::default(),
+        snapshot_bytes_per_second: strata_raft::SNAPSHOT_BYTES_PER_SECOND,
         wal: WalOptions { segment_bytes: 1 << 20, spare_segments: 1, ..WalOptions::default() },
     }
 }

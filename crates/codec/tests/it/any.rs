@@ -110,13 +110,17 @@ fn error() -> impl Strategy<Value = Error> {
 
 pub(crate) fn reply() -> impl Strategy<Value = Result<Reply, Error>> {
     let done = prop_oneof![
-        option::of(item()).prop_map(|item| Reply::Get { item }),
+        option::of(item()).prop_map(|item| Reply::Get { item, freshness: None }),
         revision().prop_map(|revision| Reply::Put { revision }),
         (any::<bool>(), revision()).prop_map(|(existed, revision)| Reply::Delete { existed, revision }),
         (any::<bool>(), revision(), option::of(item()))
             .prop_map(|(succeeded, revision, current)| { Reply::CompareAndSet { succeeded, revision, current } }),
         revision().prop_map(|revision| Reply::Batch { revision }),
-        (vec(item(), 0..4), option::of(bytes())).prop_map(|(items, resume)| Reply::Scan { items, resume }),
+        (vec(item(), 0..4), option::of(bytes())).prop_map(|(items, resume)| Reply::Scan {
+            items,
+            resume,
+            freshness: None
+        }),
     ];
     prop_oneof![4 => done.prop_map(Ok), 1 => error().prop_map(Err)]
 }

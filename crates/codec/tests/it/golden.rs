@@ -13,7 +13,8 @@ use strata_codec::{
 };
 use strata_types::{
     ClientId, DatabaseId, Durability, Error, ErrorCode, Expected, Item, KeySpaceId, LogIndex, Mutation, Operation,
-    Outcome, ReadLevel, Reply, Request, RequestHeader, Revision, SchemaVersion, SessionRequest, Term, Timestamp,
+    Outcome, ReadLevel, ReadPreference, Reply, Request, RequestHeader, Revision, SchemaVersion, SessionRequest, Term,
+    Timestamp,
 };
 
 /// Decodes and encodes again.
@@ -108,6 +109,7 @@ fn request(session: Option<SessionRequest>, operation: Operation) -> Request {
         durability: Durability::Majority,
         schema: SchemaVersion(4),
         level: ReadLevel::Linearizable,
+        prefer: ReadPreference::Leader,
     };
     Request { header, operation }
 }
@@ -223,11 +225,11 @@ fn reply() {
         Ok(Reply::CompareAndSet { succeeded: false, revision, current: Some(item()) }),
         &format!("succeeded:1 {REVISION} has_item:1 {ITEM}"),
     );
-    add("get of nothing", Ok(Reply::Get { item: None }), "has_item:1");
-    add("get", Ok(Reply::Get { item: Some(item()) }), &format!("has_item:1 {ITEM}"));
+    add("get of nothing", Ok(Reply::Get { item: None, freshness: None }), "has_item:1");
+    add("get", Ok(Reply::Get { item: Some(item()), freshness: None }), &format!("has_item:1 {ITEM}"));
     add(
         "scan",
-        Ok(Reply::Scan { items: vec![item()], resume: Some(Bytes::from_static(b"next")) }),
+        Ok(Reply::Scan { items: vec![item()], resume: Some(Bytes::from_static(b"next")), freshness: None }),
         &format!("count:4 {ITEM} has_resume:1 resume_length:4 resume:4"),
     );
     for (outcome, name) in [(Outcome::Applied, "applied"), (Outcome::NotApplied, "not"), (Outcome::Unknown, "unknown")]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may unwrap, and golden files are files")]
 
 mod any;
+mod decoding;
 mod golden;
 mod keys;
 mod properties;

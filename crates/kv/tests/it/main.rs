@@ -4,4 +4,5 @@
 #[path = "../../../cluster/tests/it/hub.rs"]
 #[allow(dead_code, reason = "shared with the tests of the cluster crate, which use all of it")]
 mod hub;
+mod levels;
 mod requests;

@@ -16,12 +16,12 @@ use strata_types::{
 use crate::hub::{Hub, Machine, start_all};
 
 const ADDRESSES: [&str; 3] = ["a:1", "b:1", "c:1"];
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
-struct Gateway {
-    node: Arc<Node>,
-    local: Arc<LocalShards>,
-    router: Arc<Router>,
+pub(crate) struct Gateway {
+    pub(crate) node: Arc<Node>,
+    pub(crate) local: Arc<LocalShards>,
+    pub(crate) router: Arc<Router>,
 }
 
 fn gateway((node, switchboard): &(Arc<Node>, Arc<Switchboard>)) -> Gateway {
@@ -32,7 +32,7 @@ fn gateway((node, switchboard): &(Arc<Node>, Arc<Switchboard>)) -> Gateway {
     Gateway { node: node.clone(), local, router }
 }
 
-async fn cluster(seed: u64) -> (Vec<Machine>, Vec<Gateway>) {
+pub(crate) async fn cluster(seed: u64) -> (Vec<Machine>, Vec<Gateway>) {
     let (world, hub) = (SimWorld::new(seed), Hub::new());
     let machines: Vec<_> = (1..=3).map(|number| Machine::new(&world, &hub, number)).collect();
     let gateways = start_all(&machines, &ADDRESSES).await.iter().map(gateway).collect();
@@ -43,23 +43,23 @@ fn request(operation: Operation) -> Request {
     Request { header: RequestHeader::default(), operation }
 }
 
-fn put(key: &str, value: &str) -> Request {
+pub(crate) fn put(key: &str, value: &str) -> Request {
     let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
     request(Operation::Put { key, value })
 }
 
-fn get(key: &str) -> Request {
+pub(crate) fn get(key: &str) -> Request {
     request(Operation::Get { key: Bytes::copy_from_slice(key.as_bytes()) })
 }
 
 async fn value(gateway: &Gateway, key: &str) -> Option<Bytes> {
     match gateway.router.call(get(key), DEADLINE).await.expect("a healthy cluster") {
-        Reply::Get { item } => item.map(|item| item.value),
+        Reply::Get { item, .. } => item.map(|item| item.value),
         other => panic!("{other:?}"),
     }
 }
 
-fn shard_of(node: &Node, key: &str) -> ShardId {
+pub(crate) fn shard_of(node: &Node, key: &str) -> ShardId {
     node.map().shard_of(Slot::of_key(key.as_bytes())).expect("covered").shard
 }
 
@@ -79,7 +79,7 @@ async fn what_one_node_wrote_every_node_reads() {
         for shard in &gateway.node.map().shards {
             let range = PageRange { header: RequestHeader::default(), start: Bytes::new(), end: None, limit: 100 };
             let page = gateway.router.scan_shard(shard.shard, range, DEADLINE).await.expect("a page");
-            let Reply::Scan { items, resume: None } = page else { panic!("{page:?}") };
+            let Reply::Scan { items, resume: None, .. } = page else { panic!("{page:?}") };
             found += items.len();
         }
         assert_eq!(found, names.len());
@@ -139,7 +139,7 @@ async fn batches_that_belong_elsewhere_are_refused_whole() {
     for _ in 0..100 {
         let reply = follows.local.execute(batch(map.epoch, vec![old.clone()])).await;
         let ShardReply::Done(results) = reply else { panic!("{reply:?}") };
-        if let Ok(Reply::Get { item: Some(item) }) = &results[0] {
+        if let Ok(Reply::Get { item: Some(item), .. }) = &results[0] {
             assert_eq!(item.value, "v");
             return;
         }

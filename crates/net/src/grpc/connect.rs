@@ -6,7 +6,7 @@ use strata_proto::internal::peer_client::PeerClient;
 use strata_types::limits::PEER_MESSAGE_BYTES_MAX;
 use tonic::transport::{Channel, Endpoint};
 
-use super::GrpcSettings;
+use super::shared::Shared;
 
 /// Room for the framing of a batch around its largest message.
 pub(super) const GRPC_MESSAGE_BYTES_MAX: usize = PEER_MESSAGE_BYTES_MAX + (1 << 20);
@@ -14,7 +14,8 @@ pub(super) const GRPC_MESSAGE_BYTES_MAX: usize = PEER_MESSAGE_BYTES_MAX + (1 << 
 pub(super) const HTTP2_FRAME_BYTES: u32 = 64 << 10;
 
 /// Connects to a peer port. The error is for people.
-pub(super) async fn connect(address: &str, settings: &GrpcSettings) -> Result<PeerClient<Channel>, String> {
+pub(super) async fn connect(address: &str, shared: &Shared) -> Result<PeerClient<Channel>, String> {
+    let settings = &shared.settings;
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|_| format!("not an address (expected HOST:PORT): `{address}`"))?
         .connect_timeout(settings.connect_timeout)
@@ -25,7 +26,9 @@ pub(super) async fn connect(address: &str, settings: &GrpcSettings) -> Result<Pe
         .initial_stream_window_size(settings.window_bytes)
         .initial_connection_window_size(settings.window_bytes.saturating_mul(2))
         .max_frame_size(HTTP2_FRAME_BYTES);
-    let channel = endpoint.connect().await.map_err(|error| explain(&error))?;
+    // Asked for with each connection: the certificates may be new ones.
+    let dialer = shared.tls.as_ref().map(|tls| tls.dialer());
+    let channel = super::encrypted::connect(&endpoint, dialer.as_ref()).await.map_err(|error| explain(&error))?;
     Ok(PeerClient::new(channel)
         .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(GRPC_MESSAGE_BYTES_MAX))
@@ -33,6 +36,9 @@ pub(super) async fn connect(address: &str, settings: &GrpcSettings) -> Result<Pe
 
 /// The innermost cause: what wraps it ("transport error") helps nobody.
 pub(super) fn explain(error: &(dyn Error + 'static)) -> String {
+    if let Some(sentence) = crate::tls::sentence(error) {
+        return sentence;
+    }
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

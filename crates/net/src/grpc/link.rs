@@ -120,7 +120,7 @@ impl Link {
 
     async fn open(&self, identity: Identity, address: &str, generation: u64) -> Result<Opened, End> {
         let settings = &self.shared.settings;
-        let connecting = connect(address, settings).await;
+        let connecting = connect(address, &self.shared).await;
         let mut client = connecting.map_err(|detail| End { how: How::NotConnected, detail })?;
         let hello = identity.hello(self.node, self.lane);
         let frames = FrameStream::new(hello, self.queue.clone(), generation, settings.batch_bytes_target);

@@ -12,6 +12,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::connect::{GRPC_MESSAGE_BYTES_MAX, HTTP2_FRAME_BYTES, explain_status};
+use super::encrypted::accept_encrypted;
 use super::receive::{Session, Sessions};
 use super::shared::Shared;
 use super::transport::GrpcTransport;
@@ -54,15 +55,23 @@ impl PeerServer {
             // Streams last as long as their sender wants; the server waits for them to end.
             stopping.send_replace(true);
         };
-        Server::builder()
+        let server = Server::builder()
             .http2_keepalive_interval(Some(settings.keep_alive_interval))
             .http2_keepalive_timeout(Some(settings.keep_alive_timeout))
             .initial_stream_window_size(settings.window_bytes)
             .initial_connection_window_size(settings.window_bytes.saturating_mul(2))
             .max_frame_size(HTTP2_FRAME_BYTES)
-            .add_service(self.into_service())
-            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown)
-            .await
+            .add_service(self.clone().into_service());
+        match self.shared.tls.clone() {
+            None => {
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                server.serve_with_incoming_shutdown(incoming, shutdown).await
+            }
+            Some(tls) => {
+                let incoming = accept_encrypted(&self.shared, tls, listener);
+                server.serve_with_incoming_shutdown(incoming, shutdown).await
+            }
+        }
     }
 
     async fn accept(&self, inbound: &mut Streaming<DeliverRequest>) -> Result<(Session, Welcome), Status> {

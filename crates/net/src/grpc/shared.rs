@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 
 use super::GrpcSettings;
 use super::handshake::Identity;
+use crate::tls::NodeTls;
 use crate::{Inbox, Lane, Message};
 
 /// How many nodes may have called between two looks of a link; a link that missed some looks anyway.
@@ -16,6 +17,8 @@ const CALLED_CAPACITY: usize = 64;
 pub(super) struct Shared {
     pub(super) env: Env,
     pub(super) settings: GrpcSettings,
+    /// What the node shows and whom it believes; `None`: nothing is encrypted.
+    pub(super) tls: Option<Arc<NodeTls>>,
     /// Nodes that just connected to this one: they are up, so links to them need not wait any longer.
     pub(super) called: broadcast::Sender<NodeId>,
     identity: OnceLock<Identity>,
@@ -24,9 +27,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(env: Env, settings: GrpcSettings) -> Arc<Shared> {
+    pub(super) fn new(env: Env, settings: GrpcSettings, tls: Option<Arc<NodeTls>>) -> Arc<Shared> {
         let (called, _) = broadcast::channel(CALLED_CAPACITY);
-        Arc::new(Shared { env, settings, called, identity: OnceLock::new(), inbox: OnceLock::new() })
+        Arc::new(Shared { env, settings, tls, called, identity: OnceLock::new(), inbox: OnceLock::new() })
     }
 
     /// `None` until the node has an identity.

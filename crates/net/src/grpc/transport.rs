@@ -21,6 +21,7 @@ use super::link::Link;
 use super::queue::LaneQueue;
 use super::shared::Shared;
 use crate::metrics::LaneMetrics;
+use crate::tls::NodeTls;
 use crate::{Inbox, Lane, Message, NetError, Transport};
 
 /// A [`Transport`] over gRPC.
@@ -43,7 +44,12 @@ struct Peer {
 impl GrpcTransport {
     /// A transport that knows nobody yet. Must be made within the runtime of the node.
     pub fn new(env: Env, settings: GrpcSettings) -> Arc<GrpcTransport> {
-        let shared = Shared::new(env, settings);
+        GrpcTransport::with_tls(env, settings, None)
+    }
+
+    /// A transport that encrypts, when there are certificates; its [`super::PeerServer`] does as well.
+    pub fn with_tls(env: Env, settings: GrpcSettings, tls: Option<Arc<NodeTls>>) -> Arc<GrpcTransport> {
+        let shared = Shared::new(env, settings, tls);
         Arc::new(GrpcTransport { shared, peers: RwLock::default(), own: RwLock::default() })
     }
 
@@ -112,10 +118,9 @@ impl Transport for GrpcTransport {
 
     async fn introduce(&self, address: &str, body: Bytes, deadline: Duration) -> Result<Bytes, NetError> {
         let target = || address.to_owned();
-        let settings = &self.shared.settings;
         let attempt = Box::pin(async {
             let unreachable = |detail| NetError::Unreachable { target: target(), detail };
-            let mut client = connect(address, settings).await.map_err(unreachable)?;
+            let mut client = connect(address, &self.shared).await.map_err(unreachable)?;
             let answer = client.introduce(Introduction { body }).await.map_err(|status| {
                 let detail = explain_status(&status);
                 match status.code() {

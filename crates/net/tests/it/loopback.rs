@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use strata_env::real;
+use strata_env::{Env, real};
 use strata_net::grpc::{GrpcSettings, GrpcTransport, PeerServer};
 use strata_net::{Caller, Handler, Inbox, Introductions, Lane, MessageKind, NetError, Replier, Switchboard, Transport};
 use strata_types::limits::PEER_MESSAGE_BYTES_MAX;
@@ -17,14 +17,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-const CLUSTER: ClusterId = ClusterId(0xc1);
+pub(crate) const CLUSTER: ClusterId = ClusterId(0xc1);
 /// Far longer than anything here takes: what ends earlier did not end by deadline.
 const LONG: Duration = Duration::from_secs(60);
 
-struct TestNode {
-    id: NodeId,
-    address: String,
-    transport: Arc<GrpcTransport>,
+pub(crate) struct TestNode {
+    pub(crate) id: NodeId,
+    pub(crate) address: String,
+    pub(crate) transport: Arc<GrpcTransport>,
     caller: Arc<Caller>,
     switchboard: Arc<Switchboard>,
     stop: Option<oneshot::Sender<()>>,
@@ -38,9 +38,20 @@ impl TestNode {
     }
 
     fn start_on(listener: TcpListener, cluster: ClusterId, id: u64, settings: GrpcSettings) -> TestNode {
-        let (id, env) = (NodeId(id), real::env());
-        let address = listener.local_addr().expect("it is bound").to_string();
+        let env = real::env();
         let transport = GrpcTransport::new(env.clone(), settings);
+        TestNode::start_with(env, transport, listener, cluster, id)
+    }
+
+    pub(crate) fn start_with(
+        env: Env,
+        transport: Arc<GrpcTransport>,
+        listener: TcpListener,
+        cluster: ClusterId,
+        id: u64,
+    ) -> TestNode {
+        let id = NodeId(id);
+        let address = listener.local_addr().expect("it is bound").to_string();
         let caller = Caller::new(env, transport.clone());
         let switchboard = Switchboard::new(caller.clone(), transport.clone());
         switchboard.set_handler(MessageKind::Append, Arc::new(Echo));
@@ -55,7 +66,7 @@ impl TestNode {
         TestNode { id, address, transport, caller, switchboard, stop: Some(stop), server }
     }
 
-    fn call(
+    pub(crate) fn call(
         &self,
         to: NodeId,
         kind: MessageKind,
@@ -64,11 +75,11 @@ impl TestNode {
         self.caller.call(to, Lane::Data, GroupId(3), kind, body, LONG)
     }
 
-    fn knows(&self, other: &TestNode) {
+    pub(crate) fn knows(&self, other: &TestNode) {
         self.transport.set_address(other.id, &other.address);
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
         within(&mut self.server).await.expect("it stops");
     }
@@ -83,7 +94,7 @@ async fn pair() -> (TestNode, TestNode) {
     (a, b)
 }
 
-async fn within<F: Future>(future: F) -> F::Output {
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("it ends long before its deadline")
 }
 

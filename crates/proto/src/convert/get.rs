@@ -2,6 +2,7 @@
 
 use strata_types::{Error, Item, Operation, Reply, Request};
 
+use super::freshness::{freshness_of, parts_of};
 use super::header::read_header;
 use super::misfit;
 use crate::v1;
@@ -19,7 +20,11 @@ impl TryFrom<Reply> for v1::GetReply {
 
     fn try_from(reply: Reply) -> Result<v1::GetReply, Error> {
         match reply {
-            Reply::Get { item } => Ok(v1::GetReply { item: item.map(v1::Item::from), timestamp: 0 }),
+            Reply::Get { item, freshness } => {
+                let (level, staleness_millis, applied) = parts_of(freshness);
+                let item = item.map(v1::Item::from);
+                Ok(v1::GetReply { item, timestamp: 0, level, staleness_millis, applied })
+            }
             _ => Err(misfit("get")),
         }
     }
@@ -27,6 +32,7 @@ impl TryFrom<Reply> for v1::GetReply {
 
 impl From<v1::GetReply> for Reply {
     fn from(reply: v1::GetReply) -> Reply {
-        Reply::Get { item: reply.item.map(Item::from) }
+        let freshness = freshness_of(reply.level, reply.staleness_millis, reply.applied);
+        Reply::Get { item: reply.item.map(Item::from), freshness }
     }
 }

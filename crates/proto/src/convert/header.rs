@@ -1,7 +1,8 @@
-//! BatchHeader, Durability, ReadLevel, and the same fields where unary requests have them.
+//! BatchHeader, Durability, and the same fields where unary requests have them.
 
-use strata_types::{DatabaseId, Durability, Error, KeySpaceId, ReadLevel, RequestHeader, SchemaVersion, Timestamp};
+use strata_types::{DatabaseId, Durability, Error, KeySpaceId, RequestHeader, SchemaVersion, Timestamp};
 
+use super::freshness::{level_of, millis_of, preference_of};
 use super::invalid;
 use crate::v1;
 
@@ -14,6 +15,8 @@ impl From<&RequestHeader> for v1::BatchHeader {
             durability: v1::Durability::from(header.durability).into(),
             schema: header.schema.0,
             level: v1::ReadLevel::from(header.level).into(),
+            max_staleness_millis: millis_of(header.level),
+            prefer: v1::ReadPreference::from(header.prefer).into(),
         }
     }
 }
@@ -30,7 +33,8 @@ impl TryFrom<v1::BatchHeader> for RequestHeader {
             seen: Timestamp(header.seen),
             durability: durability_of(header.durability)?,
             schema: SchemaVersion(header.schema),
-            level: level_of(header.level)?,
+            level: level_of(header.level, header.max_staleness_millis)?,
+            prefer: preference_of(header.prefer)?,
         })
     }
 }
@@ -43,27 +47,10 @@ impl From<Durability> for v1::Durability {
     }
 }
 
-impl From<ReadLevel> for v1::ReadLevel {
-    fn from(level: ReadLevel) -> v1::ReadLevel {
-        match level {
-            ReadLevel::Linearizable => v1::ReadLevel::Linearizable,
-            ReadLevel::Local => v1::ReadLevel::Local,
-        }
-    }
-}
-
 pub(super) fn durability_of(number: i32) -> Result<Durability, Error> {
     match v1::Durability::try_from(number) {
         Ok(v1::Durability::Unspecified | v1::Durability::Majority) => Ok(Durability::Majority),
         Err(_) => Err(invalid(format!("there is no durability number {number}"))),
-    }
-}
-
-pub(super) fn level_of(number: i32) -> Result<ReadLevel, Error> {
-    match v1::ReadLevel::try_from(number) {
-        Ok(v1::ReadLevel::Unspecified | v1::ReadLevel::Linearizable) => Ok(ReadLevel::Linearizable),
-        Ok(v1::ReadLevel::Local) => Ok(ReadLevel::Local),
-        Err(_) => Err(invalid(format!("there is no read level number {number}"))),
     }
 }
 
@@ -74,7 +61,8 @@ macro_rules! read_header {
             database: strata_types::DatabaseId($request.database),
             key_space: strata_types::KeySpaceId($request.key_space),
             seen: strata_types::Timestamp($request.seen),
-            level: super::header::level_of($request.level)?,
+            level: super::freshness::level_of($request.level, $request.max_staleness_millis)?,
+            prefer: super::freshness::preference_of($request.prefer)?,
             ..strata_types::RequestHeader::default()
         }
     };

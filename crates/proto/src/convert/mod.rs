@@ -7,6 +7,7 @@ mod compare_and_set;
 mod delete;
 mod error;
 mod expected;
+mod freshness;
 mod get;
 mod header;
 mod item;
@@ -22,6 +23,7 @@ mod shard_batch;
 mod shard_map;
 mod shard_reply;
 
+pub use freshness::level_parts;
 pub use shard_batch::ShardCall;
 pub use shard_reply::ShardAnswer;
 use strata_types::{ClusterId, Error, ErrorCode};

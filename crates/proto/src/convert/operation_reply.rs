@@ -2,6 +2,7 @@
 
 use strata_types::{Error, ErrorCode, Item, Reply};
 
+use super::freshness::{freshness_of, parts_of};
 use super::revision::revision_of;
 use crate::v1::{self, operation_reply};
 
@@ -18,7 +19,11 @@ impl From<Result<Reply, Error>> for v1::OperationReply {
 impl From<Reply> for operation_reply::Reply {
     fn from(reply: Reply) -> operation_reply::Reply {
         match reply {
-            Reply::Get { item } => operation_reply::Reply::Get(operation_reply::Get { item: item.map(v1::Item::from) }),
+            Reply::Get { item, freshness } => {
+                let (level, staleness_millis, applied) = parts_of(freshness);
+                let item = item.map(v1::Item::from);
+                operation_reply::Reply::Get(operation_reply::Get { item, level, staleness_millis, applied })
+            }
             Reply::Put { revision } => {
                 operation_reply::Reply::Put(operation_reply::Written { revision: Some(revision.into()) })
             }
@@ -35,10 +40,11 @@ impl From<Reply> for operation_reply::Reply {
             Reply::Batch { revision } => {
                 operation_reply::Reply::Batch(operation_reply::Written { revision: Some(revision.into()) })
             }
-            Reply::Scan { items, resume } => operation_reply::Reply::Scan(operation_reply::Scan {
-                items: items.into_iter().map(v1::Item::from).collect(),
-                resume,
-            }),
+            Reply::Scan { items, resume, freshness } => {
+                let (level, staleness_millis, applied) = parts_of(freshness);
+                let items = items.into_iter().map(v1::Item::from).collect();
+                operation_reply::Reply::Scan(operation_reply::Scan { items, resume, level, staleness_millis, applied })
+            }
         }
     }
 }
@@ -47,7 +53,10 @@ impl From<v1::OperationReply> for Result<Reply, Error> {
     fn from(reply: v1::OperationReply) -> Result<Reply, Error> {
         use operation_reply::Reply as Wire;
         Ok(match reply.reply {
-            Some(Wire::Get(get)) => Reply::Get { item: get.item.map(Item::from) },
+            Some(Wire::Get(get)) => Reply::Get {
+                item: get.item.map(Item::from),
+                freshness: freshness_of(get.level, get.staleness_millis, get.applied),
+            },
             Some(Wire::Put(put)) => Reply::Put { revision: revision_of(put.revision) },
             Some(Wire::Delete(delete)) => {
                 Reply::Delete { existed: delete.existed, revision: revision_of(delete.revision) }
@@ -58,9 +67,11 @@ impl From<v1::OperationReply> for Result<Reply, Error> {
                 current: cas.current.map(Item::from),
             },
             Some(Wire::Batch(batch)) => Reply::Batch { revision: revision_of(batch.revision) },
-            Some(Wire::Scan(scan)) => {
-                Reply::Scan { items: scan.items.into_iter().map(Item::from).collect(), resume: scan.resume }
-            }
+            Some(Wire::Scan(scan)) => Reply::Scan {
+                items: scan.items.into_iter().map(Item::from).collect(),
+                resume: scan.resume,
+                freshness: freshness_of(scan.level, scan.staleness_millis, scan.applied),
+            },
             Some(Wire::Error(detail)) => return Err(detail.into()),
             None => return Err(Error::unknown(ErrorCode::Internal, "the node answered with a reply of no known kind")),
         })

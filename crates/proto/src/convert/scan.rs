@@ -2,6 +2,7 @@
 
 use strata_types::{Error, Item, Operation, Reply, Request, RequestHeader, limits};
 
+use super::freshness::{freshness_of, level_parts};
 use super::header::read_header;
 use super::misfit;
 use crate::v1;
@@ -34,8 +35,10 @@ impl TryFrom<Reply> for v1::ScanReply {
 
     fn try_from(reply: Reply) -> Result<v1::ScanReply, Error> {
         match reply {
-            Reply::Scan { items, resume } => {
-                Ok(v1::ScanReply { items: items.into_iter().map(v1::Item::from).collect(), resume, timestamp: 0 })
+            Reply::Scan { items, resume, freshness } => {
+                let (level, staleness_millis) = level_parts(freshness);
+                let items = items.into_iter().map(v1::Item::from).collect();
+                Ok(v1::ScanReply { items, resume, timestamp: 0, level, staleness_millis })
             }
             _ => Err(misfit("scan")),
         }
@@ -44,6 +47,7 @@ impl TryFrom<Reply> for v1::ScanReply {
 
 impl From<v1::ScanReply> for Reply {
     fn from(reply: v1::ScanReply) -> Reply {
-        Reply::Scan { items: reply.items.into_iter().map(Item::from).collect(), resume: reply.resume }
+        let freshness = freshness_of(reply.level, reply.staleness_millis, 0);
+        Reply::Scan { items: reply.items.into_iter().map(Item::from).collect(), resume: reply.resume, freshness }
     }
 }

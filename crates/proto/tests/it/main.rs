@@ -1,4 +1,5 @@
 //! Conversions: what survives the way, what is refused, and that nothing panics.
 
+mod decoding;
 mod shard;
 mod unary;

@@ -7,9 +7,9 @@ use prost::Message;
 use strata_proto::{ShardAnswer, ShardCall, v1};
 use strata_types::{
     ChangeId, ChangeReason, ClientId, ClusterId, ClusterVersion, DatabaseId, Epoch, Error, ErrorCode, Expected,
-    GroupChanges, Item, KeySpaceId, LogIndex, Mutation, NodeDescriptor, NodeId, NodeState, Operation, ReadLevel,
-    ReplicaChange, ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Revision, SchemaVersion, SessionRequest,
-    ShardId, ShardMap, ShardPlacement, SlotRange, Term, Timestamp, VersionRange, limits,
+    Freshness, GroupChanges, Item, KeySpaceId, LogIndex, Mutation, NodeDescriptor, NodeId, NodeState, Operation,
+    ReadLevel, ReadPreference, ReplicaChange, ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Revision,
+    SchemaVersion, SessionRequest, ShardId, ShardMap, ShardPlacement, SlotRange, Term, Timestamp, VersionRange, limits,
 };
 
 fn bytes(text: &'static str) -> Bytes {
@@ -35,7 +35,7 @@ fn operations() -> Vec<Operation> {
     ]
 }
 
-fn call() -> ShardCall {
+pub(crate) fn call() -> ShardCall {
     let header = RequestHeader {
         database: DatabaseId(1),
         key_space: KeySpaceId(2),
@@ -49,11 +49,12 @@ fn call() -> ShardCall {
         operations().into_iter().map(|operation| Request { header: header.clone(), operation }).collect();
     let opened = LogIndex(7);
     requests[2].header.session = Some(SessionRequest { client: ClientId(u64::MAX), sequence: 9, floor: 8, opened });
-    requests[3].header = RequestHeader { database: DatabaseId(7), ..RequestHeader::default() };
+    requests[3].header =
+        RequestHeader { level: bounded(5_000), prefer: ReadPreference::Any, ..RequestHeader::default() };
     ShardCall { epoch: Epoch(5), shard: ShardId(6), requests, deadline: Some(Duration::from_millis(1500)) }
 }
 
-fn map() -> ShardMap {
+pub(crate) fn map() -> ShardMap {
     let node = |id: u64| NodeDescriptor {
         id: NodeId(id),
         peer_address: format!("host{id}:7401"),
@@ -94,16 +95,29 @@ fn map() -> ShardMap {
     }
 }
 
-fn answers() -> Vec<ShardAnswer> {
+fn bounded(millis: u64) -> ReadLevel {
+    ReadLevel::Bounded { max_staleness: Duration::from_millis(millis) }
+}
+
+fn fresh(level: ReadLevel) -> Option<Freshness> {
+    Some(Freshness { level, applied: LogIndex(77) })
+}
+
+pub(crate) fn answers() -> Vec<ShardAnswer> {
     let item = Item { key: bytes("k"), value: bytes("v"), revision: REVISION, timestamp: Timestamp(5) };
     let results = vec![
-        Ok(Reply::Get { item: None }),
-        Ok(Reply::Get { item: Some(item.clone()) }),
+        Ok(Reply::Get { item: None, freshness: None }),
+        Ok(Reply::Get { item: Some(item.clone()), freshness: None }),
+        Ok(Reply::Get { item: None, freshness: fresh(ReadLevel::Linearizable) }),
+        Ok(Reply::Get { item: None, freshness: fresh(ReadLevel::Local) }),
+        Ok(Reply::Get { item: None, freshness: fresh(ReadLevel::Lease) }),
+        Ok(Reply::Get { item: Some(item.clone()), freshness: fresh(bounded(1_234)) }),
         Ok(Reply::Put { revision: REVISION }),
         Ok(Reply::Delete { existed: true, revision: REVISION }),
         Ok(Reply::CompareAndSet { succeeded: false, revision: REVISION, current: Some(item.clone()) }),
         Ok(Reply::Batch { revision: Revision::default() }),
-        Ok(Reply::Scan { items: vec![item.clone(), item], resume: Some(bytes("")) }),
+        Ok(Reply::Scan { items: vec![item.clone()], resume: None, freshness: fresh(bounded(0)) }),
+        Ok(Reply::Scan { items: vec![item.clone(), item], resume: Some(bytes("")), freshness: None }),
         Err(Error::unknown(ErrorCode::Unavailable, "the leader was lost")),
         Err(Error::unknown(ErrorCode::SessionExpired, "forgotten").at(LogIndex(18))),
     ];
@@ -143,6 +157,32 @@ fn answers_survive_the_way() {
         let encoded = v1::ShardReply::from(answer.clone()).encode_to_vec();
         let decoded = v1::ShardReply::decode(encoded.as_slice()).expect("decodes");
         assert_eq!(ShardAnswer::from(decoded), answer);
+    }
+}
+
+/// The numbers of the fields are for ever: older and newer nodes and SDKs read each other's bytes.
+#[test]
+fn levels_have_pinned_bytes() {
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let header = RequestHeader { level: bounded(5_000), prefer: ReadPreference::Any, ..RequestHeader::default() };
+    assert_eq!(hex(v1::BatchHeader::from(&header).encode_to_vec()), "200130048001882788 0102".replace(' ', ""));
+    let reply = v1::OperationReply::from(Ok(Reply::Get { item: None, freshness: fresh(bounded(1_234)) }));
+    assert_eq!(hex(reply.encode_to_vec()), "0a071004 18d209 204d".replace(' ', ""));
+    let items = Vec::new();
+    let reply = v1::OperationReply::from(Ok(Reply::Scan { items, resume: None, freshness: fresh(ReadLevel::Local) }));
+    assert_eq!(hex(reply.encode_to_vec()), "3204 1802 284d".replace(' ', ""));
+}
+
+/// A node of before says nothing about levels, and one of later may say what is not known here.
+#[test]
+fn what_an_older_or_newer_node_says_about_freshness_is_no_promise() {
+    let reply = |level| {
+        let get = v1::operation_reply::Get { level, applied: 5, ..Default::default() };
+        v1::OperationReply { timestamp: 0, reply: Some(v1::operation_reply::Reply::Get(get)) }
+    };
+    for level in [0, 99] {
+        let result: Result<Reply, Error> = reply(level).into();
+        assert_eq!(result, Ok(Reply::Get { item: None, freshness: None }));
     }
 }
 

@@ -1,10 +1,12 @@
 //! Unary requests and replies, and what reflection serves.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use strata_proto::{DESCRIPTORS, v1};
 use strata_types::{
-    ClientId, DatabaseId, ErrorCode, Expected, KeySpaceId, LogIndex, Mutation, Operation, Outcome, ReadLevel, Reply,
-    Request, RequestHeader, Revision, SessionRequest, Timestamp, limits,
+    ClientId, DatabaseId, ErrorCode, Expected, Freshness, KeySpaceId, LogIndex, Mutation, Operation, Outcome,
+    ReadLevel, ReadPreference, Reply, Request, RequestHeader, Revision, SessionRequest, Timestamp, limits,
 };
 
 const KEY: Bytes = Bytes::from_static(b"k");
@@ -70,6 +72,16 @@ fn reads_say_how_fresh() {
     let get = v1::GetRequest { key: KEY, level: v1::ReadLevel::Local.into(), ..Default::default() };
     let header = RequestHeader { level: ReadLevel::Local, ..RequestHeader::default() };
     assert_eq!(get.try_into(), Ok(Request { header, operation: Operation::Get { key: KEY } }));
+    let bounded = v1::GetRequest {
+        key: KEY,
+        level: v1::ReadLevel::Bounded.into(),
+        max_staleness_millis: 2_500,
+        prefer: v1::ReadPreference::Any.into(),
+        ..Default::default()
+    };
+    let level = ReadLevel::Bounded { max_staleness: Duration::from_millis(2_500) };
+    let header = RequestHeader { level, prefer: ReadPreference::Any, ..RequestHeader::default() };
+    assert_eq!(bounded.try_into(), Ok(Request { header, operation: Operation::Get { key: KEY } }));
     for (asked, page) in [(0, limits::SCAN_PAGE_ITEMS_MAX), (7, 7), (u64::MAX, limits::SCAN_PAGE_ITEMS_MAX)] {
         let scan = v1::ScanRequest { start: KEY, limit: asked, ..Default::default() };
         let operation = Operation::Scan { start: KEY, end: None, limit: page };
@@ -83,12 +95,30 @@ fn malformed_requests_are_refused_and_not_applied() {
         Request::try_from(v1::CompareAndSetRequest { key: KEY, ..Default::default() }),
         Request::try_from(v1::PutRequest { durability: 9, ..Default::default() }),
         Request::try_from(v1::GetRequest { level: -1, ..Default::default() }),
+        Request::try_from(v1::GetRequest { prefer: 9, ..Default::default() }),
         Request::try_from(v1::BatchRequest { mutations: vec![v1::Mutation::default()], ..Default::default() }),
     ];
     for refusal in refusals {
         let error = refusal.expect_err("refused");
         assert_eq!((error.code, error.outcome), (ErrorCode::InvalidArgument, Outcome::NotApplied));
     }
+}
+
+#[test]
+fn replies_say_how_fresh_they_are_and_round_ages_up() {
+    let applied = LogIndex(7);
+    let reply = |micros| {
+        let level = ReadLevel::Bounded { max_staleness: Duration::from_micros(micros) };
+        v1::GetReply::try_from(Reply::Get { item: None, freshness: Some(Freshness { level, applied }) })
+            .expect("it fits")
+    };
+    assert_eq!((reply(1_000).staleness_millis, reply(1_001).staleness_millis), (1, 2));
+    let level = ReadLevel::Bounded { max_staleness: Duration::from_millis(2) };
+    let freshness = Some(Freshness { level, applied });
+    assert_eq!(Reply::from(reply(1_001)), Reply::Get { item: None, freshness });
+    let page = Reply::Scan { items: Vec::new(), resume: None, freshness };
+    let page = v1::ScanReply::try_from(page).expect("it fits");
+    assert_eq!((page.level(), page.staleness_millis), (v1::ReadLevel::Bounded, 2));
 }
 
 #[test]

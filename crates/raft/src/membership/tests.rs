@@ -55,6 +55,7 @@ async fn leader() -> (Arc<Host>, Arc<Group>) {
         tablets: Arc::new(MemoryTablets::new()),
         timing: Timing::default(),
         retention: Retention::default(),
+        snapshot_bytes_per_second: crate::SNAPSHOT_BYTES_PER_SECOND,
         cores: 1,
     });
     let members = [(ReplicaId(1), NodeId(1))].into();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -13,11 +14,15 @@ use strata_env::sim::SimWorld;
 use strata_env::{BoxFuture, Halt, TaskHandle, Tasks};
 use strata_machine::{CommandContext, Machine, ViewMut};
 use strata_net::{Caller, Inbox, Lane, Message, MessageKind, NetError, Switchboard, Transport};
-use strata_raft::{Group, GroupSpec, GroupStatus, Host, HostParts, OpenError, ProposeError, Retention, Timing};
+use strata_raft::{
+    Group, GroupSpec, GroupStatus, Host, HostParts, OpenError, ProposeError, Retention, SNAPSHOT_BYTES_PER_SECOND,
+    Timing,
+};
 use strata_storage::StorageResult;
 use strata_storage::memory::{Durable, MemoryTablets};
 use strata_types::{ClusterId, GroupId, NodeId, ReplicaId};
 use strata_wal::{Wal, WalOptions};
+use tokio::time::Instant;
 
 pub(crate) const GROUP: GroupId = GroupId(1);
 
@@ -51,8 +56,12 @@ pub(crate) struct Network {
     /// What happens to pieces of snapshots.
     pub(crate) pieces: Mutex<Pieces>,
     held: Mutex<Vec<Message>>,
+    /// All pieces that were sent: when, from where, to where and how many bytes.
+    pub(crate) sent: Mutex<Vec<(Instant, NodeId, NodeId, usize)>>,
     /// What receivers said when they refused a message.
     pub(crate) refusals: Mutex<Vec<String>>,
+    /// Questions of followers that want to read.
+    pub(crate) asked: AtomicUsize,
 }
 
 /// What happens to pieces of snapshots on their way.
@@ -65,6 +74,8 @@ pub(crate) enum Pieces {
     Wait,
     /// In the first one that is longer than this a bit is flipped; what comes after it waits.
     Damage(usize),
+    /// So many more are delivered, then they are lost.
+    Lose(usize),
 }
 
 impl Network {
@@ -83,12 +94,18 @@ impl Network {
         }
     }
 
+    /// Bytes of all pieces that were sent.
+    pub(crate) fn sent_bytes(&self) -> usize {
+        self.sent.lock().iter().map(|(_, _, _, bytes)| bytes).sum()
+    }
+
     fn inbox(&self, node: NodeId) -> Option<Arc<Switchboard>> {
         self.inboxes.lock().get(&node).and_then(Weak::upgrade)
     }
 
     /// What becomes of a piece of a snapshot: `None` when it waits.
     fn pass(&self, mut message: Message) -> Option<Message> {
+        self.sent.lock().push((Instant::now(), message.from, message.to, message.body.len()));
         let mut pieces = self.pieces.lock();
         match *pieces {
             Pieces::Pass => Some(message),
@@ -100,9 +117,31 @@ impl Network {
                 message.body = body.into();
                 Some(message)
             }
+            Pieces::Lose(0) => None,
+            Pieces::Lose(more) => {
+                *pieces = Pieces::Lose(more - 1);
+                Some(message)
+            }
             Pieces::Wait => {
                 self.held.lock().push(message);
                 None
+            }
+        }
+    }
+
+    /// Cuts some nodes off from the others, and not from each other.
+    pub(crate) fn split(&self, some: &[u64], is_split: bool) {
+        let mut cut = self.cut.lock();
+        for (one, other) in some.iter().flat_map(|one| (1..=9).map(move |other| (NodeId(*one), NodeId(other)))) {
+            if some.contains(&other.0) {
+                continue;
+            }
+            for link in [(one, other), (other, one)] {
+                if is_split {
+                    cut.insert(link)
+                } else {
+                    cut.remove(&link)
+                };
             }
         }
     }
@@ -136,6 +175,9 @@ impl Transport for End {
         };
         if message.kind == MessageKind::Refusal {
             self.network.refusals.lock().push(String::from_utf8_lossy(&message.body).into_owned());
+        }
+        if message.kind == MessageKind::ReadIndex {
+            self.network.asked.fetch_add(1, Ordering::Relaxed);
         }
         let is_piece = message.kind == MessageKind::Snapshot;
         let Some(message) = (if is_piece { self.network.pass(message) } else { Some(message) }) else {
@@ -173,6 +215,8 @@ pub(crate) struct Cluster {
     pub(crate) retention: Retention,
     /// The nodes that found the group when they start.
     pub(crate) founders: BTreeSet<u64>,
+    /// How many bytes of snapshots nodes that are started from now on send and take a second.
+    pub(crate) snapshot_bytes_per_second: u64,
     /// How long each call takes that may block, in nodes that are started from now on.
     pub(crate) pool_delay: Duration,
 }
@@ -232,6 +276,7 @@ impl Cluster {
             replicas: (1..=5).map(|node| (node, ReplicaId(10 * node))).collect(),
             retention,
             founders: founders.into_iter().collect(),
+            snapshot_bytes_per_second: SNAPSHOT_BYTES_PER_SECOND,
             pool_delay: Duration::ZERO,
         }
     }
@@ -283,6 +328,7 @@ impl Cluster {
             caller,
             timing: Timing::default(),
             retention: self.retention,
+            snapshot_bytes_per_second: self.snapshot_bytes_per_second,
             cores: 2,
         });
         host.register(&switchboard);
@@ -297,8 +343,17 @@ impl Cluster {
         running.host.abandon().await;
     }
 
+    pub(crate) fn runs(&self, node: u64) -> bool {
+        self.running.contains_key(&node)
+    }
+
     pub(crate) fn host(&self, node: u64) -> &Arc<Host> {
         &self.running[&node].host
+    }
+
+    /// The disk of a node's tablets has no room any more, or has some again.
+    pub(crate) fn set_full(&self, node: u64, full: bool) {
+        self.tablets[&node].set_full(full);
     }
 
     /// The tablet of a node cannot be read any more.

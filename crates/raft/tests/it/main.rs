@@ -8,6 +8,8 @@ mod damage;
 mod faults;
 mod harness;
 mod members;
+mod reads;
 mod removals;
 mod snapshots;
+mod transfers;
 mod writes;

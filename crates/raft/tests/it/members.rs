@@ -156,7 +156,7 @@ async fn a_new_leader_says_nothing_about_members_before_it_has_committed_an_entr
     };
     let group = cluster.group(leader);
     assert_eq!(group.members(), None);
-    let refused = change_voters(&group, ids(up.clone())).await;
+    let refused = change_voters(group, ids(up.clone())).await;
     assert!(matches!(refused, Err(ChangeError::NotLeader { .. })), "{refused:?}");
     pause(300).await;
     assert_eq!(voters(group), ids([1, 2, 3]));
@@ -174,7 +174,7 @@ async fn one_change_replaces_a_voter_under_writes_and_loses_none() {
         let stop = std::cell::Cell::new(false);
         let change = async {
             pause(20).await;
-            let outcome = change_voters(&cluster.group(leader), ids([leader, stays, 4])).await;
+            let outcome = change_voters(cluster.group(leader), ids([leader, stays, 4])).await;
             pause(20).await;
             stop.set(true);
             outcome
@@ -208,7 +208,7 @@ async fn a_leader_removes_itself_and_hands_over() {
         let before = cluster.group(gone).status().term;
         let change = async {
             pause(20).await;
-            let outcome = change_voters(&cluster.group(gone), ids([one, two, 4])).await;
+            let outcome = change_voters(cluster.group(gone), ids([one, two, 4])).await;
             let begun = tokio::time::Instant::now();
             for _ in 0..1_000 {
                 if !cluster.group(gone).status().is_leader {
@@ -314,7 +314,7 @@ async fn a_removed_replica_that_was_never_told_deposes_nobody() {
     for seed in 130..135 {
         let (mut cluster, leader, gone, stays) = four(seed).await;
         cluster.network.isolate(NodeId(gone), true);
-        change_voters(&cluster.group(leader), ids([leader, stays, 4])).await.expect("two of three and two of three");
+        change_voters(cluster.group(leader), ids([leader, stays, 4])).await.expect("two of three and two of three");
         let term = cluster.group(leader).status().term;
         pause(5_000).await;
         assert!(cluster.group(gone).status().voters.contains(&id(gone)), "it knows");

@@ -22,7 +22,7 @@ async fn shrunk(seed: u64) -> (Cluster, u64, u64) {
     let leader = cluster.leader().await;
     let gone = (1..=3).find(|node| *node != leader).expect("three nodes");
     let rest = (1..=3).filter(|node| *node != gone).map(|node| ReplicaId(10 * node)).collect();
-    change_voters(&cluster.group(leader), rest).await.expect("it leads");
+    change_voters(cluster.group(leader), rest).await.expect("it leads");
     // What it was still sent is durable.
     pause(100).await;
     (cluster, leader, gone)

@@ -1,6 +1,10 @@
 //! The router against a model of a cluster.
 #![allow(clippy::disallowed_methods, reason = "tests drive paused time and tasks by themselves")]
 
+mod budgets;
+mod faults;
+mod hedging;
+mod levels;
 mod model;
 mod retry;
 mod routing;

@@ -12,8 +12,9 @@ use strata_env::Env;
 use strata_env::sim::SimWorld;
 use strata_router::{Link, LinkError, Router, RouterOptions, ShardBatch, ShardReply, lies_in};
 use strata_types::{
-    ClientId, Epoch, Error, ErrorCode, Item, LogIndex, NodeDescriptor, NodeId, Operation, ReplicaId, ReplicaPlacement,
-    Reply, Request, RequestHeader, Result, Revision, ShardId, ShardMap, ShardPlacement, Slot, SlotRange, Timestamp,
+    ClientId, Epoch, Error, ErrorCode, Item, LogIndex, NodeDescriptor, NodeId, Operation, ReadPreference, ReplicaId,
+    ReplicaPlacement, Reply, Request, RequestHeader, Result, Revision, ShardId, ShardMap, ShardPlacement, Slot,
+    SlotRange, Timestamp,
 };
 
 /// What happens to the next batch.
@@ -27,6 +28,8 @@ pub(crate) enum Fault {
     LoseReply,
     /// It is carried out; the reply never comes and the connection stays.
     Hang,
+    /// It is not carried out, the reply never comes and the connection stays.
+    Swallow,
     /// Every request of it fails so.
     Refuse(Error),
     /// It takes this much longer.
@@ -61,8 +64,13 @@ struct State {
     /// The last use of the session that was forgotten last.
     oldest: LogIndex,
     faults: VecDeque<Fault>,
+    always: Option<Fault>,
     /// Nodes that nobody reaches.
     down: Vec<NodeId>,
+    /// Nodes that are stopped: what is sent to them is not answered.
+    stopped: Vec<NodeId>,
+    /// The node that the router is on, if it is on one.
+    own: Option<NodeId>,
     sent: Vec<Sent>,
     requests: Vec<Request>,
     maps_fetched: u32,
@@ -113,6 +121,16 @@ impl Model {
         self.state.lock().faults.extend(faults);
     }
 
+    /// Forgets the faults that were not used.
+    pub(crate) fn clear_script(&self) {
+        self.state.lock().faults.clear();
+    }
+
+    /// What happens to every batch for which nothing else is scripted.
+    pub(crate) fn always(&self, fault: Option<Fault>) {
+        self.state.lock().always = fault;
+    }
+
     pub(crate) fn set_leader(&self, shard: u32, node: Option<u64>) {
         let mut state = self.state.lock();
         match node {
@@ -123,6 +141,20 @@ impl Model {
 
     pub(crate) fn set_down<const N: usize>(&self, nodes: [u64; N]) {
         self.state.lock().down = nodes.map(NodeId).to_vec();
+    }
+
+    pub(crate) fn set_stopped<const N: usize>(&self, nodes: [u64; N]) {
+        self.state.lock().stopped = nodes.map(NodeId).to_vec();
+    }
+
+    pub(crate) fn set_own(&self, node: u64) {
+        self.state.lock().own = Some(NodeId(node));
+    }
+
+    pub(crate) fn forget_sent(&self) {
+        let mut state = self.state.lock();
+        state.sent.clear();
+        state.requests.clear();
     }
 
     pub(crate) fn set_hints(&self, hints: bool) {
@@ -171,12 +203,19 @@ impl Model {
             return ShardReply::StaleRoute(state.map.clone());
         }
         let leader = state.leaders.get(&batch.shard).copied();
-        if leader != Some(node) {
+        if leader != Some(node) && !batch.requests.iter().all(is_for_any) {
             return ShardReply::NotLeader { leader: leader.filter(|_| state.hints) };
         }
         let slots = state.map.shard(batch.shard).expect("a shard of the map").slots;
         ShardReply::Done(batch.requests.iter().map(|request| state.apply(request, slots)).collect())
     }
+}
+
+/// What a replica that follows carries out.
+fn is_for_any(request: &Request) -> bool {
+    let header = &request.header;
+    let is_for_any = header.prefer == ReadPreference::Any || header.level.is_for_any_replica();
+    request.operation.is_read() && is_for_any
 }
 
 impl State {
@@ -208,7 +247,7 @@ impl State {
 
     fn read(&self, operation: &Operation, slots: SlotRange) -> Reply {
         match operation {
-            Operation::Get { key } => Reply::Get { item: self.items.get(key).cloned() },
+            Operation::Get { key } => Reply::Get { item: self.items.get(key).cloned(), freshness: None },
             Operation::Scan { start, end, limit } => {
                 let mut here = self
                     .items
@@ -217,7 +256,7 @@ impl State {
                     .filter(|(key, _)| slots.contains(Slot::of_key(key)))
                     .map(|(_, item)| item.clone());
                 let items: Vec<Item> = here.by_ref().take(*limit as usize).collect();
-                Reply::Scan { items, resume: here.next().map(|item| item.key) }
+                Reply::Scan { items, resume: here.next().map(|item| item.key), freshness: None }
             }
             other => panic!("not a read: {other:?}"),
         }
@@ -257,7 +296,9 @@ impl Link for Model {
             state.sent.push(Sent { at: self.env.now().0, node, shard, epoch, count });
             state.requests.extend(batch.requests.iter().cloned());
             let is_down = state.down.contains(&node);
-            state.faults.pop_front().or_else(|| is_down.then_some(Fault::NotSent))
+            let is_stopped = state.stopped.contains(&node);
+            let standing = is_down.then_some(Fault::NotSent).or(is_stopped.then_some(Fault::Swallow));
+            state.faults.pop_front().or(standing).or_else(|| state.always.clone())
         };
         self.env.sleep(Duration::from_millis(1)).await;
         let lost = |detail: &str| Err(LinkError::Unknown { detail: detail.to_owned() });
@@ -269,6 +310,10 @@ impl Link for Model {
                 self.carry_out(node, &batch);
                 lost("connection reset")
             }
+            Some(Fault::Swallow) => match self.env.timeout(deadline, pending::<()>()).await {
+                Ok(()) => unreachable!("nothing is pending for ever and then ready"),
+                Err(_) => lost("no answer in time"),
+            },
             Some(Fault::Hang) => {
                 self.carry_out(node, &batch);
                 match self.env.timeout(deadline, pending::<()>()).await {
@@ -290,6 +335,10 @@ impl Link for Model {
         let mut state = self.state.lock();
         state.maps_fetched += 1;
         Ok(state.map.clone())
+    }
+
+    fn own_node(&self) -> Option<NodeId> {
+        self.state.lock().own
     }
 }
 

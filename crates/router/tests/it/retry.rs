@@ -44,7 +44,7 @@ async fn a_read_is_always_sent_again() {
     model.insert(b"a", b"1");
     model.script([Fault::LoseReply, Fault::NotSent, Fault::LoseRequest]);
     let reply = router.send(get("a"), SECOND).await.expect("a value");
-    assert!(matches!(reply, Reply::Get { item: Some(_) }), "{reply:?}");
+    assert!(matches!(reply, Reply::Get { item: Some(_), .. }), "{reply:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -242,7 +242,7 @@ fn results_are_taken_back_only_when_asking_again_is_harmless() {
         revision: Revision::default(),
         timestamp: Timestamp(0),
     };
-    let get = || Ok(Reply::Get { item: Some(item()) });
+    let get = || Ok(Reply::Get { item: Some(item()), freshness: None });
     let cas = |succeeded| {
         Ok(Reply::CompareAndSet { succeeded, revision: Revision::default(), current: (!succeeded).then(item) })
     };
@@ -269,10 +269,10 @@ fn any_single_result_fits_a_message() {
         revision: Revision::default(),
         timestamp: Timestamp(0),
     };
-    let mut one = [Ok(Reply::Get { item: Some(item(VALUE_BYTES_MAX)) })];
+    let mut one = [Ok(Reply::Get { item: Some(item(VALUE_BYTES_MAX)), freshness: None })];
     assert!(fit_results(&mut one, GRPC_MESSAGE_BYTES_MAX - 1024 * 1024) <= GRPC_MESSAGE_BYTES_MAX && one[0].is_ok());
     let page = vec![item(1024 * 1024 - KEY_BYTES_MAX), item(VALUE_BYTES_MAX)];
-    let mut scan: [Result<Reply, Error>; 1] = [Ok(Reply::Scan { items: page, resume: None })];
+    let mut scan: [Result<Reply, Error>; 1] = [Ok(Reply::Scan { items: page, resume: None, freshness: None })];
     fit_results(&mut scan, GRPC_MESSAGE_BYTES_MAX - 1024 * 1024);
     assert!(scan[0].is_ok());
 }

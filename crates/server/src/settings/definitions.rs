@@ -40,7 +40,11 @@ pub const DEFINITIONS: &[Definition] = &[
     row("shards", "", "number of shards of a new cluster; default: 2 x cores x nodes, rounded up to a power of two"),
     row("zone", "", "failure domain: replicas of a shard go to different ones"),
     row("weight", "1", "how many replicas the node takes, relative to others"),
-    row("insecure", "false", "allow other addresses than loopback without TLS"),
+    row("insecure", "false", "allow other addresses than loopback without TLS and authentication"),
+    row("certs", "", "directory with ca.crt, node.crt and node.key: both ports speak TLS"),
+    row("tls_ca", "", "certificates of the CAs to believe; default: ca.crt in certs"),
+    row("tls_cert", "", "certificate of the node; default: node.crt in certs"),
+    row("tls_key", "", "key of the node's certificate; default: node.key in certs"),
     row("connections_max", "20000", "most client connections"),
     row("heartbeat", "200ms", "how often a leader is heard of; at most two thirds of election_min"),
     row("election_min", "300ms", "shortest silence after which a follower stands for election"),
@@ -53,6 +57,7 @@ pub const DEFINITIONS: &[Definition] = &[
     ),
     row("log_segment", "64MiB", "size of one file of the log"),
     row("log_cache", "256MiB", "newest log entries kept in memory, all shards together"),
+    row("snapshot_bytes_per_second", "64MiB", "how fast snapshots come and go, all shards together"),
     row("tablet_memory", "256MiB", "cached blocks and unflushed writes, all shards together"),
 ];
 

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use strata_net::tls::TlsFiles;
 use strata_types::VersionRange;
 
 pub use definitions::{DEFINITIONS, Definition, OTHER_VARIABLES};
@@ -48,6 +49,8 @@ pub struct Settings {
     pub weight: u32,
     /// Other addresses than loopback are allowed.
     pub insecure: bool,
+    /// Where the certificates of the node are; without any nothing is encrypted.
+    pub tls: Option<TlsFiles>,
     /// Most client connections.
     pub connections_max: u32,
     /// How often a leader is heard of.
@@ -66,6 +69,8 @@ pub struct Settings {
     pub log_cache: u64,
     /// Cached blocks and unflushed writes of all tablets.
     pub tablet_memory: u64,
+    /// How many bytes of snapshots come and go a second at most.
+    pub snapshot_bytes_per_second: u64,
 }
 
 /// One line of `strata config show`.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use strata_net::tls::TlsFiles;
 use strata_types::{ClusterVersion, VersionRange, limits};
 
 use crate::settings::{
@@ -31,6 +32,7 @@ pub(super) fn read(entries: &[Entry]) -> Result<Settings, SettingsError> {
         zone: reader.value("zone", |text| Ok(text.trim().to_owned()))?,
         weight: reader.value("weight", |text| parse_count(text, 1, limits::NODE_WEIGHT_MAX))?,
         insecure: reader.value("insecure", parse_switch)?,
+        tls: reader.tls()?,
         connections_max: reader.value("connections_max", |text| parse_count(text, 1, 1_000_000))?,
         heartbeat: reader.value("heartbeat", parse_duration)?,
         election_min: reader.value("election_min", parse_duration)?,
@@ -39,6 +41,7 @@ pub(super) fn read(entries: &[Entry]) -> Result<Settings, SettingsError> {
         versions: reader.value("act_as_version", parse_versions)?,
         log_segment: reader.value("log_segment", at_least(1 << 20))?,
         log_cache: reader.value("log_cache", at_least(0))?,
+        snapshot_bytes_per_second: reader.value("snapshot_bytes_per_second", at_least(1 << 20))?,
         tablet_memory: reader.value("tablet_memory", at_least(8 << 20))?,
     };
     reader.check(&settings)?;
@@ -90,6 +93,29 @@ impl Reader<'_> {
         }
     }
 
+    /// A directory, single files, or files that take the place of those in the directory.
+    fn tls(&self) -> Result<Option<TlsFiles>, SettingsError> {
+        const KEYS: [&str; 3] = ["tls_ca", "tls_cert", "tls_key"];
+        let path = |key| self.optional(key, |text| Ok(PathBuf::from(text)));
+        let of_directory = path("certs")?.map(|directory| TlsFiles::of_node(&directory));
+        let (ca, certificate, key) = (path(KEYS[0])?, path(KEYS[1])?, path(KEYS[2])?);
+        match (of_directory, ca, certificate, key) {
+            (Some(files), ca, certificate, key) => Ok(Some(TlsFiles {
+                ca: ca.unwrap_or(files.ca),
+                certificate: certificate.unwrap_or(files.certificate),
+                key: key.unwrap_or(files.key),
+            })),
+            (None, Some(ca), Some(certificate), Some(key)) => Ok(Some(TlsFiles { ca, certificate, key })),
+            (None, None, None, None) => Ok(None),
+            (None, ..) => {
+                let is_given = |key: &&&str| !self.entry(key).value.trim().is_empty();
+                let given = KEYS.iter().find(is_given).copied().unwrap_or(KEYS[0]);
+                let detail = format!("encryption needs all of {}, or `certs`", KEYS.join(", "));
+                Err(self.invalid(given, detail))
+            }
+        }
+    }
+
     /// Rules that tie several settings together.
     fn check(&self, settings: &Settings) -> Result<(), SettingsError> {
         // The Raft library wants room for its timers' own steps.
@@ -109,9 +135,9 @@ impl Reader<'_> {
         if settings.listen == settings.listen_peer && settings.listen.port != 0 {
             return Err(self.invalid("listen_peer", "must differ from the client port"));
         }
-        self.check_reach("listen", &settings.listen, "advertise", settings.advertise.as_ref(), settings.insecure)?;
+        self.check_reach("listen", &settings.listen, "advertise", settings.advertise.as_ref(), settings)?;
         let advertised = settings.advertise_peer.as_ref();
-        self.check_reach("listen_peer", &settings.listen_peer, "advertise_peer", advertised, settings.insecure)
+        self.check_reach("listen_peer", &settings.listen_peer, "advertise_peer", advertised, settings)
     }
 
     /// SERVER-2: what can be reached from elsewhere must be asked for.
@@ -121,14 +147,18 @@ impl Reader<'_> {
         address: &Address,
         advertise: &str,
         advertised: Option<&Address>,
-        insecure: bool,
+        settings: &Settings,
     ) -> Result<(), SettingsError> {
         // A derived peer port has no place of its own: the user wrote the client port.
         let place = if self.entry(listen).value.is_empty() { "listen" } else { listen };
-        if !address.is_loopback() && !insecure {
+        if !address.is_loopback() && !settings.insecure {
+            let what = match settings.tls {
+                Some(_) => "connections are encrypted, but clients are not authenticated yet",
+                None => "there is neither encryption (--certs) nor authentication",
+            };
             let detail = format!(
-                "{address} can be reached from other machines, and there is neither encryption nor authentication \
-                 yet: keep to 127.0.0.1, or write --insecure if the network is yours alone"
+                "{address} can be reached from other machines, and {what}: keep to 127.0.0.1, or write --insecure if \
+                 everybody who reaches it may read and write"
             );
             return Err(self.invalid(place, detail));
         }

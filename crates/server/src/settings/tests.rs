@@ -62,6 +62,26 @@ fn other_addresses_than_loopback_need_the_switch() {
     assert!(peer_only.starts_with("--listen-peer"), "{peer_only}");
 }
 
+/// SERVER-2
+#[test]
+fn encryption_alone_is_not_authentication() {
+    let error = flags(&[("listen", "10.1.2.3:7400"), ("certs", "d")]).expect_err("refused").to_string();
+    assert!(error.contains("encrypted, but clients are not authenticated yet"), "{error}");
+    assert!(error.contains("--insecure"), "{error}");
+}
+
+#[test]
+fn certificates_come_from_a_directory_or_from_single_files() {
+    let tls = |pairs: &[(&str, &str)]| flags(pairs).expect("valid").settings.tls;
+    assert_eq!(tls(&[]), None);
+    let files = tls(&[("certs", "d"), ("tls_key", "k")]).expect("files");
+    let paths = [files.ca, files.certificate, files.key];
+    assert_eq!(paths.map(|path| path.display().to_string()), ["d/ca.crt", "d/node.crt", "k"]);
+    assert!(tls(&[("tls_ca", "a"), ("tls_cert", "c"), ("tls_key", "k")]).is_some());
+    let error = flags(&[("tls_cert", "c")]).expect_err("half of it").to_string();
+    assert_eq!(error, "--tls-cert: encryption needs all of tls_ca, tls_cert, tls_key, or `certs`");
+}
+
 #[test]
 fn a_wildcard_needs_an_address_for_others() {
     let error = flags(&[("listen", "0.0.0.0:7400"), ("insecure", "true")]).expect_err("refused").to_string();

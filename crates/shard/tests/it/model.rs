@@ -123,7 +123,7 @@ impl Model {
 
     fn check(&self, view: &TraceView) {
         let reply = strata_shard::scan(view, &RequestHeader::default(), b"", None, 100, &|_| true);
-        let Reply::Scan { items, resume: None } = reply else { panic!("not the whole: {reply:?}") };
+        let Reply::Scan { items, resume: None, .. } = reply else { panic!("not the whole: {reply:?}") };
         let found: BTreeMap<_, _> = items.into_iter().map(|item| (item.key, (item.value, item.revision))).collect();
         assert_eq!(found, self.rows);
     }

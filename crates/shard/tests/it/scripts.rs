@@ -110,7 +110,7 @@ impl goldenscript::Runner for ShardRunner {
                 let header = header(&mut args)?;
                 let key = text(positional(&mut args, "key")?);
                 let item = strata_shard::get(&self.view, &header, &key);
-                self.report(&mut output, &show::result(&strata_types::Reply::Get { item }))?;
+                self.report(&mut output, &show::result(&strata_types::Reply::Get { item, freshness: None }))?;
             }
             // scan [START] [END] [limit=N] [keep=PREFIX]
             "scan" => {

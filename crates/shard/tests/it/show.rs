@@ -64,8 +64,8 @@ pub(crate) fn result(reply: &Reply) -> String {
             format!("not set {revision}, holds {}", optional_item(current.as_ref()))
         }
         Reply::Batch { revision } => format!("batch {revision}"),
-        Reply::Get { item } => optional_item(item.as_ref()),
-        Reply::Scan { items, resume } => {
+        Reply::Get { item, .. } => optional_item(item.as_ref()),
+        Reply::Scan { items, resume, .. } => {
             let items: Vec<String> = items.iter().map(|item| optional_item(Some(item))).collect();
             let resume = resume.as_ref().map_or("end".to_owned(), |key| format!("resume at {}", text(key)));
             format!("[{}] {resume}", items.join(", "))

@@ -102,3 +102,37 @@ fn damaged(name: &str, error: &DecodeError) -> StorageError {
 fn invalid(detail: &str) -> StorageError {
     StorageError::Invalid { detail: format!("received tablet is damaged: {detail}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use strata_codec::damage::each;
+
+    use super::*;
+
+    fn sealed(content: &Bytes) -> Bytes {
+        let mut file = Encoder::default();
+        file.raw(content);
+        seal(file)
+    }
+
+    /// What comes from another node: with right checksums, or damage would never come further than them.
+    #[test]
+    fn damaged_files_are_errors_or_other_items() {
+        let pairs = [("a", "1"), ("b", ""), ("", "3")];
+        let items: Items = pairs.map(|(key, value)| (Bytes::from(key), Bytes::from(value))).into();
+        let files = encode(&items);
+        assert_eq!(decode(files.clone()), Ok(items));
+        for (name, file) in &files {
+            let content = file.slice(..file.len() - CHECKSUM_BYTES);
+            assert_eq!(sealed(&content), file);
+            each(&[content], |damaged| {
+                for file in [sealed(&damaged), damaged] {
+                    let received = BTreeMap::from_iter(files.clone().into_iter().chain([(name.clone(), file)]));
+                    if let Ok(items) = decode(received) {
+                        assert_eq!(decode(encode(&items)), Ok(items));
+                    }
+                }
+            });
+        }
+    }
+}

@@ -20,7 +20,7 @@ use crate::session::Session;
 
 /// Asks or wishes, and prints the answer.
 pub async fn run(args: ClusterArgs, format: Format) -> Result<(), Failure> {
-    let session = Session::new(&args.connect);
+    let session = Session::new(&args.connect)?;
     format.print(&ask(&session, &args.command, format).await?)
 }
 

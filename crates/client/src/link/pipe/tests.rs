@@ -73,7 +73,7 @@ async fn open() -> (Arc<Pipe>, watch::Sender<bool>) {
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
     let address = incoming.local_addr().expect("bound").to_string();
     tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(incoming));
-    (Pipe::new(real::env(), crate::link::wire::endpoint(&address).expect("an address")), open)
+    (Pipe::new(real::env(), crate::link::wire::endpoint(&address).expect("an address"), None), open)
 }
 
 fn batch() -> ShardBatch {

@@ -1,0 +1,172 @@
+//! Reads on replicas that do not lead.
+
+use std::time::Duration;
+
+use strata_raft::{Group, ReadError, Retention};
+use strata_types::{NodeId, ReplicaId};
+
+use crate::harness::{Cluster, members};
+use crate::members::change_voters;
+
+fn value(group: &Group, key: &str) -> Option<Vec<u8>> {
+    group.tablet().get(key.as_bytes()).expect("memory").map(|value| value.to_vec())
+}
+
+async fn started(seed: u64) -> (Cluster, u64, Vec<u64>) {
+    let cluster = Cluster::new(seed, Retention::default()).await;
+    let leader = cluster.leader().await;
+    let followers = (1..=3).filter(|node| *node != leader).collect();
+    (cluster, leader, followers)
+}
+
+/// RAFT-6
+#[tokio::test(start_paused = true)]
+async fn a_follower_shows_what_was_acknowledged_before_the_read_began() {
+    let (cluster, leader, followers) = started(80).await;
+    for round in 0..50 {
+        let text = round.to_string();
+        cluster.write("key", &text).await;
+        for node in &followers {
+            let group = cluster.group(*node);
+            assert!(matches!(group.read_barrier().await, Err(ReadError::NotLeader { leader: Some(_) })));
+            group.read_barrier_anywhere().await.expect("the leader is there");
+            assert_eq!(value(group, "key").as_deref(), Some(text.as_bytes()), "round {round} on {node}");
+        }
+    }
+    cluster.group(leader).read_barrier_anywhere().await.expect("a leader asks its quorum");
+}
+
+/// RAFT-6: what is applied here is old, and a follower that cannot ask does not show it.
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_is_cut_off_does_not_read_and_catches_up_before_it_does() {
+    let (cluster, _, followers) = started(81).await;
+    cluster.write("key", "old").await;
+    cluster.converge().await;
+    let cut = followers[0];
+    cluster.network.isolate(NodeId(cut), true);
+    cluster.write("key", "new").await;
+    let group = cluster.group(cut);
+    let error = group.read_barrier_anywhere().await.expect_err("it has no leader to ask");
+    assert!(
+        matches!(error, ReadError::NoQuorum { .. } | ReadError::LeaderSilent { .. } | ReadError::NotLeader { .. }),
+        "{error}"
+    );
+    assert_eq!(value(group, "key").as_deref(), Some(&b"old"[..]), "which is why");
+    cluster.network.isolate(NodeId(cut), false);
+    for _ in 0..100 {
+        if group.read_barrier_anywhere().await.is_ok() {
+            assert_eq!(value(group, "key").as_deref(), Some(&b"new"[..]));
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the follower never read again");
+}
+
+/// RAFT-6: a leader that was deposed without noticing confirms nobody's read.
+#[tokio::test(start_paused = true)]
+async fn a_follower_of_a_deposed_leader_reads_nothing_old() {
+    let (mut cluster, leader, followers) = started(82).await;
+    cluster.write("key", "old").await;
+    cluster.converge().await;
+    // One follower stays with the old leader in a minority; five voters make that possible.
+    for node in [4, 5] {
+        cluster.start(node).await;
+        let replica = cluster.replicas[&node];
+        cluster.group(leader).add_learner(replica, NodeId(node)).await.expect("added");
+    }
+    let all: Vec<ReplicaId> = members().into_keys().chain([4, 5].map(|node| cluster.replicas[&node])).collect();
+    change_voters(cluster.group(leader), all.into_iter().collect()).await.expect("five vote");
+    cluster.converge().await;
+    let minority = [leader, followers[0]];
+    cluster.network.split(&minority, true);
+    let majority: Vec<u64> = (1..=5).filter(|node| !minority.contains(node)).collect();
+    let elected = loop {
+        let leads = |node: &&u64| cluster.group(**node).status().is_leader;
+        if let Some(node) = majority.iter().find(leads)
+            && cluster.group(*node).read_barrier().await.is_ok()
+        {
+            break *node;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    cluster.group(elected).propose(vec![crate::harness::put("key", "new")]).await.remove(0).expect("a majority");
+    let group = cluster.group(followers[0]);
+    let error = group.read_barrier_anywhere().await.expect_err("the old leader has no majority");
+    assert!(!matches!(error, ReadError::Stopped { .. }), "{error}");
+    assert!(group.read_within(Duration::ZERO).await.is_err(), "and no bound of that length holds");
+}
+
+/// RAFT-10
+#[tokio::test(start_paused = true)]
+async fn a_bounded_read_is_let_through_as_long_as_the_last_round_is_young_enough() {
+    let (cluster, _, followers) = started(83).await;
+    cluster.write("key", "old").await;
+    let group = cluster.group(followers[0]);
+    assert_eq!(group.read_within(Duration::from_secs(5)).await, Ok(None), "nothing is known yet: a round");
+    assert_eq!(value(group, "key").as_deref(), Some(&b"old"[..]));
+    cluster.network.isolate(NodeId(followers[0]), true);
+    cluster.write("key", "new").await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let age = group.read_within(Duration::from_secs(5)).await.expect("young enough").expect("without a round");
+    assert!(age >= Duration::from_secs(4) && age <= Duration::from_secs(5), "{age:?}");
+    assert_eq!(value(group, "key").as_deref(), Some(&b"old"[..]), "as old as it may be");
+    assert!(group.read_within(Duration::from_secs(3)).await.is_err(), "a shorter bound needs a round");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(group.read_within(Duration::from_secs(5)).await.is_err(), "too old by now, and nobody to ask");
+    cluster.network.isolate(NodeId(followers[0]), false);
+    for _ in 0..100 {
+        if let Ok(age) = group.read_within(Duration::from_millis(100)).await {
+            assert_eq!((age, value(group, "key").as_deref()), (None, Some(&b"new"[..])));
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the follower never read again");
+}
+
+/// One round of a follower is for all who wait, and so is the round of the leader.
+#[tokio::test(start_paused = true)]
+async fn readers_share_questions() {
+    let (cluster, _, followers) = started(84).await;
+    cluster.write("key", "1").await;
+    cluster.network.asked.store(0, std::sync::atomic::Ordering::Relaxed);
+    let group = cluster.group(followers[0]);
+    let readers = (0..500).map(|_| group.read_barrier_anywhere());
+    let done = futures_util::future::join_all(readers).await;
+    assert!(done.iter().all(Result::is_ok));
+    let asked = cluster.network.asked.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((1..=3).contains(&asked), "{asked} questions for 500 readers");
+}
+
+/// A replica that was removed gets no answer, whatever it believes.
+#[tokio::test(start_paused = true)]
+async fn a_removed_replica_cannot_read() {
+    let (mut cluster, leader, followers) = started(85).await;
+    cluster.start(4).await;
+    let added = cluster.replicas[&4];
+    cluster.group(leader).add_learner(added, NodeId(4)).await.expect("added");
+    cluster.converge().await;
+    let gone = followers[0];
+    let kept: Vec<ReplicaId> = [leader, followers[1]].map(|node| cluster.replicas[&node]).into();
+    change_voters(cluster.group(leader), kept.into_iter().chain([added]).collect()).await.expect("replaced");
+    cluster.write("key", "new").await;
+    let error = cluster.group(gone).read_barrier_anywhere().await.expect_err("it is no member");
+    let is_refusal = cluster.network.refusals.lock().iter().any(|refusal| refusal.contains("is no member of"));
+    assert!(is_refusal || matches!(error, ReadError::NotLeader { .. }), "{error}");
+}
+
+/// Nobody waits for a replica that was deleted.
+#[tokio::test(start_paused = true)]
+async fn a_deleted_replica_answers_readers_at_once() {
+    let (mut cluster, leader, followers) = started(86).await;
+    let gone = followers[0];
+    let kept: std::collections::BTreeSet<ReplicaId> = [leader, followers[1]].map(|node| cluster.replicas[&node]).into();
+    change_voters(cluster.group(leader), kept).await.expect("removed");
+    let group = cluster.group(gone).clone();
+    cluster.delete(gone).await.expect("deleted");
+    let begin = tokio::time::Instant::now();
+    assert!(matches!(group.read_barrier_anywhere().await, Err(ReadError::Stopped { .. })));
+    assert!(matches!(group.read_within(Duration::ZERO).await, Err(ReadError::Stopped { .. })));
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
