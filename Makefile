@@ -16,10 +16,10 @@ SEED ?=
 # Simulated hours of `make sim-long`.
 HOURS ?= 1
 
-.PHONY: help setup run build test verify fix bench bench-peers sim sim-long
+.PHONY: help setup run build test verify fix bench bench-peers bench-membership sim sim-long
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # What the build needs beside Rust: a C++ compiler (RocksDB) and libclang (its bindings).
 setup: ## Check for Rust, a C++ compiler and libclang; install the latter two on Debian
@@ -77,6 +77,10 @@ sim-long: setup ## Simulate for HOURS=n simulated hours and add a line to docs/s
 bench: setup ## Measure latency, failover, blackout and idle nodes, release build (ARGS=--quick)
 	$(CARGO) build --release --bin strata --bin strata-bench
 	$(TARGET_DIR)/release/strata-bench all $(ARGS)
+
+bench-membership: setup ## Measure joins, drains, restarts, lost disks and faults under load, release build: half an hour
+	$(CARGO) build --release --bin strata --bin strata-bench
+	$(TARGET_DIR)/release/strata-bench membership $(ARGS)
 
 bench-peers: setup ## Measure a three-node etcd and ours by turns, release build; installs Debian's etcd-server
 	@if ! command -v etcd >/dev/null; then \

@@ -65,6 +65,12 @@ pub trait Machine: Send + Sync + 'static {
     /// When the command or the stored state cannot be decoded: a broken invariant, which stops the node.
     fn apply(&self, view: &mut dyn ViewMut, context: CommandContext, command: &Bytes) -> Bytes;
 
+    /// Whether each command looks at all that there is. Then it is applied where it may wait for the disk: what a view
+    /// without the disk does not have in memory would look as if it were not there, and only later be found out.
+    fn reads_everything(&self) -> bool {
+        false
+    }
+
     /// Called once after all commands of one or more entries were applied and their writes are in the tablet; for
     /// waking watchers. Must not fail and must not block.
     fn applied(&self, _up_to: LogIndex) {}

@@ -45,6 +45,10 @@ impl Machine for MetaMachine {
         carry_out(view, command).unwrap_or_else(MetaReply::Refused).encode()
     }
 
+    fn reads_everything(&self) -> bool {
+        true
+    }
+
     fn applied(&self, up_to: LogIndex) {
         if let Some(listener) = &self.listener {
             listener(up_to);

@@ -304,7 +304,8 @@ impl StateMachine {
 
     async fn apply_items(&self, mut items: Vec<Item>, bytes: usize) -> io::Result<()> {
         // Two changes of threads cost more than a small apply. What is not in memory is tried again on another thread.
-        let mut waiting = if bytes <= INLINE_BYTES_MAX { Waiting::Forbidden } else { Waiting::Allowed };
+        let is_small = bytes <= INLINE_BYTES_MAX && !self.replica.machine.reads_everything();
+        let mut waiting = if is_small { Waiting::Forbidden } else { Waiting::Allowed };
         loop {
             let replica = self.replica.clone();
             let work = move || replica.apply_entries(items, waiting);
