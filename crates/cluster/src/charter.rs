@@ -3,7 +3,7 @@
 use strata_codec::{DecodeError, Decoder, Encoder};
 use strata_meta::MetaCommand;
 pub use strata_types::InstanceId;
-use strata_types::{ClusterId, Epoch, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, ShardMap};
+use strata_types::{ClusterId, Epoch, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, ShardMap, VersionRange};
 
 /// Least bytes of an encoded seat: two ids and three empty strings.
 const SEAT_BYTES_MIN: usize = 36;
@@ -73,11 +73,12 @@ impl Charter {
         ShardMap { cluster: self.cluster, epoch: Epoch(0), nodes, meta, ..ShardMap::default() }
     }
 
-    /// The command that founds the cluster.
-    pub(crate) fn found_command(&self) -> MetaCommand {
+    /// The command that founds the cluster, by programs which all take part in these versions.
+    pub(crate) fn found_command(&self, versions: VersionRange) -> MetaCommand {
+        let nodes = self.descriptors().into_iter().map(|node| NodeDescriptor { versions, ..node });
         MetaCommand::Found {
             cluster: self.cluster,
-            nodes: self.descriptors(),
+            nodes: nodes.collect(),
             meta: self.meta.clone(),
             shard_count: self.shard_count,
         }

@@ -196,7 +196,9 @@ impl StartError {
             StartError::AddressTaken { .. } => {
                 "give every node a peer address of its own, which the other nodes can reach"
             }
-            StartError::SettingsDiffer { .. } => "start every node with the same --join, --expect and --shards",
+            StartError::SettingsDiffer { .. } => {
+                "start every node with the same program, --join, --expect and --shards"
+            }
             StartError::Protocol { .. } => "run the same version on all nodes, or versions next to each other",
             StartError::LogDamaged { .. } | StartError::Log { .. } => {
                 "the other nodes have the data: keep this directory for inspection and check the disk"

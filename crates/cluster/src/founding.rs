@@ -98,6 +98,10 @@ impl Founding {
         if candidate.expect != self.own.expect {
             return Some(format!("--expect {} and --expect {}", candidate.expect, self.own.expect));
         }
+        if candidate.versions != self.own.versions {
+            let (theirs, own) = (candidate.versions, self.own.versions);
+            return Some(format!("a program of cluster versions {theirs} and one of {own}"));
+        }
         let name = |shards: Option<u32>| shards.map_or("no --shards".to_owned(), |count| format!("--shards {count}"));
         (candidate.shards != self.own.shards)
             .then(|| format!("{} and {}", name(candidate.shards), name(self.own.shards)))

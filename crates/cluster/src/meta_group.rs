@@ -153,7 +153,7 @@ pub(crate) fn known_leader(node: &Node) -> Option<NodeId> {
 /// Proposes the cluster until there is one. Every founding replica of the meta group does so while it leads. Never
 /// completes.
 async fn found(node: &Node, group: &Group) {
-    let command = node.membership().charter.found_command().encode();
+    let command = node.membership().charter.found_command(node.settings().versions).encode();
     while node.membership().is_founding && node.map().epoch.0 == 0 {
         if group.watch().borrow().is_leader {
             match propose(node, command.clone()).await.map(MetaReply::decode) {

@@ -1,3 +1,5 @@
+use strata_types::{ClusterVersion, VersionRange};
+
 use super::*;
 
 const CLUSTER: ClusterId = ClusterId(42);
@@ -115,6 +117,11 @@ fn different_settings_and_shared_addresses_are_refused() {
     assert_eq!(founding.admit(sharded, at(0)), differ("--shards 8 and no --shards"));
     let other = Candidate { first: Some("b:1".into()), ..candidate(2, "b:1") };
     assert_eq!(founding.admit(other, at(0)), differ("--join lists that begin with b:1 and with a:1"));
+    let versions = VersionRange { least: ClusterVersion(1), most: ClusterVersion(9) };
+    let newer = Candidate { versions, ..candidate(2, "b:1") };
+    let own = candidate(2, "b:1").versions;
+    let detail = format!("a program of cluster versions v1..=v9 and one of {own}");
+    assert_eq!(founding.admit(newer, at(0)), differ(&detail), "a cluster begins with what all its nodes know");
     let twin = Verdict::Refused(Refusal::AddressTaken { address: "a:1".into() });
     assert_eq!(founding.admit(candidate(2, "a:1"), at(0)), twin);
     assert_eq!(founding.present(at(0)), 1);
