@@ -78,6 +78,7 @@ mod tests {
             instance: InstanceId(7),
             peer_address: "a:1".into(),
             client_address: joiner.client_address.clone(),
+            versions: joiner.versions,
             ..NodeDescriptor::default()
         };
         assert!(is_right(&right, &joiner));
@@ -85,13 +86,14 @@ mod tests {
             is_right(&NodeDescriptor { state: NodeState::Draining, ..right.clone() }, &joiner),
             "an operator's wish"
         );
-        let wrong: [fn(&mut NodeDescriptor); 6] = [
+        let wrong: [fn(&mut NodeDescriptor); 7] = [
             |node| node.state = NodeState::Lost,
             |node| node.state = NodeState::Gone,
             |node| node.state = NodeState::Stopping,
             |node| node.peer_address = "b:1".into(),
             |node| node.zone = "z".into(),
             |node| node.weight = 2,
+            |node| node.versions.most.0 += 1,
         ];
         for spoil in wrong {
             let mut node = right.clone();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use strata_types::{
-    ChangeId, ChangeReason, ClusterId, Epoch, LogIndex, NodeDescriptor, NodeId, ReplicaChange, ReplicaId,
-    ReplicaPlacement, ShardId, ShardPlacement, SlotRange, Term,
+    ChangeId, ChangeReason, ClusterId, ClusterVersion, Epoch, LogIndex, NodeDescriptor, NodeId, ReplicaChange,
+    ReplicaId, ReplicaPlacement, ShardId, ShardPlacement, SlotRange, Term,
 };
 
 use super::*;
@@ -23,6 +23,7 @@ fn map() -> ShardMap {
             ..ShardPlacement::default()
         }],
         meta: vec![placed(1, 1), placed(2, 2), placed(3, 3)],
+        version: ClusterVersion(1),
         ..ShardMap::default()
     }
 }
@@ -141,4 +142,16 @@ fn a_lost_node_is_missed_until_its_replicas_are_replaced() {
     let verdict = Verdict::of(&overview(&map, &[4]), &map);
     assert_eq!(verdict.health, Health::Healthy, "{:?}", verdict.problems);
     assert_eq!(verdict.notes, ["node n4 is lost and holds nothing any more"]);
+}
+
+#[test]
+fn an_upgrade_is_noted_while_it_is_half_way_and_when_everybody_is_ready() {
+    let mut map = map();
+    let notes = |map: &ShardMap| Verdict::of(&overview(map, &[]), map).notes;
+    map.nodes[0].versions.most = ClusterVersion(2);
+    assert_eq!(notes(&map), ["programs are being exchanged: 3 of 4 nodes do not know cluster version v2"]);
+    map.nodes.iter_mut().for_each(|node| node.versions.most = ClusterVersion(2));
+    assert_eq!(notes(&map), ["every node knows cluster version v2: `strata cluster upgrade` switches it on"]);
+    map.version = ClusterVersion(2);
+    assert!(notes(&map).is_empty());
 }
