@@ -214,8 +214,8 @@ async fn a_drained_node_leads_nothing_until_it_is_wanted_again() {
     assert!(leads(&town, drained) > 1);
     set_state(&town, drained, NodeState::Draining).await;
     town.until("no leaders", |town| leads(town, drained) == 0).await;
-    sleep(Duration::from_secs(20)).await;
-    assert_eq!((leads(&town, drained), replicas_on(&town.map(), drained)), (0, 4), "and it keeps its replicas");
+    let keeps_replicas_only = |town: &Town| (leads(town, drained), replicas_on(&town.map(), drained)) == (0, 4);
+    town.stays("it leads nothing and keeps its replicas", Duration::from_secs(20), keeps_replicas_only).await;
     set_state(&town, drained, NodeState::Active).await;
     town.until("leaders again", |town| leads(town, drained) > 0).await;
     town.check(writer).await;
@@ -228,8 +228,8 @@ async fn a_node_that_stays_silent_is_replaced_and_comes_back() {
     town.settle().await;
     let writer = town.write();
     town.kill(3);
-    sleep(Duration::from_secs(30)).await;
-    assert_eq!(town.map().node(NodeId(3)).map(|node| node.state), Some(NodeState::Active), "it may only restart");
+    let is_active = |town: &Town| town.map().node(NodeId(3)).is_some_and(|node| node.state == NodeState::Active);
+    town.stays("it may only restart", Duration::from_secs(30), is_active).await;
     town.until("replicas elsewhere", |town| {
         let map = town.map();
         map.groups().all(|group| hosts(&map, group.group) == [1, 2, 4])

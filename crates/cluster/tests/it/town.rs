@@ -113,6 +113,15 @@ impl Town {
         }
     }
 
+    /// Looks again and again, for some time of the simulated world, whether something stays as it is.
+    pub(crate) async fn stays(&self, what: &str, time: Duration, wanted: impl Fn(&Town) -> bool) {
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < time {
+            assert!(wanted(self), "{what}: no more after {:?}: {:?}", begun.elapsed(), self.map());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// The replica that leads a group, and its node.
     pub(crate) fn leader(&self, group: GroupId) -> Option<(u64, Arc<Group>)> {
         leader(&self.running, group)

@@ -24,7 +24,7 @@ fn outlook(status: &v1::ClusterStatusReply) -> Answer {
     let (present, reach) = (ClusterVersion(status.cluster_version), ClusterVersion(status.version_within_reach));
     let text = match reach > present {
         true => format!("the cluster has version {present}, and every node knows {reach}"),
-        false => format!("the cluster has version {present}, and not every node knows a newer one"),
+        false => format!("the cluster has version {present}, the newest that every node knows"),
     };
     Answer::new(text, json!({ "version": present.0, "within_reach": reach.0 }))
 }
@@ -54,7 +54,7 @@ mod tests {
             ..v1::ClusterStatusReply::default()
         };
         assert!(text(outlook(&status(1, 2))).ends_with("every node knows v2"));
-        assert!(text(outlook(&status(2, 2))).contains("not every node knows a newer one"));
+        assert!(text(outlook(&status(2, 2))).ends_with("v2, the newest that every node knows"));
         let reply = |before, version| v1::RaiseVersionReply { before, version, epoch: 7 };
         assert!(text(answer(&reply(1, 2))).starts_with("the cluster has version v2: programs"));
         assert!(text(answer(&reply(2, 2))).ends_with("already"));
