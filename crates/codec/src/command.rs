@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use strata_types::{
-    ClientId, DatabaseId, Durability, Error, ErrorCode, Expected, KeySpaceId, LogIndex, Mutation, Operation, Request,
-    RequestHeader, SchemaVersion, SessionRequest, Timestamp,
+    ClientId, DatabaseId, Decision, Durability, Error, ErrorCode, Expected, KeySpaceId, LogIndex, Mutation, Operation,
+    Part, Request, RequestHeader, SchemaVersion, SessionRequest, Slot, Space, Timestamp, Transaction, TransactionCall,
 };
 
 use crate::fields::{LENGTH_BYTES, REVISION_BYTES, optional_bytes_size};
@@ -20,6 +20,13 @@ const TAG_PUT: u8 = 1;
 const TAG_DELETE: u8 = 2;
 const TAG_COMPARE_AND_SET: u8 = 3;
 const TAG_BATCH: u8 = 4;
+pub(crate) const TAG_COMMIT: u8 = 5;
+pub(crate) const TAG_PREPARE: u8 = 6;
+pub(crate) const TAG_DECIDE: u8 = 7;
+pub(crate) const TAG_ABORT: u8 = 8;
+pub(crate) const TAG_RESOLVE: u8 = 9;
+pub(crate) const TAG_FORGET: u8 = 10;
+pub(crate) const TAG_COLLECT: u8 = 11;
 
 const MUTATION_PUT: u8 = 1;
 const MUTATION_DELETE: u8 = 2;
@@ -44,6 +51,7 @@ const SESSION_OPENED: u8 = 2;
 ///           session 0: none    1: client u64 | sequence u64 | floor u64    2: the same | opened u64, which is not 0
 ///   body of put: key, value    of delete: key    of batch: count u32, (tag u8, key, value?) ...    of noop: nothing
 ///        of compare-and-set: key, expected tag u8 [value | revision], new value? u8 [value]
+///        of steps of transactions: transaction_command.rs
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -102,6 +110,45 @@ pub enum CommandBody {
         /// The writes, in order.
         mutations: Vec<Mutation>,
     },
+    /// Checks and writes all of a transaction.
+    Commit(Part),
+    /// Checks a part of a transaction, and locks what it has read and wants to write.
+    Prepare(Part),
+    /// Commits a transaction of which all parts are prepared.
+    Decide {
+        /// Which one.
+        transaction: Transaction,
+        /// When, in logical time.
+        commit_at: Timestamp,
+        /// A slot of each participant.
+        participants: Vec<Slot>,
+    },
+    /// Aborts a transaction, unless it is committed.
+    Abort {
+        /// Which one.
+        transaction: Transaction,
+    },
+    /// Makes the writes of a decided transaction what they have become.
+    Resolve {
+        /// Which one.
+        transaction: Transaction,
+        /// A slot of the shard.
+        slot: Slot,
+        /// What was decided.
+        decision: Decision,
+    },
+    /// Every participant of a committed transaction has resolved it.
+    Forget {
+        /// Which one.
+        transaction: Transaction,
+    },
+    /// Raises the horizon, and removes rows that nobody needs above it.
+    Collect {
+        /// The new horizon.
+        horizon: Timestamp,
+        /// Tablet keys of the rows.
+        rows: Vec<Bytes>,
+    },
 }
 
 /// Encodes the command of a request whose operation is a write, without copying keys and values more than once.
@@ -121,6 +168,34 @@ pub fn encode_command(request: &Request) -> strata_types::Result<Bytes> {
             ErrorCode::InvalidArgument,
             "a read is not a command: it does not go through the log",
         )),
+        Operation::Transact(call) => encode_call(&header, call),
+    }
+}
+
+/// Encodes the command that removes rows which nobody needs above a horizon.
+pub fn encode_collect(horizon: Timestamp, rows: &[Bytes]) -> Bytes {
+    CommandHeader::default().encode_collect(horizon, rows)
+}
+
+fn encode_call(header: &CommandHeader, call: &TransactionCall) -> strata_types::Result<Bytes> {
+    match call {
+        TransactionCall::Commit(part) => Ok(header.encode_part(TAG_COMMIT, part)),
+        TransactionCall::Prepare(part) => Ok(header.encode_part(TAG_PREPARE, part)),
+        TransactionCall::Decide { transaction, commit_at, participants } => {
+            Ok(header.encode_decide(transaction, *commit_at, participants))
+        }
+        TransactionCall::Abort { transaction } => Ok(header.encode_about(TAG_ABORT, transaction)),
+        TransactionCall::Resolve { transaction, slot, decision } => {
+            Ok(header.encode_resolve(transaction, *slot, *decision))
+        }
+        TransactionCall::Forget { transaction } => Ok(header.encode_about(TAG_FORGET, transaction)),
+        TransactionCall::Push { .. }
+        | TransactionCall::Status { .. }
+        | TransactionCall::Lock { .. }
+        | TransactionCall::Unlock { .. } => Err(Error::not_applied(
+            ErrorCode::InvalidArgument,
+            "this step of a transaction is not a command: it does not go through the log",
+        )),
     }
 }
 
@@ -135,6 +210,17 @@ impl Command {
                 self.header.encode_compare_and_set(key, expected, value.as_ref())
             }
             CommandBody::Batch { mutations } => self.header.encode_batch(mutations),
+            CommandBody::Commit(part) => self.header.encode_part(TAG_COMMIT, part),
+            CommandBody::Prepare(part) => self.header.encode_part(TAG_PREPARE, part),
+            CommandBody::Decide { transaction, commit_at, participants } => {
+                self.header.encode_decide(transaction, *commit_at, participants)
+            }
+            CommandBody::Abort { transaction } => self.header.encode_about(TAG_ABORT, transaction),
+            CommandBody::Resolve { transaction, slot, decision } => {
+                self.header.encode_resolve(transaction, *slot, *decision)
+            }
+            CommandBody::Forget { transaction } => self.header.encode_about(TAG_FORGET, transaction),
+            CommandBody::Collect { horizon, rows } => self.header.encode_collect(*horizon, rows),
         }
     }
 
@@ -157,6 +243,11 @@ impl Command {
 }
 
 impl CommandHeader {
+    /// The name space of the keys.
+    pub fn space(&self) -> Space {
+        Space { database: self.database, key_space: self.key_space }
+    }
+
     /// The header of a request's command.
     pub fn of(header: &RequestHeader) -> CommandHeader {
         CommandHeader {
@@ -171,7 +262,7 @@ impl CommandHeader {
 
     /// An encoder of exactly the command's size that already holds everything before the body. Exact, because bytes
     /// with spare capacity cost a second allocation when they are frozen.
-    fn encoder(&self, tag: u8, body_bytes: usize) -> Encoder {
+    pub(crate) fn encoder(&self, tag: u8, body_bytes: usize) -> Encoder {
         let length = HEADER_BYTES + session_size(self.session) + body_bytes;
         let mut encoder = Encoder::with_capacity(PREFIX_BYTES + length);
         let length = u32::try_from(length).expect("commands are far below 4 GiB");
@@ -260,7 +351,7 @@ impl CommandBody {
                 let mutations = (0..count).map(|_| decode_mutation(decoder)).collect::<Result<_, _>>()?;
                 Ok(CommandBody::Batch { mutations })
             }
-            value => Err(DecodeError::BadValue { field: "command tag", value: value.into() }),
+            tag => CommandBody::decode_transaction(tag, decoder),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! one range of each shard.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use strata_types::{ClientId, DatabaseId, KeySpaceId, Revision};
+use strata_types::{ClientId, DatabaseId, KeySpaceId, Revision, Space};
 
 use crate::{DecodeError, Decoder, Encoder};
 
@@ -26,14 +26,24 @@ pub enum KeyKind {
     Meta = 3,
     /// Older versions of data keys.
     History = 4,
-    /// Writes of transactions that are not decided.
+    /// What transactions that are not decided hold of a key.
     Intent = 5,
-    /// Transaction records.
+    /// Records of transactions that somebody may still have to act on: transaction id.
     TransactionRecord = 6,
     /// Sessions by last use: revision, client id.
     SessionUse = 7,
     /// How many sessions there are: one row.
     SessionSummary = 8,
+    /// Transactions that are prepared: transaction id.
+    Participant = 9,
+    /// Ranges that a transaction has read which is not decided: transaction id.
+    RangeLocks = 10,
+    /// What every command of a shard must know: one row.
+    ShardState = 11,
+    /// Transactions that hold nothing any more, and must not be prepared again: transaction id.
+    ResolvedParticipant = 12,
+    /// Records of transactions that are settled: transaction id.
+    ClosedRecord = 13,
 }
 
 /// Key of the row that says how far the log is applied.
@@ -44,7 +54,7 @@ pub const SESSION_SUMMARY_KEY: &[u8] = &[KeyKind::SessionSummary as u8];
 
 impl KeyKind {
     /// All kinds, for tools and tests.
-    pub const ALL: [KeyKind; 9] = [
+    pub const ALL: [KeyKind; 14] = [
         KeyKind::Applied,
         KeyKind::Session,
         KeyKind::Data,
@@ -54,12 +64,22 @@ impl KeyKind {
         KeyKind::TransactionRecord,
         KeyKind::SessionUse,
         KeyKind::SessionSummary,
+        KeyKind::Participant,
+        KeyKind::RangeLocks,
+        KeyKind::ShardState,
+        KeyKind::ResolvedParticipant,
+        KeyKind::ClosedRecord,
     ];
 
     /// The kind of a tablet key.
     pub fn of(key: &[u8]) -> Option<KeyKind> {
         let first = *key.first()?;
         KeyKind::ALL.into_iter().find(|kind| *kind as u8 == first)
+    }
+
+    /// All tablet keys of the kind.
+    pub fn range(self) -> (Bytes, Bytes) {
+        (Bytes::copy_from_slice(&[self as u8]), Bytes::copy_from_slice(&[self as u8 + 1]))
     }
 }
 
@@ -97,20 +117,21 @@ pub fn data_range(database: DatabaseId, key_space: KeySpaceId, start: &[u8], end
     let first = data_key(database, key_space, start);
     let last = match end {
         Some(end) => data_key(database, key_space, end),
-        None => after_key_space(database, key_space),
+        None => after_key_space(KeyKind::Data, Space { database, key_space }),
     };
     (first, last)
 }
 
-/// The first tablet key after all data keys of the key space.
-fn after_key_space(database: DatabaseId, key_space: KeySpaceId) -> Bytes {
-    if let Some(next) = key_space.0.checked_add(1) {
-        return data_key(database, KeySpaceId(next), b"");
-    }
-    match database.0.checked_add(1) {
-        Some(next) => data_key(DatabaseId(next), KeySpaceId(0), b""),
-        None => Bytes::from_static(&[KeyKind::Data as u8 + 1]),
-    }
+/// The first tablet key after all of a kind that begin with this name space.
+pub(crate) fn after_key_space(kind: KeyKind, space: Space) -> Bytes {
+    let (database, key_space) = match (space.database.0, space.key_space.0.checked_add(1)) {
+        (database, Some(next)) => (Some(database), next),
+        (database, None) => (database.checked_add(1), 0),
+    };
+    let Some(database) = database else { return kind.range().1 };
+    let mut key = Encoder::with_capacity(DATA_PREFIX_BYTES);
+    key.u8(kind as u8).u32(database).u32(key_space);
+    key.finish()
 }
 
 /// Key of a client's session row.

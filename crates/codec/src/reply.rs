@@ -4,6 +4,8 @@ use bytes::Bytes;
 use strata_types::{Error, ErrorCode, Item, LogIndex, Outcome, Reply};
 
 use crate::fields::{ITEM_OVERHEAD_BYTES, LENGTH_BYTES, REVISION_BYTES, optional_bytes_size};
+use crate::transaction::TRANSACTION_BYTES;
+use crate::transaction_reply::{decode_transaction_reply, encode_transaction_reply, transaction_reply_size};
 use crate::{DecodeError, Decoder, Encoder};
 
 const VERSION: u8 = 1;
@@ -17,6 +19,8 @@ const TAG_COMPARE_AND_SET: u8 = 4;
 const TAG_BATCH: u8 = 5;
 const TAG_SCAN: u8 = 6;
 const TAG_ERROR_AT: u8 = 7;
+const TAG_TRANSACT: u8 = 8;
+const TAG_BLOCKED: u8 = 9;
 
 const OUTCOME_APPLIED: u8 = 0;
 const OUTCOME_NOT_APPLIED: u8 = 1;
@@ -29,6 +33,7 @@ const OUTCOME_UNKNOWN: u8 = 2;
 ///   put, batch: revision   delete: existed u8, revision   compare-and-set: succeeded u8, revision, item?
 ///   get: item?   scan: count u32, items, resume?   error: code name, outcome u8, message
 ///   error that says how far the log is: position u64, then as error
+///   transact: transaction_reply.rs   blocked: transaction
 ///   item: revision, timestamp u64, key, value      x?: presence u8, then x
 /// ```
 pub fn encode_reply(result: &Result<Reply, Error>) -> Bytes {
@@ -46,6 +51,10 @@ pub fn encode_reply(result: &Result<Reply, Error>) -> Bytes {
             prefix(TAG_GET, optional_item_size(item.as_ref())).with(|e| optional_item(e, item.as_ref()))
         }
         Ok(Reply::Scan { items, resume, .. }) => encode_scan(items, resume.as_ref()),
+        Ok(Reply::Transact(reply)) => {
+            prefix(TAG_TRANSACT, transaction_reply_size(reply)).with(|encoder| encode_transaction_reply(encoder, reply))
+        }
+        Ok(Reply::Blocked { by }) => prefix(TAG_BLOCKED, TRANSACTION_BYTES).with(|encoder| encoder.transaction(by)),
         Err(error) => encode_error(error),
     }
 }
@@ -77,6 +86,8 @@ pub fn decode_reply(reply: Bytes) -> Result<Result<Reply, Error>, DecodeError> {
             let items = (0..count).map(|_| decoder.item()).collect::<Result<_, _>>()?;
             Ok(Reply::Scan { items, resume: decoder.optional_bytes("scan resume")?, freshness: None })
         }
+        TAG_TRANSACT => Ok(Reply::Transact(decode_transaction_reply(&mut decoder)?)),
+        TAG_BLOCKED => Ok(Reply::Blocked { by: decoder.transaction()? }),
         value => return Err(DecodeError::BadValue { field: "reply tag", value: value.into() }),
     };
     decoder.finish()?;
@@ -97,14 +108,14 @@ impl Encoder {
     }
 }
 
-fn optional_item<'a>(encoder: &'a mut Encoder, item: Option<&Item>) -> &'a mut Encoder {
+pub(crate) fn optional_item<'a>(encoder: &'a mut Encoder, item: Option<&Item>) -> &'a mut Encoder {
     match item {
         Some(item) => encoder.u8(1).item(item),
         None => encoder.u8(0),
     }
 }
 
-fn optional_item_size(item: Option<&Item>) -> usize {
+pub(crate) fn optional_item_size(item: Option<&Item>) -> usize {
     1 + item.map_or(0, item_size)
 }
 
@@ -112,7 +123,7 @@ fn item_size(item: &Item) -> usize {
     ITEM_OVERHEAD_BYTES + item.key.len() + item.value.len()
 }
 
-fn decode_optional_item(decoder: &mut Decoder, field: &'static str) -> Result<Option<Item>, DecodeError> {
+pub(crate) fn decode_optional_item(decoder: &mut Decoder, field: &'static str) -> Result<Option<Item>, DecodeError> {
     match decoder.flag(field)? {
         true => decoder.item().map(Some),
         false => Ok(None),

@@ -6,6 +6,7 @@ use strata_types::{Revision, Timestamp};
 use crate::fields::REVISION_BYTES;
 use crate::{DecodeError, Decoder, Encoder};
 
+/// Never 0: that is a removal among the versions of a key (`history.rs`).
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 1 + 1 + 8 + REVISION_BYTES + 8;
 

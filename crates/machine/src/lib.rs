@@ -19,7 +19,7 @@
 //!   commands cannot get into the log, because the proposer validates them, so meeting one is a broken invariant.
 
 use bytes::Bytes;
-use strata_types::{LogIndex, Revision, Term};
+use strata_types::{LogIndex, Revision, Term, Timestamp};
 
 /// Where a command stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct CommandContext {
     pub index: LogIndex,
     /// Position of the command within the entry.
     pub position: u32,
+    /// Logical time of the entry; it never falls. Zero: from before there were transactions.
+    pub stamp: Timestamp,
 }
 
 impl CommandContext {

@@ -1,8 +1,9 @@
 //! The [`Machine`] of a shard.
 
 use bytes::Bytes;
-use strata_codec::Command;
+use strata_codec::{Command, encode_reply};
 use strata_machine::{CommandContext, Machine, ViewMut};
+use strata_types::Reply;
 
 use crate::{sessions, writes};
 
@@ -13,15 +14,16 @@ pub struct ShardMachine;
 
 impl Machine for ShardMachine {
     fn apply(&self, view: &mut dyn ViewMut, context: CommandContext, command: &Bytes) -> Bytes {
-        let command = Command::decode(command.clone()).unwrap_or_else(|error| {
-            panic!("a committed command must decode: revision=`{}`: {error}", context.revision())
-        });
         let revision = context.revision();
-        match command.header.session {
-            None => writes::execute(view, revision, &command),
+        let command = Command::decode(command.clone())
+            .unwrap_or_else(|error| panic!("a committed command must decode: revision=`{revision}`: {error}"));
+        let reply = match command.header.session {
+            None => writes::execute(view, context, &command),
             Some(request) => {
-                sessions::apply_once(view, revision, request, |view| writes::execute(view, revision, &command))
+                sessions::apply_once(view, revision, request, |view| writes::execute(view, context, &command))
             }
-        }
+        };
+        // Who is blocked tries again: the session must not know of it, or it would get this for an answer.
+        reply.unwrap_or_else(|by| encode_reply(&Ok(Reply::Blocked { by })))
     }
 }

@@ -42,6 +42,8 @@ use strata_machine::{View, ViewMut};
 use strata_types::limits::{SESSION_RESULTS_MAX, SESSIONS_PER_SHARD_MAX};
 use strata_types::{ClientId, Error, ErrorCode, LogIndex, Revision, SessionRequest};
 
+use crate::locks::Unless;
+
 /// Log entries by which a session's place in the order of last use may lag behind its use. Large enough that a busy
 /// session hardly ever moves, small enough that few lagging ones stand before the session to forget.
 const SESSION_INDEX_LAG: u64 = 1024;
@@ -50,29 +52,30 @@ const SESSION_INDEX_LAG: u64 = 1024;
 /// keeping 64 values of 16 MiB in one row would make every write of the client rewrite them.
 const SESSION_REPLY_BYTES_MAX: usize = 1024;
 
-/// Applies a write of a session unless it was applied before (SHARD-3) or may have been (SHARD-4).
+/// Applies a write of a session unless it was applied before (SHARD-3) or may have been (SHARD-4). One that is blocked by
+/// a transaction was not applied, and is not remembered: it is new when it comes again.
 pub(crate) fn apply_once(
     view: &mut dyn ViewMut,
     revision: Revision,
     request: SessionRequest,
-    write: impl FnOnce(&mut dyn ViewMut) -> Bytes,
-) -> Bytes {
+    write: impl FnOnce(&mut dyn ViewMut) -> Unless<Bytes>,
+) -> Unless<Bytes> {
     if request.sequence < FIRST_SEQUENCE {
-        return refuse_zero(request);
+        return Ok(refuse_zero(request));
     }
     let verdict = match load(view, request.client) {
         Some(row) => judge_known(row, request),
         None => judge_unknown(view, request),
     };
-    match verdict {
+    Ok(match verdict {
         Verdict::Repeated(reply) => reply,
         Verdict::Expired => refuse_expired(request, revision.index),
         Verdict::New(place) => {
-            let reply = write(view);
+            let reply = write(view)?;
             record(view, revision, request, place, reply.clone());
             reply
         }
-    }
+    })
 }
 
 /// What a request of a session is.

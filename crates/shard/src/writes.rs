@@ -1,16 +1,84 @@
-//! What each command does to the data rows.
+//! What each command does to the rows.
 
 use bytes::Bytes;
 use strata_codec::{Command, CommandBody, CommandHeader, StoredValue, data_key, encode_reply};
-use strata_machine::ViewMut;
-use strata_types::{Expected, Item, Mutation, Reply, Revision, Timestamp};
+use strata_machine::{CommandContext, ViewMut};
+use strata_types::{Error, ErrorCode, Expected, Item, Mutation, Reply, Revision, SpaceKey, Timestamp};
 
+use crate::locks::{Checker, Unless, in_space};
 use crate::reads::decode_item;
+use crate::work::Work;
 
-/// Carries out a command and returns its encoded reply. Whatever it writes has the command's revision (SHARD-2).
-pub(crate) fn execute(view: &mut dyn ViewMut, revision: Revision, command: &Command) -> Bytes {
-    let header = &command.header;
+/// Carries out a command and returns its encoded reply, or who is in the way: then nothing was written. Whatever it
+/// writes has the command's revision (SHARD-2).
+pub(crate) fn execute(view: &mut dyn ViewMut, context: CommandContext, command: &Command) -> Unless<Bytes> {
+    let revision = context.revision();
+    if context.stamp == Timestamp(0) {
+        return Ok(encode_reply(&unstamped(view, revision, command)));
+    }
+    let mut work = Work::begin(view, revision, context.stamp);
+    let reply = stamped(&mut work, command)?;
+    work.finish();
+    Ok(encode_reply(&reply))
+}
+
+/// With a timestamp: versions are kept, and what undecided transactions hold is not touched.
+fn stamped(work: &mut Work<'_>, command: &Command) -> Unless<Result<Reply, Error>> {
+    let (revision, stamp) = (work.revision, work.stamp);
+    let key_of = |key: &Bytes| in_space(command.header.space(), key);
     let reply = match &command.body {
+        CommandBody::Noop => Reply::Batch { revision },
+        CommandBody::Put { key, value } => {
+            let key = key_of(key);
+            Checker::new(work, None).write(work, &key)?;
+            work.write(&key, stamp, Some(value));
+            Reply::Put { revision }
+        }
+        CommandBody::Delete { key } => {
+            let key = key_of(key);
+            Checker::new(work, None).write(work, &key)?;
+            Reply::Delete { existed: work.write(&key, stamp, None), revision }
+        }
+        CommandBody::CompareAndSet { key, expected, value } => {
+            compare_and_set_at(work, &key_of(key), expected, value.as_ref())?
+        }
+        CommandBody::Batch { mutations } => {
+            let checker = Checker::new(work, None);
+            mutations.iter().try_for_each(|mutation| checker.write(work, &key_of(mutation.key())))?;
+            for mutation in mutations {
+                let value = match mutation {
+                    Mutation::Put { value, .. } => Some(value.as_ref()),
+                    Mutation::Delete { .. } => None,
+                };
+                work.write(&key_of(mutation.key()), stamp, value);
+            }
+            Reply::Batch { revision }
+        }
+        body => return Ok(step(work, body)?.map(Reply::Transact)),
+    };
+    Ok(Ok(reply))
+}
+
+/// A step of a transaction, or of what keeps them small.
+fn step(work: &mut Work<'_>, body: &CommandBody) -> Unless<crate::transactions::Answer> {
+    match body {
+        CommandBody::Commit(part) => work.commit(part),
+        CommandBody::Prepare(part) => work.prepare(part),
+        CommandBody::Decide { transaction, commit_at, participants } => {
+            Ok(work.decide(*transaction, *commit_at, participants))
+        }
+        CommandBody::Abort { transaction } => Ok(work.abort(*transaction)),
+        CommandBody::Resolve { transaction, decision, .. } => Ok(work.resolve(*transaction, *decision)),
+        CommandBody::Forget { transaction } => Ok(work.forget(*transaction)),
+        CommandBody::Collect { horizon, rows } => Ok(work.collect(*horizon, rows)),
+        body => panic!("a committed command must be one that this version knows: {body:?}"),
+    }
+}
+
+/// Without one: from before there were transactions, or from a cluster that has none.
+fn unstamped(view: &mut dyn ViewMut, revision: Revision, command: &Command) -> Result<Reply, Error> {
+    let header = &command.header;
+    Ok(match &command.body {
         // A command that does nothing answers as the batch of no writes that it is.
         CommandBody::Noop => Reply::Batch { revision },
         CommandBody::Put { key, value } => {
@@ -30,9 +98,11 @@ pub(crate) fn execute(view: &mut dyn ViewMut, revision: Revision, command: &Comm
             }
             Reply::Batch { revision }
         }
-        body => panic!("a committed command must be one that this version knows: {body:?}"),
-    };
-    encode_reply(&Ok(reply))
+        _ => {
+            let message = "a step of a transaction needs a timestamp, and this entry of the log has none";
+            return Err(Error::not_applied(ErrorCode::InvalidArgument, message));
+        }
+    })
 }
 
 fn put(view: &mut dyn ViewMut, header: &CommandHeader, revision: Revision, key: &[u8], value: &[u8]) {
@@ -69,6 +139,26 @@ fn compare_and_set(
         (None, None) => {}
     }
     Reply::CompareAndSet { succeeded: true, revision, current: None }
+}
+
+/// One that fails has read all the same; one that succeeds writes, too.
+fn compare_and_set_at(
+    work: &mut Work<'_>,
+    key: &SpaceKey,
+    expected: &Expected,
+    value: Option<&Bytes>,
+) -> Unless<Reply> {
+    let revision = work.revision;
+    let checker = Checker::new(work, None);
+    checker.read(work, key)?;
+    let stored = work.view.get(&data_key(key.space.database, key.space.key_space, &key.key));
+    let current = stored.map(|stored| decode_item(key.key.clone(), stored));
+    if !holds(current.as_ref(), expected) {
+        return Ok(Reply::CompareAndSet { succeeded: false, revision, current });
+    }
+    checker.write(work, key)?;
+    work.write(key, work.stamp, value.map(Bytes::as_ref));
+    Ok(Reply::CompareAndSet { succeeded: true, revision, current: None })
 }
 
 /// Whether a key holds what the client expects.

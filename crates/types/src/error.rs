@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::LogIndex;
+use crate::{Conflict, ConflictReason, LogIndex, SpaceKey};
 
 /// What went wrong, by what the caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +45,12 @@ pub enum ErrorCode {
     MajorityAtRisk,
     /// As refused: the members of the shard are being changed already.
     ChangeUnderWay,
+    /// A transaction cannot commit because of another one. A new transaction may.
+    Conflict,
+    /// What was committed up to a timestamp is not kept any more.
+    SnapshotTooOld,
+    /// A transaction that is not decided yet is in the way. Nothing was applied.
+    Blocked,
 }
 
 /// Whether a write took effect.
@@ -67,11 +73,13 @@ pub enum Retry {
     Reroute,
     /// Wait a little, then send again.
     Backoff,
+    /// Begin the transaction anew: read again, and decide again.
+    Restart,
 }
 
 impl ErrorCode {
     /// All codes, for tables and tests.
-    pub const ALL: [ErrorCode; 17] = [
+    pub const ALL: [ErrorCode; 20] = [
         ErrorCode::InvalidArgument,
         ErrorCode::TooLarge,
         ErrorCode::CrossShard,
@@ -89,6 +97,9 @@ impl ErrorCode {
         ErrorCode::Refused,
         ErrorCode::MajorityAtRisk,
         ErrorCode::ChangeUnderWay,
+        ErrorCode::Conflict,
+        ErrorCode::SnapshotTooOld,
+        ErrorCode::Blocked,
     ];
 
     /// The stable name.
@@ -111,6 +122,9 @@ impl ErrorCode {
             ErrorCode::Refused => "refused",
             ErrorCode::MajorityAtRisk => "majority_at_risk",
             ErrorCode::ChangeUnderWay => "change_under_way",
+            ErrorCode::Conflict => "conflict",
+            ErrorCode::SnapshotTooOld => "snapshot_too_old",
+            ErrorCode::Blocked => "blocked",
         }
     }
 
@@ -130,13 +144,16 @@ impl ErrorCode {
             | ErrorCode::DeadlineExceeded
             | ErrorCode::Internal
             | ErrorCode::Refused
-            | ErrorCode::MajorityAtRisk => Retry::No,
+            | ErrorCode::MajorityAtRisk
+            | ErrorCode::SnapshotTooOld => Retry::No,
+            ErrorCode::Conflict => Retry::Restart,
             ErrorCode::StaleRoute | ErrorCode::NotLeader | ErrorCode::Corrupt => Retry::Reroute,
             ErrorCode::Unavailable
             | ErrorCode::Overloaded
             | ErrorCode::DiskFull
             | ErrorCode::NotReady
-            | ErrorCode::ChangeUnderWay => Retry::Backoff,
+            | ErrorCode::ChangeUnderWay
+            | ErrorCode::Blocked => Retry::Backoff,
         }
     }
 }
@@ -169,12 +186,14 @@ pub struct Error {
     pub message: String,
     /// How far the shard's log is: with `SessionExpired`, where the next session may be opened.
     pub position: Option<LogIndex>,
+    /// Of a transaction that cannot commit: why, and over what.
+    pub conflict: Option<Box<Conflict>>,
 }
 
 impl Error {
     /// An error with this outcome.
     pub fn new(code: ErrorCode, outcome: Outcome, message: impl Into<String>) -> Error {
-        Error { code, outcome, message: message.into(), position: None }
+        Error { code, outcome, message: message.into(), position: None, conflict: None }
     }
 
     /// An error of a request that was not applied.
@@ -185,6 +204,17 @@ impl Error {
     /// An error of a write of which nobody can tell.
     pub fn unknown(code: ErrorCode, message: impl Into<String>) -> Error {
         Error::new(code, Outcome::Unknown, message)
+    }
+
+    /// The error of a transaction that cannot commit: nothing of it was written.
+    pub fn of_conflict(conflict: Conflict) -> Error {
+        let code = match conflict.reason {
+            ConflictReason::TooOld => ErrorCode::SnapshotTooOld,
+            ConflictReason::Changed | ConflictReason::Aborted | ConflictReason::Wounded | ConflictReason::Locked => {
+                ErrorCode::Conflict
+            }
+        };
+        Error { conflict: Some(Box::new(conflict.clone())), ..Error::not_applied(code, conflict.to_string()) }
     }
 
     /// The same error, with how far the shard's log is.
@@ -206,6 +236,62 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Bytes of a key that a sentence shows.
+const KEY_SHOWN_MAX: usize = 80;
+
+impl fmt::Display for Conflict {
+    /// A sentence: what happened, who did it, and whether to try again.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key.as_ref().map_or_else(|| "a key".to_owned(), shown);
+        let at = self.at;
+        let rival = |unknown: &str| match self.rival {
+            Some(rival) => format!("transaction {rival}"),
+            None => unknown.to_owned(),
+        };
+        match self.reason {
+            ConflictReason::Changed => {
+                let what = if self.key.is_some() { key } else { "what the transaction has read".to_owned() };
+                let by = self.rival.map_or_else(String::new, |rival| format!(" by transaction {rival}"));
+                write!(f, "{what} was changed{by} at {at}, after the transaction had read it")?;
+            }
+            ConflictReason::Aborted => {
+                write!(f, "the transaction was aborted by {}", rival("another one that waited for it"))?;
+            }
+            ConflictReason::TooOld => {
+                write!(
+                    f,
+                    "the transaction reads what was committed long ago, and nothing before {at} is kept any more"
+                )?;
+            }
+            ConflictReason::Wounded => {
+                write!(f, "{}, which is older, took the lock of {key}", rival("another transaction"))?;
+            }
+            ConflictReason::Locked => write!(f, "{} has the lock of {key}", rival("another transaction"))?,
+        }
+        f.write_str(match self.reason {
+            ConflictReason::Changed | ConflictReason::Aborted => {
+                "; nothing was written; try again with a new transaction"
+            }
+            ConflictReason::TooOld => "; nothing was written; try again with a new transaction, and end it sooner",
+            ConflictReason::Wounded => "; nothing was written; try again with a new transaction of the same age",
+            ConflictReason::Locked => "; try again later",
+        })
+    }
+}
+
+/// A key as a sentence shows it.
+fn shown(key: &SpaceKey) -> String {
+    let (bytes, more) = match key.key.get(..KEY_SHOWN_MAX) {
+        Some(start) if key.key.len() > KEY_SHOWN_MAX => (start, "..."),
+        _ => (&key.key[..], ""),
+    };
+    let space = match key.space == crate::Space::default() {
+        true => String::new(),
+        false => format!(" of {}/{}", key.space.database, key.space.key_space),
+    };
+    format!("key `{}{more}`{space}", bytes.escape_ascii())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,5 +302,31 @@ mod tests {
             assert_eq!(ErrorCode::from_name(code.name()), Some(code));
         }
         assert_eq!(ErrorCode::from_name("no such code"), None);
+    }
+
+    #[test]
+    fn a_conflict_names_the_key_the_rival_and_what_to_do() {
+        let key = SpaceKey { space: crate::Space::default(), key: b"acct/\xff1".to_vec().into() };
+        let rival = Some(crate::TransactionId(0xab));
+        let of = |reason| Conflict { reason, key: Some(key.clone()), rival, at: crate::Timestamp(7) };
+        let sentence = |reason| Error::of_conflict(of(reason)).message;
+        let reasons = [ConflictReason::Changed, ConflictReason::Wounded, ConflictReason::Locked];
+        for text in reasons.map(sentence) {
+            assert!(text.contains(r"key `acct/\xff1`"), "{text}");
+            assert!(
+                text.contains("transaction 000000000000000000000000000000ab") && text.contains("try again"),
+                "{text}"
+            );
+        }
+        assert!(sentence(ConflictReason::Changed).contains("changed by transaction"));
+        assert!(sentence(ConflictReason::Changed).contains("at @7"));
+        assert!(sentence(ConflictReason::TooOld).contains("nothing before @7 is kept"));
+        assert_eq!(Error::of_conflict(of(ConflictReason::TooOld)).code, ErrorCode::SnapshotTooOld);
+        assert_eq!(Error::of_conflict(of(ConflictReason::Aborted)).code, ErrorCode::Conflict);
+        let long = Conflict {
+            key: Some(SpaceKey { key: vec![b'k'; 8000].into(), ..key.clone() }),
+            ..of(ConflictReason::Locked)
+        };
+        assert!(long.to_string().len() < 300, "a sentence is no place for long keys");
     }
 }

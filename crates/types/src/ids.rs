@@ -45,7 +45,7 @@ id!(
     /// Position in one group's log.
     LogIndex(u64), "");
 id!(
-    /// Logical time handed out by the meta group. Zero means "none": nothing before transactions exist uses it.
+    /// Logical time, counted by the meta group. Zero means "none".
     Timestamp(u64), "@");
 id!(
     /// Version of the descriptors a command was planned with.
@@ -71,7 +71,7 @@ impl ClusterVersion {
     /// The version of the first clusters.
     pub const FIRST: ClusterVersion = ClusterVersion(1);
     /// The newest one that this program knows. [`crate::Feature`] says what it brings.
-    pub const NEWEST: ClusterVersion = ClusterVersion(2);
+    pub const NEWEST: ClusterVersion = ClusterVersion(3);
 }
 
 /// A data directory: drawn at random when it is first used, and never again. Zero is none.
@@ -106,6 +106,13 @@ impl GroupId {
     /// The shard this group replicates; `None` for the meta group.
     pub fn shard(self) -> Option<ShardId> {
         self.0.checked_sub(1).and_then(|id| u32::try_from(id).ok()).map(ShardId)
+    }
+}
+
+impl Timestamp {
+    /// The timestamp after this one.
+    pub const fn next(self) -> Timestamp {
+        Timestamp(self.0 + 1)
     }
 }
 

@@ -22,6 +22,7 @@ mod node;
 mod operation;
 mod shard_map;
 mod slot;
+mod transaction;
 mod version;
 
 pub use error::{Error, ErrorCode, Outcome, Retry};
@@ -37,6 +38,10 @@ pub use operation::{
 };
 pub use shard_map::{GroupPlacement, ReplicaPlacement, ShardMap, ShardMapError, ShardPlacement};
 pub use slot::{SLOT_COUNT, Slot, SlotRange, hash_tag};
+pub use transaction::{
+    Conflict, ConflictReason, Decision, LockWait, Part, Space, SpaceKey, SpaceRange, SpaceWrite, Transaction,
+    TransactionCall, TransactionId, TransactionReply, TransactionStatus,
+};
 pub use version::{Feature, VersionRange};
 
 /// The result of anything a client can see fail.

@@ -10,6 +10,15 @@ pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most operations of one atomic batch: bounds the time one entry takes to apply, during which the shard waits.
 pub const BATCH_OPERATIONS_MAX: usize = 10_000;
+/// Most writes of one transaction, over all its shards: they are kept in memory until it ends, and each shard applies its
+/// part in one piece.
+pub const TRANSACTION_WRITES_MAX: usize = 10_000;
+/// Most keys and ranges that one transaction may have read to be able to write: each is checked when it commits.
+pub const TRANSACTION_READS_MAX: usize = 10_000;
+/// Most bytes (keys and values) of one transaction: its part on a shard is one log entry, as a batch is.
+pub const TRANSACTION_BYTES_MAX: usize = BATCH_BYTES_MAX;
+/// Longest age of a transaction that writes, from its begin on: what it has read may have to be kept for so long.
+pub const TRANSACTION_AGE_MAX: Duration = Duration::from_secs(300);
 /// Largest gRPC message, in and out: one maximal batch and its framing.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 20 * 1024 * 1024;
 /// Most items of one scan page.

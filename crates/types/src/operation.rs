@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{ClientId, DatabaseId, KeySpaceId, LogIndex, Revision, SchemaVersion, Timestamp};
+use crate::{
+    ClientId, DatabaseId, KeySpaceId, LogIndex, Revision, SchemaVersion, Space, Timestamp, Transaction,
+    TransactionCall, TransactionReply,
+};
 
 /// One request: who asks, in which name space, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,15 @@ pub struct RequestHeader {
     pub level: ReadLevel,
     /// Which replicas may carry out a read that sees everything acknowledged before it.
     pub prefer: ReadPreference,
+    /// Reads what was committed up to this timestamp; `None` for what there is now.
+    pub at: Option<Timestamp>,
+}
+
+impl RequestHeader {
+    /// The name space of the keys.
+    pub fn space(&self) -> Space {
+        Space { database: self.database, key_space: self.key_space }
+    }
 }
 
 /// Identifies a write within a client's session on one shard.
@@ -159,6 +171,8 @@ pub enum Operation {
         /// Most items of the page, at most [`crate::limits::SCAN_PAGE_ITEMS_MAX`].
         limit: u32,
     },
+    /// A step of a transaction. Its keys name their spaces themselves.
+    Transact(Box<TransactionCall>),
 }
 
 /// One write of a batch.
@@ -247,12 +261,27 @@ pub enum Reply {
         /// How fresh they are, if it is known. No part of the persisted form.
         freshness: Option<Freshness>,
     },
+    /// To `Transact`.
+    Transact(TransactionReply),
+    /// To anything that meets a transaction which is not decided: nothing was done. Never leaves the node: it sees to it
+    /// that the transaction is decided, and tries again.
+    Blocked {
+        /// The transaction.
+        by: Transaction,
+    },
 }
 
 impl Operation {
     /// Whether the operation changes nothing.
     pub fn is_read(&self) -> bool {
-        matches!(self, Operation::Get { .. } | Operation::Scan { .. })
+        match self {
+            Operation::Get { .. } | Operation::Scan { .. } => true,
+            Operation::Transact(call) => matches!(**call, TransactionCall::Status { .. }),
+            Operation::Put { .. }
+            | Operation::Delete { .. }
+            | Operation::CompareAndSet { .. }
+            | Operation::Batch { .. } => false,
+        }
     }
 
     /// Bytes of keys and values, for limits and flow control.
@@ -266,6 +295,7 @@ impl Operation {
             }
             Operation::Batch { mutations } => mutations.iter().map(Mutation::size).sum(),
             Operation::Scan { start, end, .. } => start.len() + end.as_ref().map_or(0, Bytes::len),
+            Operation::Transact(call) => call.size(),
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::{ClusterVersion, ShardMap};
 pub enum Feature {
     /// Followers ask their leader how far they must be, and then answer linearizable reads themselves.
     FollowerReads,
+    /// Entries have timestamps, keys have versions, and there are transactions.
+    Transactions,
 }
 
 impl Feature {
@@ -25,6 +27,7 @@ impl Feature {
     pub const fn since(self) -> ClusterVersion {
         match self {
             Feature::FollowerReads => ClusterVersion(2),
+            Feature::Transactions => ClusterVersion(3),
         }
     }
 }

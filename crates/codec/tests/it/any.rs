@@ -6,12 +6,14 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 use strata_codec::{
-    AppliedState, Command, CommandBody, CommandHeader, EntryPayload, SessionResult, SessionRow, SessionSummary,
-    StoredValue,
+    AppliedState, Command, CommandBody, CommandHeader, EntryPayload, Intent, KeyLocks, Participant, RangeLocks,
+    RecordState, ResolvedParticipant, SessionResult, SessionRow, SessionSummary, ShardState, StoredValue,
+    TransactionRecord, Version,
 };
 use strata_types::{
-    ClientId, DatabaseId, Durability, Error, ErrorCode, Expected, Item, KeySpaceId, LogIndex, Mutation, Outcome, Reply,
-    Revision, SchemaVersion, SessionRequest, Term, Timestamp,
+    ClientId, Conflict, ConflictReason, DatabaseId, Decision, Durability, Error, ErrorCode, Expected, Item, KeySpaceId,
+    LogIndex, Mutation, Outcome, Part, Reply, Revision, SLOT_COUNT, SchemaVersion, SessionRequest, Slot, Space,
+    SpaceKey, SpaceRange, SpaceWrite, Term, Timestamp, Transaction, TransactionId, TransactionReply, TransactionStatus,
 };
 
 /// The same cases in every run.
@@ -83,7 +85,128 @@ fn body() -> impl Strategy<Value = CommandBody> {
             value
         }),
         vec(mutation(), 0..4).prop_map(|mutations| CommandBody::Batch { mutations }),
+        part().prop_map(CommandBody::Commit),
+        part().prop_map(CommandBody::Prepare),
+        (transaction(), timestamp(), vec(slot(), 0..4)).prop_map(|(transaction, commit_at, participants)| {
+            CommandBody::Decide { transaction, commit_at, participants }
+        }),
+        transaction().prop_map(|transaction| CommandBody::Abort { transaction }),
+        (transaction(), slot(), decision()).prop_map(|(transaction, slot, decision)| CommandBody::Resolve {
+            transaction,
+            slot,
+            decision
+        }),
+        transaction().prop_map(|transaction| CommandBody::Forget { transaction }),
+        (timestamp(), vec(bytes(), 0..4)).prop_map(|(horizon, rows)| CommandBody::Collect { horizon, rows }),
     ]
+}
+
+fn timestamp() -> impl Strategy<Value = Timestamp> {
+    any::<u64>().prop_map(Timestamp)
+}
+
+fn slot() -> impl Strategy<Value = Slot> {
+    (0..SLOT_COUNT).prop_map(|number| Slot::new(number).unwrap())
+}
+
+pub(crate) fn transaction() -> impl Strategy<Value = Transaction> {
+    (any::<u128>(), slot(), timestamp(), timestamp()).prop_map(|(id, anchor, read_timestamp, age)| Transaction {
+        id: TransactionId(id),
+        anchor,
+        read_timestamp,
+        age,
+    })
+}
+
+fn space() -> impl Strategy<Value = Space> {
+    any::<(u32, u32)>()
+        .prop_map(|(database, key_space)| Space { database: DatabaseId(database), key_space: KeySpaceId(key_space) })
+}
+
+fn space_key() -> impl Strategy<Value = SpaceKey> {
+    (space(), bytes()).prop_map(|(space, key)| SpaceKey { space, key })
+}
+
+fn space_range() -> impl Strategy<Value = SpaceRange> {
+    (space(), bytes(), option::of(bytes())).prop_map(|(space, start, end)| SpaceRange { space, start, end })
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    let write = (space_key(), option::of(bytes())).prop_map(|(key, value)| SpaceWrite { key, value });
+    (transaction(), slot(), vec(space_key(), 0..3), vec(space_range(), 0..3), vec(write, 0..3))
+        .prop_map(|(transaction, slot, reads, ranges, writes)| Part { transaction, slot, reads, ranges, writes })
+}
+
+fn decision() -> impl Strategy<Value = Decision> {
+    prop_oneof![Just(Decision::Aborted), timestamp().prop_map(Decision::Committed)]
+}
+
+fn transaction_reply() -> impl Strategy<Value = TransactionReply> {
+    let reason = prop_oneof![
+        Just(ConflictReason::Changed),
+        Just(ConflictReason::Aborted),
+        Just(ConflictReason::TooOld),
+        Just(ConflictReason::Wounded),
+        Just(ConflictReason::Locked),
+    ];
+    let rival = option::of(any::<u128>().prop_map(TransactionId));
+    let conflict = (reason, option::of(space_key()), rival, timestamp())
+        .prop_map(|(reason, key, rival, at)| TransactionReply::Conflict(Conflict { reason, key, rival, at }));
+    let status = prop_oneof![
+        Just(TransactionStatus::Pending),
+        Just(TransactionStatus::Unknown),
+        decision().prop_map(TransactionStatus::Decided),
+    ];
+    prop_oneof![
+        timestamp().prop_map(|at| TransactionReply::Committed { at }),
+        timestamp().prop_map(|at| TransactionReply::Prepared { at }),
+        conflict,
+        status.prop_map(TransactionReply::Status),
+        Just(TransactionReply::Done),
+        (option::of(item()), timestamp()).prop_map(|(item, changed)| TransactionReply::Locked { item, changed }),
+        Just(TransactionReply::Skipped),
+    ]
+}
+
+pub(crate) fn version() -> impl Strategy<Value = Version> {
+    prop_oneof![4 => value().prop_map(Version::Value), 1 => Just(Version::Tombstone)]
+}
+
+pub(crate) fn key_locks() -> impl Strategy<Value = KeyLocks> {
+    let writer = (transaction(), timestamp(), option::of(bytes())).prop_map(|(transaction, stamp, value)| Intent {
+        transaction,
+        stamp,
+        value,
+    });
+    (option::of(writer), vec(transaction(), 0..3)).prop_map(|(writer, readers)| KeyLocks { writer, readers })
+}
+
+pub(crate) fn record() -> impl Strategy<Value = TransactionRecord> {
+    let committed = (timestamp(), any::<bool>(), vec(slot(), 0..3))
+        .prop_map(|(at, acknowledged, participants)| RecordState::Committed { at, acknowledged, participants });
+    let state = prop_oneof![Just(RecordState::Pending), Just(RecordState::Aborted), committed];
+    (transaction(), state).prop_map(|(transaction, state)| TransactionRecord { transaction, state })
+}
+
+pub(crate) fn participant() -> impl Strategy<Value = Participant> {
+    (transaction(), timestamp(), any::<bool>(), vec(space_key(), 0..3))
+        .prop_map(|(transaction, stamp, has_ranges, keys)| Participant { transaction, stamp, has_ranges, keys })
+}
+
+pub(crate) fn resolved_participant() -> impl Strategy<Value = ResolvedParticipant> {
+    transaction().prop_map(|transaction| ResolvedParticipant { transaction })
+}
+
+pub(crate) fn range_locks() -> impl Strategy<Value = RangeLocks> {
+    (transaction(), vec(space_range(), 0..3)).prop_map(|(transaction, ranges)| RangeLocks { transaction, ranges })
+}
+
+pub(crate) fn shard_state() -> impl Strategy<Value = ShardState> {
+    (timestamp(), any::<(u64, u64)>()).prop_map(|(horizon, (prepared, ranged))| ShardState {
+        horizon,
+        prepared,
+        ranged,
+    })
 }
 
 pub(crate) fn command() -> impl Strategy<Value = Command> {
@@ -121,6 +244,8 @@ pub(crate) fn reply() -> impl Strategy<Value = Result<Reply, Error>> {
             resume,
             freshness: None
         }),
+        transaction_reply().prop_map(Reply::Transact),
+        transaction().prop_map(|by| Reply::Blocked { by }),
     ];
     prop_oneof![4 => done.prop_map(Ok), 1 => error().prop_map(Err)]
 }
@@ -148,5 +273,11 @@ pub(crate) fn session_summary() -> impl Strategy<Value = SessionSummary> {
 }
 
 pub(crate) fn applied() -> impl Strategy<Value = AppliedState> {
-    (bytes(), bytes(), any::<u64>()).prop_map(|(log_id, membership, chain)| AppliedState { log_id, membership, chain })
+    let stamp = prop_oneof![Just(0), any::<u64>()].prop_map(Timestamp);
+    (bytes(), bytes(), any::<u64>(), stamp).prop_map(|(log_id, membership, chain, stamp)| AppliedState {
+        log_id,
+        membership,
+        chain,
+        stamp,
+    })
 }

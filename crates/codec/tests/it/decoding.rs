@@ -7,10 +7,11 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use strata_codec::damage::{check_format, each};
 use strata_codec::{
-    AppliedState, Command, Decoder, EntryPayload, KeyKind, SessionRow, SessionSummary, StoredValue, decode_reply,
-    encode_reply, session_use_client, session_use_key,
+    AppliedState, Command, Decoder, EntryPayload, KeyKind, KeyLocks, Participant, RangeLocks, ResolvedParticipant,
+    SessionRow, SessionSummary, ShardState, StoredValue, TransactionRecord, Version, decode_reply, encode_reply,
+    history_entry, history_key, session_use_client, session_use_key,
 };
-use strata_types::ClientId;
+use strata_types::{ClientId, DatabaseId, KeySpaceId, Space, SpaceKey, Timestamp};
 
 use crate::any;
 
@@ -26,6 +27,27 @@ fn values_and_rows() {
     check_format(&some(any::session_row()), SessionRow::encode, SessionRow::decode);
     check_format(&some(any::session_summary()), SessionSummary::encode, SessionSummary::decode);
     check_format(&some(any::applied()), AppliedState::encode, AppliedState::decode);
+}
+
+#[test]
+fn rows_of_transactions() {
+    check_format(&some(any::version()), Version::encode, Version::decode);
+    check_format(&some(any::key_locks()), KeyLocks::encode, KeyLocks::decode);
+    check_format(&some(any::range_locks()), RangeLocks::encode, RangeLocks::decode);
+    check_format(&some(any::record()), TransactionRecord::encode, TransactionRecord::decode);
+    check_format(&some(any::participant()), Participant::encode, Participant::decode);
+    check_format(&some(any::resolved_participant()), ResolvedParticipant::encode, ResolvedParticipant::decode);
+    check_format(&some(any::shard_state()), ShardState::encode, ShardState::decode);
+}
+
+#[test]
+fn history_keys() {
+    let key = |text: &'static [u8]| {
+        let space = Space { database: DatabaseId(1), key_space: KeySpaceId(2) };
+        (SpaceKey { space, key: Bytes::from_static(text) }, Timestamp(3))
+    };
+    let keys = [key(b""), key(b"key"), key(b"\x00"), key(b"a\x00\x00b\x00\x01\xff")];
+    check_format(&keys, |(key, at)| history_key(key, *at), |key| history_entry(&key));
 }
 
 #[test]

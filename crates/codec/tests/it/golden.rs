@@ -18,22 +18,22 @@ use strata_types::{
 };
 
 /// Decodes and encodes again.
-type RoundTrip = fn(Bytes) -> Result<Bytes, DecodeError>;
+pub(crate) type RoundTrip = fn(Bytes) -> Result<Bytes, DecodeError>;
 
 /// One file: its examples and how its format is decoded.
-struct Golden {
+pub(crate) struct Golden {
     file: &'static str,
     round_trip: RoundTrip,
     text: String,
 }
 
 impl Golden {
-    fn new(file: &'static str, round_trip: RoundTrip) -> Golden {
+    pub(crate) fn new(file: &'static str, round_trip: RoundTrip) -> Golden {
         Golden { file, round_trip, text: String::new() }
     }
 
     /// Adds an example whose fields are `name:bytes`, in order; `name:*` takes all that is left.
-    fn example(&mut self, name: &str, bytes: &[u8], layout: &str) -> &mut Golden {
+    pub(crate) fn example(&mut self, name: &str, bytes: &[u8], layout: &str) -> &mut Golden {
         writeln!(self.text, "# {name}").unwrap();
         let mut rest = bytes;
         for field in layout.split_whitespace() {
@@ -49,7 +49,7 @@ impl Golden {
         self
     }
 
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(self.file);
         if std::env::var_os("UPDATE_GOLDENFILES").is_some_and(|value| value == "1") {
             std::fs::write(&path, &self.text).unwrap();
@@ -87,11 +87,11 @@ fn parse(text: &str) -> Vec<(String, Bytes)> {
     examples.into_iter().map(|(name, bytes)| (name, Bytes::from(bytes))).collect()
 }
 
-fn revision(index: u64, position: u32) -> Revision {
+pub(crate) fn revision(index: u64, position: u32) -> Revision {
     Revision { index: LogIndex(index), position }
 }
 
-fn item() -> Item {
+pub(crate) fn item() -> Item {
     Item {
         key: Bytes::from_static(b"key"),
         value: Bytes::from_static(b"value"),
@@ -100,7 +100,7 @@ fn item() -> Item {
     }
 }
 
-fn request(session: Option<SessionRequest>, operation: Operation) -> Request {
+pub(crate) fn request(session: Option<SessionRequest>, operation: Operation) -> Request {
     let header = RequestHeader {
         database: DatabaseId(1),
         key_space: KeySpaceId(2),
@@ -110,6 +110,7 @@ fn request(session: Option<SessionRequest>, operation: Operation) -> Request {
         schema: SchemaVersion(4),
         level: ReadLevel::Linearizable,
         prefer: ReadPreference::Leader,
+        at: None,
     };
     Request { header, operation }
 }
@@ -294,7 +295,9 @@ fn applied() {
         log_id: Bytes::from_static(b"log"),
         membership: Bytes::from_static(b"members"),
         chain: 0x0123_4567_89ab_cdef,
+        stamp: Timestamp(0),
     };
+    let stamped = AppliedState { stamp: Timestamp(0x77), ..state.clone() };
     Golden::new("applied.golden", round_trip)
         .example(
             "all fields",
@@ -305,6 +308,11 @@ fn applied() {
             "nothing applied",
             &AppliedState::default().encode(),
             "format:1 chain:8 log_id_length:4 membership_length:4",
+        )
+        .example(
+            "with a stamp",
+            &stamped.encode(),
+            "format:1 chain:8 log_id_length:4 log_id:3 membership_length:4 membership:7 stamp:8",
         )
         .check();
 }

@@ -5,5 +5,6 @@
 mod any;
 mod decoding;
 mod golden;
+mod golden_transactions;
 mod keys;
 mod properties;

@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use proptest::prelude::*;
 use strata_codec::{
-    AppliedState, Command, DecodeError, EntryPayload, SessionRow, SessionSummary, StoredValue, decode_reply,
-    encode_reply,
+    AppliedState, Command, DecodeError, EntryPayload, KeyLocks, Participant, RangeLocks, ResolvedParticipant,
+    SessionRow, SessionSummary, ShardState, StoredValue, TransactionRecord, Version, decode_reply, encode_reply,
 };
 
 use crate::any;
@@ -73,6 +73,37 @@ proptest! {
     #[test]
     fn session_summaries(summary in any::session_summary(), noise in any::bytes()) {
         check_format(&summary, &noise, SessionSummary::encode, SessionSummary::decode);
+    }
+
+    #[test]
+    fn versions(version in any::version(), noise in any::bytes()) {
+        check_format(&version, &noise, Version::encode, Version::decode);
+    }
+
+    #[test]
+    fn locks(locks in any::key_locks(), ranges in any::range_locks(), noise in any::bytes()) {
+        check_format(&locks, &noise, KeyLocks::encode, KeyLocks::decode);
+        check_format(&ranges, &noise, RangeLocks::encode, RangeLocks::decode);
+    }
+
+    #[test]
+    fn records(record in any::record(), noise in any::bytes()) {
+        check_format(&record, &noise, TransactionRecord::encode, TransactionRecord::decode);
+    }
+
+    #[test]
+    fn participants(
+        participant in any::participant(),
+        resolved in any::resolved_participant(),
+        noise in any::bytes(),
+    ) {
+        check_format(&participant, &noise, Participant::encode, Participant::decode);
+        check_format(&resolved, &noise, ResolvedParticipant::encode, ResolvedParticipant::decode);
+    }
+
+    #[test]
+    fn shard_states(state in any::shard_state(), noise in any::bytes()) {
+        check_format(&state, &noise, ShardState::encode, ShardState::decode);
     }
 
     #[test]

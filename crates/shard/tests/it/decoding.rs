@@ -1,41 +1,16 @@
 //! Commands from the log, damaged in every way: what decodes is applied and answered, whatever its numbers are.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use strata_codec::damage::each;
 use strata_codec::{Command, CommandBody, CommandHeader, decode_reply};
-use strata_machine::{CommandContext, Machine as _, View, ViewMut};
+use strata_machine::{CommandContext, Machine as _};
 use strata_shard::ShardMachine;
-use strata_types::{ClientId, Expected, LogIndex, Mutation, Revision, SessionRequest, Term};
+use strata_types::{
+    ClientId, Decision, Expected, LogIndex, Mutation, Part, Revision, SessionRequest, Slot, Space, SpaceKey,
+    SpaceRange, SpaceWrite, Term, Timestamp, Transaction, TransactionId,
+};
 
-#[derive(Clone, Default)]
-struct Rows(BTreeMap<Bytes, Bytes>);
-
-impl View for Rows {
-    fn get(&self, key: &[u8]) -> Option<Bytes> {
-        self.0.get(key).cloned()
-    }
-
-    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &Bytes) -> bool) {
-        let range = self.0.range(Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end));
-        for (key, value) in range {
-            if !visit(key, value) {
-                return;
-            }
-        }
-    }
-}
-
-impl ViewMut for Rows {
-    fn put(&mut self, key: Bytes, value: Bytes) {
-        self.0.insert(key, value);
-    }
-
-    fn delete(&mut self, key: Bytes) {
-        self.0.remove(&key);
-    }
-}
+use crate::view::Rows;
 
 fn commands() -> Vec<Bytes> {
     let (key, value) = (Bytes::from_static(b"k"), Bytes::from_static(b"v"));
@@ -64,8 +39,43 @@ fn commands() -> Vec<Bytes> {
     bodies.into_iter().cycle().take(21).enumerate().map(with).collect()
 }
 
+/// Two transactions that are begun, and all that can come of them.
+fn steps() -> Vec<Bytes> {
+    let slot = Slot::of_key(b"k");
+    let transaction = |id| {
+        let (id, at) = (TransactionId(id), Timestamp(id as u64));
+        Transaction { id, anchor: slot, read_timestamp: at, age: at }
+    };
+    let key = |text: &'static [u8]| SpaceKey { space: Space::default(), key: Bytes::from_static(text) };
+    let part = |id, of: &'static [u8]| Part {
+        transaction: transaction(id),
+        slot,
+        reads: vec![key(b"read")],
+        ranges: vec![SpaceRange { space: Space::default(), start: Bytes::from_static(b"x"), end: None }],
+        writes: vec![SpaceWrite { key: key(of), value: Some(Bytes::from_static(b"v")) }],
+    };
+    let resolve = |id, decision| CommandBody::Resolve { transaction: transaction(id), slot, decision };
+    let bodies = [
+        CommandBody::Prepare(part(1, b"k")),
+        CommandBody::Prepare(part(2, b"l")),
+        CommandBody::Commit(part(3, b"m")),
+        CommandBody::Decide { transaction: transaction(1), commit_at: Timestamp(9), participants: vec![slot] },
+        resolve(1, Decision::Committed(Timestamp(9))),
+        CommandBody::Forget { transaction: transaction(1) },
+        CommandBody::Abort { transaction: transaction(2) },
+        resolve(2, Decision::Aborted),
+        CommandBody::Collect { horizon: Timestamp(2), rows: vec![strata_codec::closed_record_key(TransactionId(2))] },
+    ];
+    bodies.map(|body| Command { header: CommandHeader::default(), body }.encode()).to_vec()
+}
+
 fn apply(rows: &mut Rows, index: u64, command: &Bytes) {
-    let context = CommandContext { term: Term(1), index: LogIndex(index), position: u32::MAX };
+    apply_at(rows, index, command, 0);
+}
+
+fn apply_at(rows: &mut Rows, index: u64, command: &Bytes, stamp: u64) {
+    let (term, index) = (Term(1), LogIndex(index));
+    let context = CommandContext { term, index, position: u32::MAX, stamp: Timestamp(stamp) };
     let reply = ShardMachine.apply(rows, context, command);
     assert!(decode_reply(reply).is_ok(), "our own reply");
 }
@@ -84,6 +94,25 @@ fn whatever_decodes_is_applied() {
             apply(&mut rows, 100, &command);
             // Once more: it is answered from the session, or applied anew.
             apply(&mut rows, u64::MAX, &command);
+        }
+    });
+}
+
+/// MACHINE-2: with timestamps, and while transactions are prepared.
+#[test]
+fn whatever_decodes_is_applied_among_transactions() {
+    let (commands, steps) = (commands(), steps());
+    let mut before = Rows::default();
+    for (index, command) in (1..).zip(commands.iter().chain(&steps[..2])) {
+        apply_at(&mut before, index, command, 5);
+    }
+    each(&[steps, commands].concat(), |command| {
+        if Command::decode(command.clone()).is_ok() {
+            for stamp in [0, 9, u64::MAX] {
+                let mut rows = before.clone();
+                apply_at(&mut rows, 100, &command, stamp);
+                apply_at(&mut rows, u64::MAX, &command, stamp);
+            }
         }
     });
 }

@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may unwrap, and scripts are files")]
 
 mod decoding;
+mod hot_keys;
 mod model;
 mod pages;
+mod runner;
 mod scripts;
 mod show;
+mod versions;
 mod view;
+mod world;

@@ -14,7 +14,7 @@ use strata_shard::ShardMachine;
 use strata_types::limits::{SESSION_RESULTS_MAX, SESSIONS_PER_SHARD_MAX};
 use strata_types::{
     ClientId, Error, ErrorCode, Expected, LogIndex, Mutation, Operation, Outcome, Reply, Request, RequestHeader,
-    Revision, SessionRequest, Term,
+    Revision, SessionRequest, Term, Timestamp,
 };
 
 use crate::view::TraceView;
@@ -24,7 +24,7 @@ fn revision(index: usize) -> Revision {
 }
 
 fn apply(view: &mut TraceView, index: usize, request: &Request) -> Result<Reply, Error> {
-    let context = CommandContext { term: Term(1), index: LogIndex(index as u64), position: 0 };
+    let context = CommandContext { term: Term(1), index: LogIndex(index as u64), position: 0, stamp: Timestamp(0) };
     let reply = ShardMachine.apply(view, context, &encode_command(request).unwrap());
     decode_reply(reply).unwrap()
 }
@@ -101,7 +101,7 @@ impl Model {
                     key: key.clone(),
                     value,
                     revision,
-                    timestamp: strata_types::Timestamp::default(),
+                    timestamp: Timestamp::default(),
                 });
                 if succeeded {
                     self.write(key, value.as_ref(), at);
@@ -117,12 +117,14 @@ impl Model {
                 }
                 Reply::Batch { revision: at }
             }
-            Operation::Get { .. } | Operation::Scan { .. } => panic!("not a write: {operation:?}"),
+            Operation::Get { .. } | Operation::Scan { .. } | Operation::Transact(_) => {
+                panic!("not a write: {operation:?}")
+            }
         }
     }
 
     fn check(&self, view: &TraceView) {
-        let reply = strata_shard::scan(view, &RequestHeader::default(), b"", None, 100, &|_| true);
+        let reply = strata_shard::scan(view, &RequestHeader::default(), b"", None, 100, &|_| true).unwrap();
         let Reply::Scan { items, resume: None, .. } = reply else { panic!("not the whole: {reply:?}") };
         let found: BTreeMap<_, _> = items.into_iter().map(|item| (item.key, (item.value, item.revision))).collect();
         assert_eq!(found, self.rows);

@@ -17,7 +17,7 @@ fn filled(count: usize, value_bytes: usize) -> TraceView {
 }
 
 fn page(view: &TraceView, start: &[u8], limit: u32, keep: &dyn Fn(&[u8]) -> bool) -> (Vec<Bytes>, Option<Bytes>) {
-    match strata_shard::scan(view, &RequestHeader::default(), start, None, limit, keep) {
+    match strata_shard::scan(view, &RequestHeader::default(), start, None, limit, keep).unwrap() {
         Reply::Scan { items, resume, .. } => (items.into_iter().map(|item| item.key).collect(), resume),
         reply => panic!("not a scan: {reply:?}"),
     }

@@ -1,6 +1,6 @@
-//! A tablet in memory that records what is done to it.
+//! Tablets in memory: one that records what is done to it, and one that does not.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -13,6 +13,8 @@ use crate::show;
 pub(crate) struct TraceView {
     pub(crate) rows: BTreeMap<Bytes, Bytes>,
     trace: RefCell<Vec<String>>,
+    /// Rows that scans have shown.
+    pub(crate) shown: Cell<u64>,
 }
 
 impl TraceView {
@@ -36,6 +38,7 @@ impl View for TraceView {
         self.note(format!("scan {} .. {}", show::key(start), show::key(end)));
         let range = self.rows.range(Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end));
         for (key, value) in range {
+            self.shown.set(self.shown.get() + 1);
             if !visit(key, value) {
                 return;
             }
@@ -52,5 +55,34 @@ impl ViewMut for TraceView {
     fn delete(&mut self, key: Bytes) {
         self.note(format!("delete {}", show::key(&key)));
         self.rows.remove(&key);
+    }
+}
+
+/// Nothing but the rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rows(pub(crate) BTreeMap<Bytes, Bytes>);
+
+impl View for Rows {
+    fn get(&self, key: &[u8]) -> Option<Bytes> {
+        self.0.get(key).cloned()
+    }
+
+    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &Bytes) -> bool) {
+        let range = self.0.range(Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end));
+        for (key, value) in range {
+            if !visit(key, value) {
+                return;
+            }
+        }
+    }
+}
+
+impl ViewMut for Rows {
+    fn put(&mut self, key: Bytes, value: Bytes) {
+        self.0.insert(key, value);
+    }
+
+    fn delete(&mut self, key: Bytes) {
+        self.0.remove(&key);
     }
 }

@@ -1,0 +1,336 @@
+//! Transactions as shards see them: what is asked of a shard on behalf of one, and what it answers.
+//!
+//! A transaction reads at one timestamp and writes at another, later one. Each shard that it touches is a *participant*
+//! and has a [`Part`]. Whether the transaction is committed stands in one *record*, on the shard of its *anchor*.
+//! Every call may be repeated: the second time it changes nothing and gets the first answer.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::{DatabaseId, Item, KeySpaceId, Slot, Timestamp};
+
+/// A transaction: drawn at random by its coordinator, never used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransactionId(pub u128);
+
+impl fmt::Display for TransactionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl std::str::FromStr for TransactionId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32);
+        parsed.map(TransactionId).ok_or_else(|| format!("not a transaction id (32 hexadecimal digits): `{text}`"))
+    }
+}
+
+/// What everybody who meets a transaction must know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Transaction {
+    /// Which one.
+    pub id: TransactionId,
+    /// A slot of the shard that has its record.
+    pub anchor: Slot,
+    /// It sees everything that was committed up to this timestamp.
+    pub read_timestamp: Timestamp,
+    /// The timestamp at which its first attempt began: the older one goes first.
+    pub age: Timestamp,
+}
+
+/// A name space of keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Space {
+    /// The database.
+    pub database: DatabaseId,
+    /// The key space within the database.
+    pub key_space: KeySpaceId,
+}
+
+/// A key and its name space.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpaceKey {
+    /// Where.
+    pub space: Space,
+    /// The user key.
+    pub key: Bytes,
+}
+
+impl SpaceKey {
+    /// The slot of the key.
+    pub fn slot(&self) -> Slot {
+        Slot::of_key(&self.key)
+    }
+}
+
+/// The keys from `start` up to but not including `end`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpaceRange {
+    /// Where.
+    pub space: Space,
+    /// First key.
+    pub start: Bytes,
+    /// One past the last key; `None` for no bound.
+    pub end: Option<Bytes>,
+}
+
+impl SpaceRange {
+    /// Whether a key lies in the range.
+    pub fn contains(&self, key: &SpaceKey) -> bool {
+        self.space == key.space && self.start <= key.key && self.end.as_ref().is_none_or(|end| key.key < *end)
+    }
+}
+
+/// One write of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpaceWrite {
+    /// What is written.
+    pub key: SpaceKey,
+    /// Its new value; `None` removes it.
+    pub value: Option<Bytes>,
+}
+
+/// What a transaction has read and wants to write on one shard. It has one write at most for each key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Whose.
+    pub transaction: Transaction,
+    /// A slot of the shard.
+    pub slot: Slot,
+    /// The keys that it has read, present or absent.
+    pub reads: Vec<SpaceKey>,
+    /// The ranges that it has read: of these, what lies on this shard.
+    pub ranges: Vec<SpaceRange>,
+    /// Its writes.
+    pub writes: Vec<SpaceWrite>,
+}
+
+impl Part {
+    /// Bytes of keys and values, for limits and flow control.
+    pub fn size(&self) -> usize {
+        let reads: usize = self.reads.iter().map(|read| read.key.len()).sum();
+        let range = |range: &SpaceRange| range.start.len() + range.end.as_ref().map_or(0, Bytes::len);
+        let write = |write: &SpaceWrite| write.key.key.len() + write.value.as_ref().map_or(0, Bytes::len);
+        reads + self.ranges.iter().map(range).sum::<usize>() + self.writes.iter().map(write).sum::<usize>()
+    }
+
+    /// The slots of all its keys. Ranges have none: they are about whatever of them lies on the shard.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> {
+        let keys = self.reads.iter().chain(self.writes.iter().map(|write| &write.key));
+        std::iter::once(self.slot).chain(keys.map(SpaceKey::slot))
+    }
+}
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// All its writes have this timestamp.
+    Committed(Timestamp),
+    /// None of its writes is ever seen.
+    Aborted,
+}
+
+/// What the shard of the record knows of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransactionStatus {
+    /// Not decided yet.
+    Pending,
+    /// Decided, for ever.
+    Decided(Decision),
+    /// There is no record: it was not prepared, or it was decided and forgotten since.
+    Unknown,
+}
+
+/// What to do about a lock that another transaction has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LockWait {
+    /// Wait, up to the deadline of the call. A younger owner loses it.
+    #[default]
+    Wait,
+    /// Give up at once.
+    NoWait,
+    /// Answer as if there were no such key.
+    SkipLocked,
+}
+
+/// What is asked of a shard on behalf of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransactionCall {
+    /// All of it lies on this shard: check what it has read, and write.
+    Commit(Part),
+    /// Check what it has read, and keep everybody from changing that, and from reading what it writes, until it is
+    /// decided. On the anchor's shard this also begins the record.
+    Prepare(Part),
+    /// All parts are prepared: commit. For the anchor's shard.
+    Decide {
+        /// Which one.
+        transaction: Transaction,
+        /// The latest timestamp at which any part was prepared.
+        commit_at: Timestamp,
+        /// A slot of each shard that has a part.
+        participants: Vec<Slot>,
+    },
+    /// It will not be committed, unless it is already. For the anchor's shard.
+    Abort {
+        /// Which one.
+        transaction: Transaction,
+    },
+    /// Somebody meets it: what has become of it? Waits a while; who keeps others waiting for too long is aborted. For the
+    /// anchor's shard.
+    Push {
+        /// Which one.
+        transaction: Transaction,
+        /// The age of the transaction that meets it; `None` for a single operation.
+        age: Option<Timestamp>,
+    },
+    /// What became of it? Changes nothing. For the anchor's shard.
+    Status {
+        /// Which one.
+        transaction: Transaction,
+    },
+    /// It is decided: make its writes here what they have become.
+    Resolve {
+        /// Which one.
+        transaction: Transaction,
+        /// A slot of the shard.
+        slot: Slot,
+        /// What was decided.
+        decision: Decision,
+    },
+    /// Every participant has resolved it: the record may go when nobody can ask any more. For the anchor's shard.
+    Forget {
+        /// Which one.
+        transaction: Transaction,
+    },
+    /// Reads the newest value of a key and keeps others from locking it. A promise of the leader's memory only: it makes
+    /// success likely, and is never what makes a commit right.
+    Lock {
+        /// For whom.
+        transaction: Transaction,
+        /// What.
+        key: SpaceKey,
+        /// What if another one has it.
+        wait: LockWait,
+    },
+    /// Gives back all locks here.
+    Unlock {
+        /// Whose.
+        transaction: Transaction,
+        /// A slot of the shard.
+        slot: Slot,
+    },
+}
+
+impl TransactionCall {
+    /// Whose.
+    pub fn transaction(&self) -> &Transaction {
+        match self {
+            TransactionCall::Commit(part) | TransactionCall::Prepare(part) => &part.transaction,
+            TransactionCall::Decide { transaction, .. }
+            | TransactionCall::Abort { transaction }
+            | TransactionCall::Push { transaction, .. }
+            | TransactionCall::Status { transaction }
+            | TransactionCall::Resolve { transaction, .. }
+            | TransactionCall::Forget { transaction }
+            | TransactionCall::Lock { transaction, .. }
+            | TransactionCall::Unlock { transaction, .. } => transaction,
+        }
+    }
+
+    /// A slot of the shard that it is for.
+    pub fn slot(&self) -> Slot {
+        match self {
+            TransactionCall::Commit(part) | TransactionCall::Prepare(part) => part.slot,
+            TransactionCall::Resolve { slot, .. } | TransactionCall::Unlock { slot, .. } => *slot,
+            TransactionCall::Lock { key, .. } => key.slot(),
+            TransactionCall::Decide { transaction, .. }
+            | TransactionCall::Abort { transaction }
+            | TransactionCall::Push { transaction, .. }
+            | TransactionCall::Status { transaction }
+            | TransactionCall::Forget { transaction } => transaction.anchor,
+        }
+    }
+
+    /// Bytes of keys and values.
+    pub fn size(&self) -> usize {
+        match self {
+            TransactionCall::Commit(part) | TransactionCall::Prepare(part) => part.size(),
+            TransactionCall::Decide { participants, .. } => participants.len() * size_of::<Slot>(),
+            TransactionCall::Lock { key, .. } => key.key.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// Why a transaction cannot commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConflictReason {
+    /// What it has read was changed since.
+    Changed,
+    /// It was aborted, by itself or because it kept others waiting.
+    Aborted,
+    /// It began so long ago that what it has read is not kept any more.
+    TooOld,
+    /// An older transaction took its lock.
+    Wounded,
+    /// Another transaction has the lock, and waiting was not wanted or took too long.
+    Locked,
+}
+
+/// Why a transaction cannot commit, and over what. A new one may succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Why.
+    pub reason: ConflictReason,
+    /// The key over which, if there is one.
+    pub key: Option<SpaceKey>,
+    /// The other transaction, if it is known.
+    pub rival: Option<TransactionId>,
+    /// When what it has read was changed, if it was; or the timestamp below which nothing is kept.
+    pub at: Timestamp,
+}
+
+/// The answer to a [`TransactionCall`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransactionReply {
+    /// To `Commit`: all its writes have this timestamp.
+    Committed {
+        /// The timestamp.
+        at: Timestamp,
+    },
+    /// To `Prepare`.
+    Prepared {
+        /// When it was prepared.
+        at: Timestamp,
+    },
+    /// To `Commit`, `Prepare` and `Lock`: refused, and nothing was changed.
+    Conflict(Conflict),
+    /// To `Decide`, `Abort`, `Push` and `Status`.
+    Status(TransactionStatus),
+    /// To `Resolve`, `Forget` and `Unlock`.
+    Done,
+    /// To `Lock`: what the key holds now.
+    Locked {
+        /// The item, if the key exists.
+        item: Option<Item>,
+        /// The key was last changed at this timestamp, be it that it was removed; zero when it never was.
+        changed: Timestamp,
+    },
+    /// To `Lock`: another transaction has it, and it is to be skipped.
+    Skipped,
+}
+
+impl TransactionReply {
+    /// Bytes of keys and values.
+    pub fn size(&self) -> usize {
+        match self {
+            TransactionReply::Conflict(Conflict { key: Some(key), .. }) => key.key.len(),
+            TransactionReply::Locked { item: Some(item), .. } => item.key.len() + item.value.len(),
+            _ => 0,
+        }
+    }
+}
