@@ -8,7 +8,7 @@ use strata_codec::damage::{check_format, each};
 use strata_codec::{DecodeError, Decoder, Encoder, checksum};
 use strata_types::{
     ClusterId, ClusterVersion, Epoch, GroupId, LogIndex, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, ShardId,
-    ShardMap, ShardPlacement, SlotRange, Term, VersionRange,
+    ShardMap, ShardPlacement, SlotRange, Term, Timestamp, VersionRange,
 };
 
 use crate::data_directory::check_format as check_format_file;
@@ -107,7 +107,15 @@ fn answers() {
 #[test]
 fn questions_and_replies() {
     let command = Question::Command { command: Bytes::from_static(b"any bytes") };
-    let questions = [Question::FetchMap { newer_than: Epoch(7) }, command, Question::Report];
+    let questions = [
+        Question::FetchMap { newer_than: Epoch(7) },
+        command,
+        Question::Report,
+        Question::Begin,
+        Question::Floor,
+        Question::InUse { oldest: None },
+        Question::InUse { oldest: Some(Timestamp(7)) },
+    ];
     check_format(&questions, encode_question, decode_question);
 
     let group = GroupReport {
@@ -136,6 +144,8 @@ fn questions_and_replies() {
         Reply::Failed { detail: "no".into() },
         Reply::Report(Box::new(report)),
         Reply::Command { reply: Bytes::from_static(b"any bytes") },
+        Reply::Timestamp(Timestamp(7)),
+        Reply::Horizon(Timestamp(u64::MAX)),
     ];
     check_format(&replies, encode_reply, decode_reply);
 }

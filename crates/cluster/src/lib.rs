@@ -61,6 +61,10 @@
 //!    members alone (`change_step`), so any leader can go on, whoever began.
 //! 4. The map names a replica as leaving; its node deletes it and says so (`deletions`).
 //!
+//! # Time
+//! Timestamps for the whole cluster are handed out by the leader of the meta group, and the clocks of shards are opened by
+//! them: see `time`, with invariants of its own (TIME-1 to TIME-6).
+//!
 //! # Left out
 //! Loads: replicas count alike, however much is in them.
 
@@ -86,6 +90,8 @@ mod map_file;
 mod map_keeper;
 mod map_watch;
 mod meta_group;
+#[cfg(debug_assertions)]
+pub mod mutant;
 mod node;
 mod overview;
 mod phase;
@@ -100,6 +106,7 @@ mod service;
 mod settings;
 mod start;
 mod tally;
+mod time;
 mod vigil;
 
 pub use charter::{Charter, InstanceId, Seat};
@@ -109,3 +116,4 @@ pub use node::{Identity, Node};
 pub use overview::{ClusterOverview, NodeOverview, ReplicaOverview, ShardOverview};
 pub use phase::Phase;
 pub use settings::{NodeParts, NodeSettings};
+pub use time::{TimeError, TimeLimits, TimestampGuard, Timestamps};

@@ -20,7 +20,7 @@ use crate::overview::{ClusterOverview, assemble};
 use crate::question::{Question, Reply};
 use crate::question_wire::{decode_reply, encode_question};
 use crate::report::{GroupReport, NodeReport};
-use crate::{CommandError, NodeSettings, Phase, commanding, service};
+use crate::{CommandError, NodeSettings, Phase, Timestamps, commanding, service};
 
 /// How long a node may take to say how it is.
 const REPORT_DEADLINE: Duration = Duration::from_secs(1);
@@ -75,6 +75,7 @@ impl Progress {
 /// One running node: everything but sockets. See the crate.
 pub struct Node {
     core: NodeCore,
+    timestamps: Arc<Timestamps>,
     /// Replicas that were found damaged when they were opened, and why.
     refusing: Mutex<BTreeMap<GroupId, (ReplicaId, String)>>,
     ready: AtomicBool,
@@ -84,8 +85,10 @@ pub struct Node {
 
 impl Node {
     pub(crate) fn new(core: NodeCore) -> Arc<Node> {
+        let timestamps = Timestamps::new(core.env.clone(), core.keeper.clone());
         Arc::new(Node {
             core,
+            timestamps,
             refusing: Mutex::default(),
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -111,6 +114,11 @@ impl Node {
     /// The groups of this node.
     pub fn host(&self) -> &Arc<Host> {
         &self.core.host
+    }
+
+    /// Timestamps of the meta group.
+    pub fn timestamps(&self) -> &Arc<Timestamps> {
+        &self.timestamps
     }
 
     /// Calls to other nodes.
@@ -247,6 +255,7 @@ impl Node {
         for task in self.tasks.lock().drain(..) {
             task.abort();
         }
+        self.timestamps.close();
     }
 
     /// A replica is damaged and stays closed.
@@ -311,7 +320,7 @@ impl Node {
     pub(crate) async fn ask(&self, to: NodeId, question: &Question, deadline: Duration) -> Result<Reply, String> {
         let own = self.identity().node;
         if to == own {
-            let answer = service::answer(self, question.clone());
+            let answer = service::answer(self, own, question.clone());
             return self.env().timeout(deadline, answer).await.map_err(|elapsed| elapsed.to_string());
         }
         let body = encode_question(question);

@@ -1,7 +1,7 @@
 //! What nodes of a cluster ask each other about the cluster itself ([`strata_net::MessageKind::Cluster`]).
 
 use bytes::Bytes;
-use strata_types::{Epoch, NodeId, ShardMap};
+use strata_types::{Epoch, NodeId, ShardMap, Timestamp};
 
 use crate::report::NodeReport;
 
@@ -14,6 +14,12 @@ pub(crate) enum Question {
     Report,
     /// Carry out this command of the meta group. For its leader.
     Command { command: Bytes },
+    /// A new timestamp. For the leader of the meta group.
+    Begin,
+    /// The last timestamp that was handed out. For the leader of the meta group.
+    Floor,
+    /// This is the oldest timestamp in use here; what is the horizon? For the leader of the meta group.
+    InUse { oldest: Option<Timestamp> },
 }
 
 /// The answer to a [`Question`].
@@ -21,12 +27,16 @@ pub(crate) enum Question {
 pub(crate) enum Reply {
     /// To `FetchMap`; `None` when there was no newer one for a while.
     Map(Option<Box<ShardMap>>),
-    /// To `Command`: ask that one.
+    /// To what is for the leader of the meta group: ask that one.
     NotLeader { leader: Option<NodeId> },
-    /// To `Command`: not possible now, or nobody knows.
+    /// To the same: not possible now, or nobody knows.
     Failed { detail: String },
     /// To `Report`.
     Report(Box<NodeReport>),
     /// To `Command`: what the meta machine replied, be it a refusal.
     Command { reply: Bytes },
+    /// To `Begin` and `Floor`.
+    Timestamp(Timestamp),
+    /// To `InUse`: what is below this may be collected.
+    Horizon(Timestamp),
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder};
 use strata_meta::{decode_map, encode_map};
-use strata_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaId, Term};
+use strata_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaId, Term, Timestamp};
 
 use crate::question::{Question, Reply};
 use crate::report::{GroupReport, NodeReport};
@@ -24,6 +24,9 @@ pub(crate) fn encode_question(question: &Question) -> Bytes {
         Question::FetchMap { newer_than } => output.u8(0).u64(newer_than.0),
         Question::Report => output.u8(2),
         Question::Command { command } => output.u8(3).bytes(command),
+        Question::Begin => output.u8(4),
+        Question::Floor => output.u8(5),
+        Question::InUse { oldest } => output.u8(6).u64(oldest.unwrap_or_default().0),
     };
     output.finish()
 }
@@ -34,6 +37,10 @@ pub(crate) fn decode_question(body: Bytes) -> Result<Question, DecodeError> {
         0 => Question::FetchMap { newer_than: Epoch(input.u64("newer than")?) },
         2 => Question::Report,
         3 => Question::Command { command: input.bytes("command")? },
+        4 => Question::Begin,
+        5 => Question::Floor,
+        // Timestamps begin at 1.
+        6 => Question::InUse { oldest: Some(Timestamp(input.u64("oldest in use")?)).filter(|oldest| oldest.0 != 0) },
         tag => return Err(DecodeError::BadValue { field: "question", value: tag.into() }),
     };
     input.finish()?;
@@ -63,6 +70,12 @@ pub(crate) fn encode_reply(reply: &Reply) -> Bytes {
         Reply::Command { reply } => {
             output.u8(5).bytes(reply);
         }
+        Reply::Timestamp(timestamp) => {
+            output.u8(6).u64(timestamp.0);
+        }
+        Reply::Horizon(horizon) => {
+            output.u8(7).u64(horizon.0);
+        }
     }
     output.finish()
 }
@@ -80,6 +93,8 @@ pub(crate) fn decode_reply(body: Bytes) -> Result<Reply, DecodeError> {
         3 => Reply::Failed { detail: input.string("detail")? },
         4 => Reply::Report(Box::new(decode_report(&mut input)?)),
         5 => Reply::Command { reply: input.bytes("command reply")? },
+        6 => Reply::Timestamp(Timestamp(input.u64("timestamp")?)),
+        7 => Reply::Horizon(Timestamp(input.u64("horizon")?)),
         tag => return Err(DecodeError::BadValue { field: "reply", value: tag.into() }),
     };
     input.finish()?;
@@ -149,10 +164,22 @@ mod tests {
 
     use super::*;
 
+    /// Nodes of other versions read these: a line may be added, never changed.
+    #[test]
+    fn bytes_of_time_are_pinned() {
+        let oldest = Some(Timestamp(0x0102));
+        let questions = [Question::Begin, Question::Floor, Question::InUse { oldest }].map(|it| encode_question(&it));
+        assert_eq!(questions, [&[1, 4][..], &[1, 5], &[1, 6, 0, 0, 0, 0, 0, 0, 1, 2]]);
+        let replies = [Reply::Timestamp(Timestamp(3)), Reply::Horizon(Timestamp(4))].map(|it| encode_reply(&it));
+        assert_eq!(replies, [&[1, 6, 0, 0, 0, 0, 0, 0, 0, 3][..], &[1, 7, 0, 0, 0, 0, 0, 0, 0, 4]]);
+    }
+
     #[test]
     fn questions_and_replies_round_trip() {
         let command = Question::Command { command: Bytes::from_static(b"any bytes") };
-        for question in [Question::FetchMap { newer_than: Epoch(7) }, command, Question::Report] {
+        let in_use = [None, Some(Timestamp(7))].map(|oldest| Question::InUse { oldest });
+        let questions = [Question::FetchMap { newer_than: Epoch(7) }, command, Question::Report];
+        for question in questions.into_iter().chain([Question::Begin, Question::Floor]).chain(in_use) {
             assert_eq!(decode_question(encode_question(&question)), Ok(question));
         }
         let placement = ReplicaPlacement { replica: ReplicaId(4), node: NodeId(1) };
@@ -194,6 +221,8 @@ mod tests {
             Reply::NotLeader { leader: Some(NodeId(3)) },
             Reply::Failed { detail: "no".into() },
             Reply::Report(Box::new(report)),
+            Reply::Timestamp(Timestamp(0)),
+            Reply::Horizon(Timestamp(u64::MAX)),
         ];
         for reply in replies {
             let bytes = encode_reply(&reply);

@@ -14,7 +14,7 @@ use strata_types::{GroupId, GroupPlacement, LogIndex, NodeId, ReplicaId, Replica
 
 use crate::commanding::command;
 use crate::node::Node;
-use crate::{Phase, StartError};
+use crate::{Phase, StartError, time};
 
 /// How long a group is left to the node that should found it.
 const FOUND_PATIENCE: Duration = Duration::from_secs(3);
@@ -158,7 +158,10 @@ async fn open(node: &Node, placement: GroupPlacement<'_>, here: ReplicaPlacement
     }
     let group = placement.group;
     match node.host().open(spec(&placement, here, Arc::new(ShardMachine))).await {
-        Ok(_) => Ok(()),
+        Ok(group) => {
+            time::adopt(node, &group);
+            Ok(())
+        }
         // A replica that was deleted while the map was not the newest will not come back either.
         Err(error @ (OpenError::Corrupt { .. } | OpenError::Deleted { .. })) => {
             node.refuse(group, here.replica, error.to_string());

@@ -11,6 +11,7 @@ use crate::map_watch::POLL;
 use crate::node::Node;
 use crate::question::{Question, Reply};
 use crate::question_wire::{decode_question, encode_reply};
+use crate::time::{self, Ask};
 
 /// The handler of [`strata_net::MessageKind::Cluster`].
 pub(crate) struct ClusterService {
@@ -24,7 +25,7 @@ impl ClusterService {
 }
 
 impl Handler for ClusterService {
-    fn handle(&self, _from: NodeId, _group: GroupId, body: Bytes, replier: Replier) {
+    fn handle(&self, from: NodeId, _group: GroupId, body: Bytes, replier: Replier) {
         let Some(node) = self.node.upgrade() else {
             return replier.reply(Err("the node is stopping".into()));
         };
@@ -32,7 +33,7 @@ impl Handler for ClusterService {
             Err(error) => replier.reply(Err(error.to_string())),
             Ok(question) => {
                 node.env().clone().spawn("cluster-answer", async move {
-                    replier.reply(Ok(encode_reply(&answer(&node, question).await)));
+                    replier.reply(Ok(encode_reply(&answer(&node, from, question).await)));
                 });
             }
         }
@@ -40,7 +41,7 @@ impl Handler for ClusterService {
 }
 
 /// The answer to a question of a node.
-pub(crate) async fn answer(node: &Node, question: Question) -> Reply {
+pub(crate) async fn answer(node: &Node, from: NodeId, question: Question) -> Reply {
     match question {
         Question::FetchMap { newer_than } => {
             let newer = node.env().timeout(POLL, node.keeper().newer_than(newer_than)).await;
@@ -48,5 +49,8 @@ pub(crate) async fn answer(node: &Node, question: Question) -> Reply {
         }
         Question::Report => Reply::Report(Box::new(node.report())),
         Question::Command { command } => commanding::carry_out(node, command).await,
+        Question::Begin => time::answer(node, Ask::Begin).await,
+        Question::Floor => time::answer(node, Ask::Floor).await,
+        Question::InUse { oldest } => time::note_in_use(node, from, oldest),
     }
 }

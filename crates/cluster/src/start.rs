@@ -22,7 +22,7 @@ use crate::reception::Reception;
 use crate::service::ClusterService;
 use crate::{
     NodeParts, NodeSettings, Phase, StartError, balance, changes, deletions, map_watch, planning, registration,
-    replicas,
+    replicas, time,
 };
 
 /// How often it is looked whether all groups have leaders.
@@ -162,6 +162,7 @@ async fn open_groups(node: &Arc<Node>, directory: DataDirectory, known: Option<S
     node.spawn("map-watch", map_watch::run(node.clone()));
     node.spawn("registration", registration::run(node.clone()));
     node.spawn("maintenance", maintain(node.clone()));
+    time::spawn(node);
     node.report_phase(Phase::WaitingForMeta);
     let map = node.keeper().newer_than(Epoch(0)).await;
     check_version(node.settings(), &map)?;

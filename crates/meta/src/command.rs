@@ -127,6 +127,12 @@ pub enum MetaCommand {
         /// The term in which the proposer leads the group.
         term: Term,
     },
+    /// Reserves timestamps for the proposer, who leads the meta group. Only where the cluster has
+    /// [`strata_types::Feature::Transactions`]. Tag 16.
+    ReserveTimestamps {
+        /// How many.
+        count: u32,
+    },
 }
 
 /// A node that has started.

@@ -47,6 +47,7 @@ impl MetaCommand {
             MetaCommand::Rebuild { group, replica } => output.u8(13).u64(group.0).u64(replica.0),
             MetaCommand::RaiseVersion { to } => output.u8(14).u32(to.0),
             MetaCommand::DecideChange { group, change, term } => output.u8(15).u64(group.0).u64(change.0).u64(term.0),
+            MetaCommand::ReserveTimestamps { count } => output.u8(16).u32(*count),
         };
         output.finish()
     }
@@ -93,6 +94,7 @@ impl MetaCommand {
                 change: change(&mut input)?,
                 term: term(&mut input)?,
             },
+            16 => MetaCommand::ReserveTimestamps { count: input.u32("timestamp count")? },
             tag => return Err(DecodeError::BadValue { field: "meta command tag", value: tag.into() }),
         };
         input.finish()?;

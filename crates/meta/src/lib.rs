@@ -10,6 +10,7 @@
 //!                                              |                               head         one
 //!                                          MetaReply                           node <id>    one each
 //!                                                                              shard <id>   one each
+//!                                                                              time         one
 //!   load_map(view) / read_map(reader) <------------------------------------------+
 //! ```
 //! The shard map is kept in rows. The head row holds the cluster id, the epoch, the replicas of the meta group and the
@@ -52,6 +53,10 @@
 //! which the leader of the meta group proposes from time to time when [`plan`] says that there is something to do.
 //! Preferred leaders are evened out at once whenever members or nodes change.
 //!
+//! # Timestamps
+//! The leader of the meta group hands out timestamps from blocks that it reserves by `ReserveTimestamps`; the row `time`
+//! holds the last one that was reserved. It is no part of the map, and does not raise the epoch.
+//!
 //! # Invariants
 //! - META-1: ids of nodes, shards, replicas and changes are given out once; the next free ones only rise.
 //! - META-2: the epoch rises with every change of the map and with nothing else.
@@ -65,6 +70,7 @@
 //!   one afterwards.
 //! - META-8: a replica that left its group is known until its files are deleted or its node can never come back.
 //! - META-9: when nothing else happens, planning and finishing come to an end, and planning again starts nothing.
+//! - META-10: a timestamp is reserved once, and what is reserved later is higher.
 //!
 //! # What it does not do
 //! It has no clock: who is dead for how long, and how often to plan, is decided by those who propose. It does not know
@@ -92,6 +98,7 @@ mod ring;
 mod rows;
 mod shares;
 mod state;
+mod timestamps;
 
 pub use command::{Joiner, MetaCommand};
 pub use imbalance::Imbalance;
@@ -103,6 +110,7 @@ pub use preview::preview;
 pub use refusal::MetaRefusal;
 pub use reply::MetaReply;
 pub use rows::{ReadMapError, RowReader, load_map, read_map};
+pub use timestamps::{TIMESTAMPS_MAX, read_timestamp_bound};
 
 use strata_types::limits::SHARDS_MAX;
 

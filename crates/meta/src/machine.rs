@@ -8,7 +8,7 @@ use strata_types::{ClusterId, LogIndex, NodeDescriptor, ReplicaId, ReplicaPlacem
 
 use crate::rows::load_map;
 use crate::state::State;
-use crate::{MetaCommand, MetaRefusal, MetaReply, PlanLimits, changes, founding, nodes, plan};
+use crate::{MetaCommand, MetaRefusal, MetaReply, PlanLimits, changes, founding, nodes, plan, timestamps};
 
 /// Most replica ids that one command can reserve: far more than any plan needs, far too few to run out.
 const REPLICA_IDS_MAX: u32 = 1_000_000;
@@ -107,6 +107,9 @@ fn carry_out(view: &mut dyn ViewMut, command: MetaCommand) -> Result<MetaReply, 
             started(State::update(view, |state| changes::rebuild(state, group, replica))?)
         }
         MetaCommand::RaiseVersion { to } => done(State::update(view, |state| nodes::raise_version(state, to))?),
+        MetaCommand::ReserveTimestamps { count } => {
+            MetaReply::Timestamps { first: timestamps::reserve(view, count)?, count }
+        }
     })
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder};
-use strata_types::{ChangeId, Epoch, NodeId, NodeState, ReplicaId};
+use strata_types::{ChangeId, Epoch, NodeId, NodeState, ReplicaId, Timestamp};
 
 use crate::MetaRefusal;
 use crate::fields::decode_state;
@@ -72,6 +72,13 @@ pub enum MetaReply {
         /// The epoch of the map now.
         epoch: Epoch,
     },
+    /// To `ReserveTimestamps`: those from `first` on belong to the proposer. Tag 9.
+    Timestamps {
+        /// The first of them.
+        first: Timestamp,
+        /// How many.
+        count: u32,
+    },
 }
 
 impl MetaReply {
@@ -95,6 +102,7 @@ impl MetaReply {
             MetaReply::Planned { started, cancelled, waiting, epoch } => {
                 output.u8(8).u32(*started).u32(*cancelled).u32(*waiting).u64(epoch.0)
             }
+            MetaReply::Timestamps { first, count } => output.u8(9).u64(first.0).u32(*count),
         };
         output.finish()
     }
@@ -127,6 +135,10 @@ impl MetaReply {
                 cancelled: input.u32("cancelled changes")?,
                 waiting: input.u32("waiting changes")?,
                 epoch: epoch(&mut input)?,
+            },
+            9 => MetaReply::Timestamps {
+                first: Timestamp(input.u64("first timestamp")?),
+                count: input.u32("timestamp count")?,
             },
             tag => return Err(DecodeError::BadValue { field: "meta reply tag", value: tag.into() }),
         };

@@ -8,6 +8,7 @@
 //!          3              1            node id u64           node   peer address, client address, zone, instance,
 //!                                                                   weight, state, versions
 //!          3              2            shard id u32          shard  first slot, slot after the last, replicas, changes
+//!          3              3                                  time   the last timestamp that was reserved
 //! ```
 //! Format 1 ended before the changes of the meta group, before the instance, and before the changes of the shard. It is
 //! read and never written.
@@ -31,7 +32,7 @@ use crate::founding::NODE_ID_MAX;
 use crate::state::State;
 
 /// The format byte that every row begins with.
-const FORMAT: u8 = 2;
+pub(crate) const FORMAT: u8 = 2;
 
 /// Highest shard id that is ever given out: reading the map counts up to it.
 const SHARD_ID_MAX: u32 = 1 << 20;
@@ -42,10 +43,11 @@ const FORMAT_PLAIN: u8 = 1;
 /// The kinds of rows. Numbers are only ever appended.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-enum RowKind {
+pub(crate) enum RowKind {
     Head = 0,
     Node = 1,
     Shard = 2,
+    Time = 3,
 }
 
 /// What there is one of.
@@ -87,7 +89,7 @@ impl<E> From<DecodeError> for ReadMapError<E> {
     }
 }
 
-struct ViewReader<'a>(&'a dyn View);
+pub(crate) struct ViewReader<'a>(pub(crate) &'a dyn View);
 
 impl RowReader for ViewReader<'_> {
     type Error = Infallible;
@@ -191,7 +193,7 @@ fn encode_shard_row(shard: &ShardPlacement) -> Bytes {
     row.finish()
 }
 
-fn head_key() -> Bytes {
+pub(crate) fn head_key() -> Bytes {
     row_key(RowKind::Head, &[])
 }
 
@@ -203,7 +205,7 @@ fn shard_key(id: ShardId) -> Bytes {
     row_key(RowKind::Shard, &id.0.to_be_bytes())
 }
 
-fn row_key(kind: RowKind, id: &[u8]) -> Bytes {
+pub(crate) fn row_key(kind: RowKind, id: &[u8]) -> Bytes {
     let mut key = Encoder::with_capacity(2 + id.len());
     key.u8(KeyKind::Meta as u8).u8(kind as u8).raw(id);
     key.finish()

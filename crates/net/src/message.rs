@@ -59,11 +59,13 @@ pub enum MessageKind {
     Refusal = 8,
     /// The answer to a request of which nobody will tell whether it was carried out: one sentence.
     Abandoned = 9,
+    /// A question for the transactions that a node's shards have something of.
+    Transactions = 10,
 }
 
 impl MessageKind {
     /// All kinds, by number.
-    pub const ALL: [MessageKind; 10] = [
+    pub const ALL: [MessageKind; 11] = [
         MessageKind::Reply,
         MessageKind::Append,
         MessageKind::Vote,
@@ -74,6 +76,7 @@ impl MessageKind {
         MessageKind::Cluster,
         MessageKind::Refusal,
         MessageKind::Abandoned,
+        MessageKind::Transactions,
     ];
 
     /// Whether it answers a request.

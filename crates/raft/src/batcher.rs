@@ -6,6 +6,9 @@
 //! What an entry costs is CPU time on three nodes, far more than its commands do. So a second entry of a group goes out
 //! before the first is back only while this node has cores to spare: it saves the commands some waiting, but where the
 //! cores are busy they would only wait elsewhere, in thinner entries.
+//!
+//! An entry of a timed group is stamped when it goes out, and handed to openraft before the next one is stamped. While
+//! the leader's clock is closed nothing goes out; what waits is refused together when that lasts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,12 +18,14 @@ use bytes::Bytes;
 use openraft::errors::ClientWriteError;
 use parking_lot::Mutex;
 use strata_codec::EntryPayload;
+use strata_env::Env;
+use strata_types::Timestamp;
 use strata_types::limits::{ENTRY_BYTES_TARGET, SHARD_INFLIGHT_BYTES_MAX};
-use strata_types::{Term, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
+use crate::clock::{Clock, Stamped};
 use crate::error::ProposeError;
-use crate::types::{FnResponder, Payload, Raft, WriteResult};
+use crate::types::{FnResponder, Payload, Raft, Replies, WriteResult};
 
 /// Entries of one group on their way at once: one being made durable while the next one is sent.
 const ENTRIES_IN_FLIGHT_MAX: usize = 2;
@@ -43,14 +48,15 @@ impl Traffic {
     }
 }
 
-/// Replies in the order of the commands, or why there are none.
-pub(crate) type Proposed = Result<Vec<Bytes>, ProposeError>;
+/// Replies in the order of the commands and the stamp of their entry, or why there are none.
+pub(crate) type Outcome = Result<(Vec<Bytes>, Timestamp), ProposeError>;
 
 /// Commands of one caller that go into one entry together.
 struct Proposal {
     commands: Vec<Bytes>,
     bytes: usize,
-    respond: oneshot::Sender<Proposed>,
+    not_before: Timestamp,
+    respond: oneshot::Sender<Outcome>,
 }
 
 #[derive(Default)]
@@ -68,15 +74,21 @@ pub(crate) struct Batcher {
     /// There is something to look at: commands arrived, or an entry is back.
     changed: Notify,
     traffic: Arc<Traffic>,
+    clock: Arc<Clock>,
 }
 
 impl Batcher {
-    pub(crate) fn new(traffic: Arc<Traffic>) -> Arc<Batcher> {
-        Arc::new(Batcher { queue: Mutex::default(), changed: Notify::new(), traffic })
+    pub(crate) fn new(traffic: Arc<Traffic>, clock: Arc<Clock>) -> Arc<Batcher> {
+        Arc::new(Batcher { queue: Mutex::default(), changed: Notify::new(), traffic, clock })
     }
 
-    /// Queues commands. They go into one entry, in order; the receiver gets their replies.
-    pub(crate) fn submit(&self, commands: Vec<Bytes>) -> Result<oneshot::Receiver<Proposed>, ProposeError> {
+    /// Queues commands. They go into one entry, in order, that is not stamped before the given time; the receiver gets
+    /// their replies.
+    pub(crate) fn submit(
+        &self,
+        commands: Vec<Bytes>,
+        not_before: Timestamp,
+    ) -> Result<oneshot::Receiver<Outcome>, ProposeError> {
         let bytes = commands.iter().map(|command| command.len() + 4).sum();
         let (respond, receiver) = oneshot::channel();
         let mut queue = self.queue.lock();
@@ -84,16 +96,22 @@ impl Batcher {
             return Err(ProposeError::Overloaded);
         }
         queue.bytes += bytes;
-        queue.proposals.push_back(Proposal { commands, bytes, respond });
+        queue.proposals.push_back(Proposal { commands, bytes, not_before, respond });
         drop(queue);
         self.changed.notify_one();
         Ok(receiver)
     }
 
     /// Turns what arrives into entries, for ever. `raft` gives the present incarnation of the group.
-    pub(crate) async fn run(self: Arc<Self>, raft: impl Fn() -> Option<Raft> + Send) {
+    pub(crate) async fn run(self: Arc<Self>, env: Env, raft: impl Fn() -> Option<Raft> + Send) {
         loop {
             let entry = loop {
+                if self.clock.closed().is_some() && self.has_proposals() {
+                    if let Err(closed) = self.clock.wait_open(&env).await {
+                        self.refuse(closed.into());
+                    }
+                    continue;
+                }
                 if let Some(entry) = self.take() {
                     break entry;
                 }
@@ -103,6 +121,23 @@ impl Batcher {
                 Some(raft) => propose(&raft, entry).await,
                 None => entry.fail(ProposeError::Stopped { reason: "the replica is stopping".into() }),
             }
+        }
+    }
+
+    fn has_proposals(&self) -> bool {
+        !self.queue.lock().proposals.is_empty()
+    }
+
+    /// Refuses all that waits.
+    fn refuse(&self, error: ProposeError) {
+        let refused = {
+            let mut queue = self.queue.lock();
+            let refused = std::mem::take(&mut queue.proposals);
+            queue.bytes -= refused.iter().map(|proposal| proposal.bytes).sum::<usize>();
+            refused
+        };
+        for proposal in refused {
+            let _ = proposal.respond.send(Err(error.clone()));
         }
     }
 
@@ -133,47 +168,70 @@ impl Batcher {
 }
 
 async fn propose(raft: &Raft, mut entry: InFlight) {
+    let stamped = match entry.stamp() {
+        Ok(stamped) => stamped,
+        Err(refusal) => return entry.fail(refusal),
+    };
     let commands: Vec<Bytes> = entry.proposals.iter_mut().flat_map(|p| std::mem::take(&mut p.commands)).collect();
     metrics::counter!("strata_raft_entries_total").increment(1);
     metrics::counter!("strata_raft_commands_total").increment(commands.len() as u64);
-    let payload = EntryPayload { stamp: Timestamp(0), stamped_term: Term(0), commands }.encode();
+    let payload = EntryPayload { stamp: stamped.stamp, stamped_term: stamped.stamped_term, commands };
+    let payload = payload.encode();
     let responder = FnResponder::new(move |result: WriteResult| entry.complete(result));
     // A stopped core drops the responder, and with it the senders: their callers see an unknown outcome.
     let _ = raft.client_write_ff(Payload(payload), Some(responder)).await;
 }
 
-/// One entry on its way. Whatever happens to it, its place and its bytes are given back when it is dropped.
+/// One entry on its way. Whatever happens to it, its place and its bytes are given back when it is dropped, and the
+/// clock hears of it.
 struct InFlight {
     batcher: Arc<Batcher>,
     proposals: Vec<ProposalInFlight>,
     bytes: usize,
+    not_before: Timestamp,
+    /// What it was stamped with, once it was.
+    stamped: Option<Stamped>,
+    /// Whether it may still be applied, for all that is known.
+    is_lost: bool,
 }
 
 struct ProposalInFlight {
     commands: Vec<Bytes>,
     count: usize,
-    respond: oneshot::Sender<Proposed>,
+    respond: oneshot::Sender<Outcome>,
 }
 
 impl InFlight {
     fn new(batcher: Arc<Batcher>, batch: Vec<Proposal>) -> InFlight {
         let bytes = batch.iter().map(|proposal| proposal.bytes).sum();
+        let not_before = batch.iter().map(|proposal| proposal.not_before).max().unwrap_or_default();
         let in_flight = |proposal: Proposal| ProposalInFlight {
             count: proposal.commands.len(),
             commands: proposal.commands,
             respond: proposal.respond,
         };
-        InFlight { batcher, proposals: batch.into_iter().map(in_flight).collect(), bytes }
+        let proposals = batch.into_iter().map(in_flight).collect();
+        InFlight { batcher, proposals, bytes, not_before, stamped: None, is_lost: true }
+    }
+
+    fn stamp(&mut self) -> Result<Stamped, ProposeError> {
+        let stamped = self.batcher.clock.stamp(self.not_before)?;
+        self.stamped = Some(stamped);
+        Ok(stamped)
     }
 
     fn complete(mut self, result: WriteResult) {
-        match result {
-            Ok(response) => {
-                let mut replies = response.data.0.into_iter();
+        // What was handed on did not come into the log.
+        self.is_lost = !matches!(result, Ok(_) | Err(ClientWriteError::ForwardToLeader(_)));
+        match result.map(|response| response.data) {
+            Ok(Replies::Refused) => self.fail(ProposeError::NotLeader { leader: None }),
+            Ok(Replies::Applied(replies)) => {
+                let mut replies = replies.into_iter();
+                let stamp = self.stamped.unwrap_or_default().stamp;
                 for proposal in self.proposals.drain(..) {
                     let own: Vec<Bytes> = replies.by_ref().take(proposal.count).collect();
                     assert_eq!(own.len(), proposal.count, "a machine answers every command of an entry");
-                    let _ = proposal.respond.send(Ok(own));
+                    let _ = proposal.respond.send(Ok((own, stamp)));
                 }
             }
             Err(error) => self.fail(propose_error(error)),
@@ -189,6 +247,9 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        if let Some(stamped) = self.stamped {
+            self.batcher.clock.complete(stamped, self.is_lost);
+        }
         let mut queue = self.batcher.queue.lock();
         queue.bytes -= self.bytes;
         queue.entries -= 1;

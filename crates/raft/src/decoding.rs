@@ -23,7 +23,7 @@ use crate::messages::{
     encode_position, encode_snapshot_piece, encode_snapshot_reply, encode_transfer, encode_vote_reply,
     encode_vote_request,
 };
-use crate::read_index::IndexAnswer;
+use crate::read_index::{IndexAnswer, decode_question, encode_question};
 use crate::state_machine::Applied;
 use crate::types::{
     Entry, EntryBody, LeaderId, LogId, Membership, Payload, Seat, SnapshotMeta, StoredMembership, Types, Vote, log_id,
@@ -80,8 +80,9 @@ fn what_the_log_and_the_tablet_hold() {
             assert_eq!(entry_log_id(&bytes), Ok(entry.log_id));
         }
     });
-    let row = |log_id, membership| AppliedState { log_id, membership, chain: 5 }.encode();
-    let rows = [row(encode_log_id(&id(3)), encode_stored_membership(&stored())), row(Bytes::new(), Bytes::new())];
+    let row = |log_id, membership, stamp| AppliedState { log_id, membership, chain: 5, stamp }.encode();
+    let full = |stamp| row(encode_log_id(&id(3)), encode_stored_membership(&stored()), stamp);
+    let rows = [full(Timestamp(0)), full(Timestamp(9)), row(Bytes::new(), Bytes::new(), Timestamp(0))];
     each(&rows, |bytes| {
         let _ = Applied::decode(Some(bytes));
     });
@@ -160,11 +161,16 @@ fn pieces_of_snapshots() {
 
 #[test]
 fn read_indexes() {
+    let questions = [encode_question(PARTIES, None), encode_question(PARTIES, Some(Timestamp(9)))];
+    each(&questions, |bytes| {
+        let _ = rest(decode_question)(bytes);
+    });
     let answers = [
         IndexAnswer::Index(id(3)),
         IndexAnswer::NotLeader { leader: Some(NodeId(7)) },
         IndexAnswer::NotLeader { leader: None },
         IndexAnswer::Failed { detail: "no".into() },
+        IndexAnswer::NoTime,
     ];
     check_format(&answers, IndexAnswer::encode, IndexAnswer::decode);
 }

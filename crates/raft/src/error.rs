@@ -2,6 +2,8 @@
 
 use strata_types::{NodeId, ReplicaId};
 
+use crate::clock::Closed;
+
 /// A proposal failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -18,6 +20,9 @@ pub enum ProposeError {
     /// The log has no room. Nothing was applied.
     #[error("the disk of the shard's leader is full")]
     DiskFull,
+    /// This replica leads a shard with time, and does not know the time yet. Nothing was applied.
+    #[error("the shard's new leader has not heard from the meta group")]
+    NoTime,
     /// The replica is stopped or refuses to serve. Nothing was applied.
     #[error("this replica does not serve: reason=`{reason}`")]
     Stopped {
@@ -30,6 +35,24 @@ pub enum ProposeError {
         /// What happened.
         detail: String,
     },
+}
+
+impl From<Closed> for ProposeError {
+    fn from(closed: Closed) -> ProposeError {
+        match closed {
+            Closed::NotLeader => ProposeError::NotLeader { leader: None },
+            Closed::NoTime => ProposeError::NoTime,
+        }
+    }
+}
+
+impl From<Closed> for ReadError {
+    fn from(closed: Closed) -> ReadError {
+        match closed {
+            Closed::NotLeader => ReadError::NotLeader { leader: None },
+            Closed::NoTime => ReadError::NoTime,
+        }
+    }
 }
 
 /// A linearizable read could not be made.
@@ -56,6 +79,9 @@ pub enum ReadError {
         /// What happened.
         detail: String,
     },
+    /// This replica leads a shard with time, and does not know the time yet; or nobody has told it that there is time.
+    #[error("the shard's new leader has not heard from the meta group")]
+    NoTime,
     /// The replica is stopped or refuses to serve.
     #[error("this replica does not serve: reason=`{reason}`")]
     Stopped {

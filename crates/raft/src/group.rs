@@ -14,10 +14,11 @@ use strata_env::{Env, Mono, TaskHandle};
 use strata_machine::Machine;
 use strata_net::{Caller, Replier};
 use strata_storage::{Engine, StorageError};
-use strata_types::{GroupId, NodeId, ReplicaId};
+use strata_types::{GroupId, NodeId, ReplicaId, Timestamp};
 use strata_wal::{ReplicaLog, Wal};
 use tokio::sync::{mpsc, watch};
 
+use crate::barriers::Barriers;
 use crate::batcher::{Batcher, Traffic};
 use crate::error::{OpenError, ProposeError};
 use crate::host::HANDOVER_PATIENCE;
@@ -72,6 +73,7 @@ pub struct Group {
     stopped: AtomicBool,
     batcher: Arc<Batcher>,
     reads: Arc<Reads>,
+    barriers: Arc<Barriers>,
     pub(crate) appends: mpsc::Sender<Append>,
     pub(crate) pieces: mpsc::Sender<Piece>,
     status: watch::Sender<GroupStatus>,
@@ -96,6 +98,7 @@ impl Group {
         let (pieces, pieces_in) = mpsc::channel(PIECES_QUEUED_MAX);
         let group = Arc::new(Group {
             log: wal.log(replica.id),
+            batcher: Batcher::new(traffic, replica.clock.clone()),
             flushed: Mutex::new(env.now()),
             env,
             replica,
@@ -105,8 +108,8 @@ impl Group {
             raft: ArcSwapOption::empty(),
             turning: tokio::sync::Mutex::default(),
             stopped: AtomicBool::new(false),
-            batcher: Batcher::new(traffic),
             reads: Arc::default(),
+            barriers: Arc::default(),
             appends,
             pieces,
             status: watch::Sender::new(GroupStatus::default()),
@@ -172,8 +175,10 @@ impl Group {
             move || group.upgrade().and_then(|group| group.raft())
         };
         let tasks = vec![
-            self.env.spawn("raft-batch", self.batcher.clone().run(raft())),
+            self.env.spawn("raft-batch", self.batcher.clone().run(self.env.clone(), raft())),
             self.env.spawn("raft-read", self.reads.clone().run(self.replica.clone(), self.caller.clone(), raft())),
+            self.env
+                .spawn("raft-barrier", self.barriers.clone().run(self.replica.clone(), self.caller.clone(), raft())),
             self.env.spawn("raft-append", inbound::append_loop(appends, raft())),
             self.env.spawn("raft-snapshot", inbound::piece_loop(pieces, self.replica.clone(), raft())),
             self.env.spawn("raft-status", status_loop(Arc::downgrade(self))),
@@ -196,6 +201,10 @@ impl Group {
 
     pub(crate) fn reads(&self) -> &Reads {
         &self.reads
+    }
+
+    pub(crate) fn barriers(&self) -> &Barriers {
+        &self.barriers
     }
 
     pub(crate) fn log(&self) -> &ReplicaLog {
@@ -243,19 +252,27 @@ impl Group {
     }
 
     fn publish_status(&self) {
-        self.status.send_replace(self.status());
+        // One at a time: what is published last is the newest.
+        self.status.send_modify(|status| {
+            *status = self.status();
+            self.replica.clock.lead(status.is_leader.then_some(status.term));
+        });
     }
 
     /// Replicates commands together, in order, and returns their replies when they are durable and applied.
     pub async fn propose(&self, commands: Vec<Bytes>) -> Vec<Result<Bytes, ProposeError>> {
         let count = commands.len();
-        match self.propose_all(commands).await {
-            Ok(replies) => replies.into_iter().map(Ok).collect(),
+        match self.propose_all(commands, Timestamp(0)).await {
+            Ok((replies, _)) => replies.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error); count],
         }
     }
 
-    async fn propose_all(&self, commands: Vec<Bytes>) -> Result<Vec<Bytes>, ProposeError> {
+    pub(crate) async fn propose_all(
+        &self,
+        commands: Vec<Bytes>,
+        not_before: Timestamp,
+    ) -> Result<(Vec<Bytes>, Timestamp), ProposeError> {
         if let Some(reason) = self.replica.problem() {
             return Err(ProposeError::Stopped { reason });
         }
@@ -264,7 +281,7 @@ impl Group {
             return Err(ProposeError::DiskFull);
         }
         let dropped = |_| ProposeError::Unknown { detail: "the replica stopped while the entry was on its way".into() };
-        self.batcher.submit(commands)?.await.map_err(dropped)?
+        self.batcher.submit(commands, not_before)?.await.map_err(dropped)?
     }
 
     /// Refuses at once what would only travel through the queues to be refused.
@@ -376,6 +393,7 @@ impl Group {
             task.abort();
         }
         self.reads.close();
+        self.barriers.close();
     }
 
     /// Queues an append request of another replica.

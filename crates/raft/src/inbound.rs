@@ -17,6 +17,7 @@ use crate::messages::{
     Ballot, Order, Parties, SnapshotPiece, decode_append, decode_snapshot_piece, decode_transfer, decode_vote_request,
     encode_append_reply, encode_vote_reply,
 };
+use crate::read_index::decode_question;
 use crate::snapshot::Inlet;
 use crate::state_machine::Replica;
 use crate::types::{Raft, Types};
@@ -107,8 +108,8 @@ impl Inbound {
                 });
             }
             MessageKind::ReadIndex => {
-                decoded!(input.finish());
-                group.take_index_question(from, replier);
+                let at = decoded!(decode_question(input));
+                group.take_index_question(from, at, replier);
             }
             kind => return Err((replier, format!("{kind:?} is not a message between replicas"))),
         }

@@ -13,6 +13,7 @@
 //!
 //!   read_barrier() -> Reads: one round of the leader for everybody who waits -> read the tablet
 //!   ... anywhere()  -> Reads: one question to the leader for everybody who waits -> applied? -> read the tablet
+//!   snapshot_barrier(T) -> Barriers: raise the Clock above T, a round, all that was stamped before -> read the tablet
 //! ```
 //! [`Host`] holds the groups of a node; [`Group`] is one replica. openraft decides who leads and what is committed;
 //! nobody above this crate sees a type of it.
@@ -38,12 +39,17 @@
 //! - RAFT-9: a replica that was deleted on a node is never opened there again.
 //! - RAFT-10: a read that may be old by a bound sees every write acknowledged longer ago than that when it began.
 //! - RAFT-11: what is received of a snapshot is always a beginning of one checkpoint.
+//! - RAFT-12: stamps never fall along the log, and an entry is applied in the term that it was stamped in or not at all.
+//! - RAFT-13: when a snapshot read at T begins, everything that will ever have a stamp of T or below is applied here.
+//! - RAFT-14: a leader stamps nothing before its clock was opened for its term.
 //!
 //! # Left out
 //! Leases (a restarted follower forgets them), openraft's own batching timers and snapshot policy, and its client
 //! responders: batching, reading and cutting the log are decided here.
 
+mod barriers;
 mod batcher;
+mod clock;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
@@ -69,6 +75,7 @@ mod removal;
 mod snapshot;
 mod state_machine;
 mod status;
+mod timed;
 mod timing;
 mod transfers;
 mod types;
@@ -78,5 +85,6 @@ pub use group::{Group, GroupSpec};
 pub use host::{Host, HostParts};
 pub use membership::Members;
 pub use status::GroupStatus;
+pub use timed::Proposed;
 pub use timing::{Retention, Timing};
 pub use transfers::SNAPSHOT_BYTES_PER_SECOND;

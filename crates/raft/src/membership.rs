@@ -29,7 +29,7 @@ use crate::group::Group;
 use crate::types::{LeaderId, Membership, Raft, Seat, Types};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// The members of a group, as the newest membership in its leader's log names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

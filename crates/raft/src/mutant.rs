@@ -12,6 +12,7 @@ use crate::group::Group;
 use crate::host::Host;
 use crate::messages::{Parties, decode_vote_request, encode_vote_reply};
 use crate::removal;
+use crate::types::Raft;
 
 /// A bug that can be switched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,17 @@ pub enum Mutant {
     /// A deleted replica grants every vote. What it had acknowledged may be on too few others: SIM-RAFT-1, SIM-RAFT-5 or
     /// SIM-CLIENT-1.
     RemovedNodeVotes = 7,
+    /// A snapshot read does not raise the clock: what is written afterwards may get a stamp at or below it.
+    ClockNotRaised = 8,
+    /// A snapshot read does not wait for the entries that were stamped before it.
+    BarrierSkipsStamped = 9,
+    /// An entry is applied in another term than it was stamped in.
+    EntryOfAnotherTerm = 10,
+    /// The clock stays open over terms: a leader does not ask what was read at the ones between.
+    ClockNotOpenedAnew = 11,
+    /// A follower that reads at a timestamp waits until its log has an entry at the leader's index, not until it has
+    /// applied the leader's entry.
+    FollowerWaitsForIndex = 12,
 }
 
 static CHOSEN: AtomicU8 = AtomicU8::new(0);
@@ -76,6 +88,12 @@ pub(crate) fn vote_of_the_dead(host: &Host, body: Bytes) -> Option<Bytes> {
     }
     let (_, request) = decode_vote_request(input).ok()?;
     Some(encode_vote_reply(&VoteResponse::new(request.vote, None, true)))
+}
+
+/// Waits until the log of a replica reaches an index, whosever entry is there and whether or not it is applied.
+pub(crate) async fn wait_logged(raft: &Raft, index: u64) {
+    let mut metrics = raft.metrics();
+    while metrics.borrow_watched().last_log_index < Some(index) && metrics.changed().await.is_ok() {}
 }
 
 /// Whether this bug is switched on.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use strata_codec::{DecodeError, Decoder, Encoder};
 use strata_net::{Caller, Lane, MessageKind, Replier};
-use strata_types::{NodeId, ReplicaId};
+use strata_types::{NodeId, ReplicaId, Timestamp};
 
 use crate::encoding::{put_log_id, take_log_id};
 use crate::error::ReadError;
@@ -27,6 +27,33 @@ use crate::types::{LogId, Raft};
 const INDEX: u8 = 0;
 const NOT_LEADER: u8 = 1;
 const FAILED: u8 = 2;
+const NO_TIME: u8 = 3;
+
+/// A question without its parties. A wire format, not a persisted one. A replica from before there was time in shards
+/// does not know the second form, and only a timed group asks it.
+///
+/// ```text
+///   how far must a read see?            nothing
+///   how far must one see at this time?  at u64
+/// ```
+pub(crate) fn encode_question(parties: Parties, at: Option<Timestamp>) -> Bytes {
+    let mut out = Encoder::with_capacity(24);
+    parties.put(&mut out);
+    if let Some(at) = at {
+        out.u64(at.0);
+    }
+    out.finish()
+}
+
+/// The question behind the parties.
+pub(crate) fn decode_question(mut input: Decoder) -> Result<Option<Timestamp>, DecodeError> {
+    if input.remaining() == 0 {
+        return Ok(None);
+    }
+    let at = Timestamp(input.u64("question at")?);
+    input.finish()?;
+    Ok(Some(at))
+}
 
 /// What a replica says that was asked for its read index. A wire format, not a persisted one.
 ///
@@ -34,6 +61,7 @@ const FAILED: u8 = 2;
 ///   index       u8 = 0, log id
 ///   not leader  u8 = 1, the leader's node u64 or zero
 ///   failed      u8 = 2, one sentence
+///   no time     u8 = 3; only to whoever asked with a time
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum IndexAnswer {
@@ -43,6 +71,8 @@ pub(crate) enum IndexAnswer {
     NotLeader { leader: Option<NodeId> },
     /// No majority confirmed the leader, or it stopped.
     Failed { detail: String },
+    /// The leader does not know the time.
+    NoTime,
 }
 
 impl IndexAnswer {
@@ -55,6 +85,9 @@ impl IndexAnswer {
             }
             IndexAnswer::Failed { detail } => {
                 out.u8(FAILED).bytes(detail.as_bytes());
+            }
+            IndexAnswer::NoTime => {
+                out.u8(NO_TIME);
             }
         }
         out.finish()
@@ -69,6 +102,7 @@ impl IndexAnswer {
                 IndexAnswer::NotLeader { leader: (node != 0).then_some(NodeId(node)) }
             }
             FAILED => IndexAnswer::Failed { detail: input.string("index answer detail")? },
+            NO_TIME => IndexAnswer::NoTime,
             value => return Err(DecodeError::BadValue { field: "index answer", value: value.into() }),
         };
         input.finish()?;
@@ -81,28 +115,30 @@ impl From<Result<LogId, ReadError>> for IndexAnswer {
         match result {
             Ok(id) => IndexAnswer::Index(id),
             Err(ReadError::NotLeader { leader }) => IndexAnswer::NotLeader { leader },
+            Err(ReadError::NoTime) => IndexAnswer::NoTime,
             Err(error) => IndexAnswer::Failed { detail: error.to_string() },
         }
     }
 }
 
-/// Asks the leader that this replica follows.
+/// Asks the leader that this replica follows how far a read must see, which may be one at a timestamp.
 pub(crate) async fn ask_leader(
     raft: &Raft,
     replica: &Replica,
     caller: &std::sync::Arc<Caller>,
+    at: Option<Timestamp>,
     deadline: Duration,
 ) -> Result<LogId, ReadError> {
     let Some((leader, node)) = followed(raft, replica) else { return Err(ReadError::NotLeader { leader: None }) };
-    let mut body = Encoder::with_capacity(16);
-    Parties { from: replica.id, to: leader }.put(&mut body);
-    let call = caller.call(node, Lane::Control, replica.group, MessageKind::ReadIndex, body.finish(), deadline);
+    let body = encode_question(Parties { from: replica.id, to: leader }, at);
+    let call = caller.call(node, Lane::Control, replica.group, MessageKind::ReadIndex, body, deadline);
     let unanswered = |detail: String| ReadError::LeaderSilent { leader: node, detail };
     let answer = call.await.map_err(|error| unanswered(error.to_string()))?;
     match IndexAnswer::decode(answer).map_err(|error| unanswered(error.to_string()))? {
         IndexAnswer::Index(id) => Ok(id),
         IndexAnswer::NotLeader { leader } => Err(ReadError::NotLeader { leader }),
         IndexAnswer::Failed { detail } => Err(unanswered(detail)),
+        IndexAnswer::NoTime => Err(ReadError::NoTime),
     }
 }
 
@@ -118,13 +154,22 @@ pub(crate) fn followed(raft: &Raft, replica: &Replica) -> Option<(ReplicaId, Nod
 impl Group {
     /// Answers another replica that wants to read. One that is no member is refused: what it holds may end anywhere, and
     /// nobody will send it more.
-    pub(crate) fn take_index_question(self: &std::sync::Arc<Self>, from: ReplicaId, replier: Replier) {
+    pub(crate) fn take_index_question(
+        self: &std::sync::Arc<Self>,
+        from: ReplicaId,
+        at: Option<Timestamp>,
+        replier: Replier,
+    ) {
         if !self.everybody().contains(&from) {
             return replier.reply(Err(format!("{from} is no member of {}", self.id())));
         }
         let group = self.clone();
         self.env().spawn("raft-read-index", async move {
-            replier.reply(Ok(IndexAnswer::from(group.read_index().await).encode()));
+            let index = match at {
+                None => group.read_index().await,
+                Some(at) => group.snapshot_index(at).await,
+            };
+            replier.reply(Ok(IndexAnswer::from(index).encode()));
         });
     }
 }
@@ -133,6 +178,28 @@ impl Group {
 mod tests {
     use super::*;
     use crate::types::log_id;
+
+    #[test]
+    fn questions_have_pinned_bytes_and_damaged_ones_are_errors() {
+        let parties = Parties { from: ReplicaId(1), to: ReplicaId(2) };
+        let cases = [(None, ""), (Some(Timestamp(9)), "0000000000000009"), (Some(Timestamp(0)), "0000000000000000")];
+        for (at, golden) in cases {
+            let bytes = encode_question(parties, at);
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, format!("00000000000000010000000000000002{golden}"));
+            let decode = |bytes: Bytes| {
+                let mut input = Decoder::new(bytes);
+                assert_eq!(Parties::take(&mut input), Ok(parties));
+                decode_question(input)
+            };
+            assert_eq!(decode(bytes.clone()), Ok(at));
+            for length in 17..bytes.len() {
+                assert!(decode(bytes.slice(..length)).is_err(), "cut at {length}");
+            }
+            let longer = [&bytes[..], &[0; 9][..]].concat();
+            assert!(decode(longer.into()).is_err());
+        }
+    }
 
     #[test]
     fn answers_have_pinned_bytes_and_damaged_ones_are_errors() {
@@ -144,6 +211,7 @@ mod tests {
             (IndexAnswer::NotLeader { leader: Some(NodeId(7)) }, "01 0000000000000007".to_owned()),
             (IndexAnswer::NotLeader { leader: None }, "01 0000000000000000".to_owned()),
             (IndexAnswer::Failed { detail: "no".into() }, "02 00000002 6e6f".to_owned()),
+            (IndexAnswer::NoTime, "03".to_owned()),
         ];
         for (answer, golden) in cases {
             let bytes = answer.encode();

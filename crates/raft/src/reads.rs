@@ -26,9 +26,9 @@ use crate::state_machine::Replica;
 use crate::types::{LogId, Raft, Types};
 
 /// A round that took this long found no quorum, or no leader.
-const ROUND_DEADLINE: Duration = Duration::from_secs(1);
+pub(crate) const ROUND_DEADLINE: Duration = Duration::from_secs(1);
 
-type Answer<T> = oneshot::Sender<Result<T, ReadError>>;
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, ReadError>>;
 
 /// Somebody who waits for a round.
 enum Waiter {
@@ -58,8 +58,8 @@ pub(crate) struct Reads {
 }
 
 /// The round of a replica that follows, in words for those who count.
-const FOLLOWER: &str = "follower";
-const LEADER: &str = "leader";
+pub(crate) const FOLLOWER: &str = "follower";
+pub(crate) const LEADER: &str = "leader";
 
 impl Reads {
     async fn join<T>(&self, waiter: impl FnOnce(Answer<T>) -> Waiter) -> Result<T, ReadError> {
@@ -107,7 +107,7 @@ impl Reads {
             let mut round = Round::of(waiting);
             let made = round.make(&raft, &replica, &caller, role == LEADER);
             let made = replica.env.timeout(ROUND_DEADLINE, made).await;
-            match made.unwrap_or_else(|_| Err(nothing_heard())) {
+            match made.unwrap_or_else(|_| Err(nothing_heard(ROUND_DEADLINE))) {
                 Ok(()) => {
                     self.confirm(began);
                     round.succeed();
@@ -178,7 +178,7 @@ impl Round {
         let refusal = not_leader(raft, replica);
         answer(self.leading.drain(..), &Err(refusal.clone()));
         answer(self.elsewhere.drain(..), &Err(refusal));
-        ask_leader(raft, replica, caller, ROUND_DEADLINE).await
+        ask_leader(raft, replica, caller, None, ROUND_DEADLINE).await
     }
 
     fn succeed(self) {
@@ -191,27 +191,27 @@ impl Round {
     }
 }
 
-fn answer<T: Clone>(waiters: impl Iterator<Item = Answer<T>>, result: &Result<T, ReadError>) {
+pub(crate) fn answer<T: Clone>(waiters: impl Iterator<Item = Answer<T>>, result: &Result<T, ReadError>) {
     for waiter in waiters {
         // A reader that gave up is nobody's error.
         let _ = waiter.send(result.clone());
     }
 }
 
-async fn lead(raft: &Raft) -> Result<LogId, ReadError> {
+pub(crate) async fn lead(raft: &Raft) -> Result<LogId, ReadError> {
     let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(read_error)?;
     Ok(*linearizer.read_log_id().log_id())
 }
 
-fn stopped() -> ReadError {
+pub(crate) fn stopped() -> ReadError {
     ReadError::Stopped { reason: "the replica is stopping".into() }
 }
 
-fn nothing_heard() -> ReadError {
-    ReadError::NoQuorum { detail: format!("nothing heard for {ROUND_DEADLINE:?}") }
+pub(crate) fn nothing_heard(duration: Duration) -> ReadError {
+    ReadError::NoQuorum { detail: format!("nothing heard for {duration:?}") }
 }
 
-fn not_leader(raft: &Raft, replica: &Replica) -> ReadError {
+pub(crate) fn not_leader(raft: &Raft, replica: &Replica) -> ReadError {
     ReadError::NotLeader { leader: crate::read_index::followed(raft, replica).map(|(_, node)| node) }
 }
 
@@ -257,7 +257,7 @@ impl Group {
         self.reads().join(Waiter::Elsewhere).await
     }
 
-    fn check_sound(&self) -> Result<(), ReadError> {
+    pub(crate) fn check_sound(&self) -> Result<(), ReadError> {
         self.state().problem().map_or(Ok(()), |reason| Err(ReadError::Stopped { reason }))
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Entries are applied many at a time: their writes, the position they reach, the membership and the hash chain go
 //! into the tablet as one atomic batch, and only then are the replies sent.
+//!
+//! An entry is applied in the term that it was stamped in, or not at all: its leader stamped it by a clock that was
+//! good for that term only (RAFT-12). Whoever proposed it is told that nothing was applied, on all replicas alike.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -18,9 +21,10 @@ use strata_codec::{APPLIED_KEY, AppliedState, EntryPayload};
 use strata_env::Env;
 use strata_machine::{CommandContext, Machine};
 use strata_storage::{Engine, Receiver, StorageError, Tablets};
-use strata_types::{GroupId, LogIndex, ReplicaId, Term};
+use strata_types::{GroupId, LogIndex, ReplicaId, Term, Timestamp};
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
 use crate::encoding::{decode_log_id, decode_stored_membership, encode_log_id, encode_stored_membership};
 use crate::overlay::{Overlay, Waiting};
 use crate::snapshot::SnapshotSource;
@@ -41,6 +45,8 @@ pub(crate) struct Applied {
     pub(crate) log_id: Option<LogId>,
     pub(crate) membership: StoredMembership,
     pub(crate) chain: u64,
+    /// The highest stamp of an entry.
+    pub(crate) stamp: Timestamp,
 }
 
 impl Applied {
@@ -49,6 +55,7 @@ impl Applied {
             log_id: self.log_id.as_ref().map(encode_log_id).unwrap_or_default(),
             membership: encode_stored_membership(&self.membership),
             chain: self.chain,
+            stamp: self.stamp,
         }
         .encode()
     }
@@ -65,6 +72,7 @@ impl Applied {
             log_id: (!state.log_id.is_empty()).then(|| decode_log_id(state.log_id)).transpose().map_err(damaged)?,
             membership: decode_stored_membership(state.membership).map_err(damaged)?,
             chain: state.chain,
+            stamp: state.stamp,
         })
     }
 }
@@ -85,6 +93,8 @@ pub(crate) struct Replica {
     retired: AtomicBool,
     applied_index: AtomicU64,
     applied_changed: Notify,
+    /// The time of this shard here, for when this replica leads.
+    pub(crate) clock: Arc<Clock>,
     /// openraft asks for the current snapshot several times while it starts; a checkpoint would be wasted then.
     running: AtomicBool,
     /// Snapshots on their way, of all replicas of the node.
@@ -105,6 +115,7 @@ impl Replica {
         let tablet = tablets.open(id)?;
         let applied = Applied::decode(tablet.get(APPLIED_KEY)?)?;
         let index = applied.log_id.map_or(0, |id| id.index);
+        let clock = Arc::new(Clock::new(applied.stamp));
         Ok(Arc::new(Replica {
             env,
             group,
@@ -117,6 +128,7 @@ impl Replica {
             retired: AtomicBool::new(false),
             applied_index: AtomicU64::new(index),
             applied_changed: Notify::new(),
+            clock,
             running: AtomicBool::new(false),
             transfers,
             problem: Mutex::new(None),
@@ -170,6 +182,7 @@ impl Replica {
 
     fn set_applied(&self, applied: Applied) {
         let index = applied.log_id.map_or(0, |id| id.index);
+        self.clock.applied(applied.stamp);
         *self.applied.lock() = applied;
         self.applied_index.store(index, Ordering::Release);
         self.applied_changed.notify_waiters();
@@ -270,20 +283,36 @@ impl Replica {
             }
             EntryBody::Normal(payload) => {
                 let payload = EntryPayload::decode(payload.0.clone()).expect("entries are written by our own batcher");
+                if is_refused(entry, &payload, applied.stamp) {
+                    return Replies::Refused;
+                }
+                let (stamp, before) = (payload.stamp, applied.stamp);
+                assert!(stamp >= before, "{}: {} stamped {stamp} after {before}", self.group, entry.log_id);
+                applied.stamp = stamp;
                 let mut context = CommandContext {
                     term: Term(entry.log_id.leader_id.term),
                     index: LogIndex(entry.log_id.index),
                     position: 0,
+                    stamp,
                 };
                 let apply = |command: &Bytes| {
                     let reply = self.machine.apply(overlay, context, command);
                     context.position += 1;
                     reply
                 };
-                Replies(payload.commands.iter().map(apply).collect())
+                Replies::Applied(payload.commands.iter().map(apply).collect())
             }
         }
     }
+}
+
+/// Whether nothing of an entry may be applied: it came into the log in another term than it was stamped in, or it has
+/// no stamp and comes from a leader that did not know yet that the group is timed.
+fn is_refused(entry: &Entry, payload: &EntryPayload, before: Timestamp) -> bool {
+    let is_foreign = payload.stamped_term != Term(0) && payload.stamped_term != Term(entry.log_id.leader_id.term);
+    #[cfg(debug_assertions)]
+    let is_foreign = is_foreign && !crate::mutant::is(crate::mutant::Mutant::EntryOfAnotherTerm);
+    is_foreign || (payload.stamp == Timestamp(0) && before != Timestamp(0))
 }
 
 type Item = (Entry, Option<ApplyResponder<Types>>);
@@ -463,7 +492,6 @@ mod tests {
     use strata_env::sim::SimWorld;
     use strata_machine::ViewMut;
     use strata_storage::memory::{Durable, MemoryTablets};
-    use strata_types::Timestamp;
 
     use super::*;
     use crate::types::{Payload, log_id};
@@ -480,8 +508,13 @@ mod tests {
     }
 
     fn items(indexes: std::ops::RangeInclusive<u64>) -> Vec<Item> {
+        stamped(indexes, 0, 0)
+    }
+
+    /// Entries of term 1.
+    fn stamped(indexes: std::ops::RangeInclusive<u64>, stamp: u64, term: u64) -> Vec<Item> {
         let commands = vec![Bytes::from_static(b"x")];
-        let payload = EntryPayload { stamp: Timestamp(0), stamped_term: Term(0), commands }.encode();
+        let payload = EntryPayload { stamp: Timestamp(stamp), stamped_term: Term(term), commands }.encode();
         let entry = |index| Entry::new(log_id(1, ReplicaId(1), index), EntryBody::Normal(Payload(payload.clone())));
         indexes.map(|index| (entry(index), None)).collect()
     }
@@ -501,6 +534,44 @@ mod tests {
         }
         assert_eq!(replica.applied_index(), LogIndex(5));
         assert_eq!(replica.tablet().get(b"count").expect("memory").as_deref(), Some([5].as_slice()));
+    }
+
+    fn count(replica: &Replica) -> Option<u8> {
+        replica.tablet().get(b"count").expect("memory").map(|count| count[0])
+    }
+
+    /// RAFT-12: nothing of it is applied, and the position is, or the replicas would not agree on what comes next.
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_that_was_stamped_in_another_term_is_refused() {
+        let durable = Durable::new();
+        let tablets = Arc::new(MemoryTablets::over(durable.clone()));
+        let replica = replica(tablets.clone(), Arc::new(Counter));
+        assert!(replica.apply_entries(items(1..=1), Waiting::Allowed).is_ok());
+        assert!(!replica.clock.is_timed() && AppliedState::decode(row(&replica)).expect("whole").stamp.0 == 0);
+        for (index, stamp, term, applied) in [(2, 7, 1, 2), (3, 9, 2, 2), (4, 6, 3, 2), (5, 0, 0, 2), (6, 7, 1, 3)] {
+            assert!(replica.apply_entries(stamped(index..=index, stamp, term), Waiting::Allowed).is_ok());
+            assert_eq!(replica.applied_index(), LogIndex(index));
+            assert_eq!((count(&replica), replica.applied().stamp), (Some(applied), Timestamp(7)), "entry {index}");
+        }
+        assert!(replica.clock.is_timed(), "whoever applied a stamp knows that there is time");
+        let env = SimWorld::new(1).node(1).env();
+        let (machine, transfers) = (Arc::new(Counter), Transfers::new(env.clone(), 1 << 20));
+        let reopened = Replica::open(env, GroupId(1), ReplicaId(1), machine, tablets, transfers).expect("opens");
+        assert_eq!((reopened.applied().stamp, reopened.clock.is_timed()), (Timestamp(7), true));
+        assert_eq!(reopened.clock.stamp(Timestamp(0)), Err(crate::clock::Closed::NotLeader));
+    }
+
+    fn row(replica: &Replica) -> Bytes {
+        replica.tablet().get(APPLIED_KEY).expect("memory").expect("it applied something")
+    }
+
+    /// RAFT-12
+    #[tokio::test(start_paused = true)]
+    #[should_panic(expected = "stamped @6 after @7")]
+    async fn a_stamp_that_falls_is_a_broken_promise() {
+        let replica = replica(Arc::new(MemoryTablets::new()), Arc::new(Counter));
+        assert!(replica.apply_entries(stamped(1..=1, 7, 1), Waiting::Allowed).is_ok());
+        let _ = replica.apply_entries(stamped(2..=2, 6, 1), Waiting::Allowed);
     }
 
     /// Knows that something is there, and panics if it is not.

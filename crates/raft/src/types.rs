@@ -71,9 +71,20 @@ impl fmt::Display for Payload {
     }
 }
 
-/// The encoded replies to the commands of one entry, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Replies(pub(crate) Vec<Bytes>);
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Replies {
+    /// The encoded replies to its commands, in order.
+    Applied(Vec<Bytes>),
+    /// Nothing of it was applied, on any replica.
+    Refused,
+}
+
+impl Default for Replies {
+    fn default() -> Replies {
+        Replies::Applied(Vec::new())
+    }
+}
 
 /// Gives the result of a proposal to a function. openraft's own responders need a channel each.
 pub(crate) struct FnResponder<T>(Box<dyn FnOnce(T) + Send>);

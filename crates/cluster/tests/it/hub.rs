@@ -1,6 +1,7 @@
-//! Machines on one desk: simulated disks and clocks, memory tablets, and a network that only forgets the dead.
+//! Machines on one desk: simulated disks and clocks, memory tablets, and a network that only forgets the dead, unless it
+//! is told otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -24,6 +25,10 @@ type Mail = (Lane, Message, Weak<Switchboard>);
 pub(crate) struct Hub {
     listeners: Mutex<BTreeMap<String, Weak<Switchboard>>>,
     queue: mpsc::UnboundedSender<Mail>,
+    /// Nothing comes from or to these addresses.
+    cut: Mutex<BTreeSet<String>>,
+    /// What these addresses are sent waits.
+    held: Mutex<BTreeMap<String, Vec<Mail>>>,
 }
 
 impl Hub {
@@ -36,7 +41,8 @@ impl Hub {
                 }
             }
         });
-        Arc::new(Hub { listeners: Mutex::default(), queue })
+        let (listeners, cut, held) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Hub { listeners, queue, cut, held })
     }
 
     fn listener(&self, address: &str) -> Option<Weak<Switchboard>> {
@@ -47,6 +53,7 @@ impl Hub {
 /// One node's end of the network.
 struct Desk {
     hub: Arc<Hub>,
+    own: String,
     /// Tasks that were not started through the environment outlive a kill; what they say is not heard.
     is_alive: Arc<AtomicBool>,
     addresses: Mutex<BTreeMap<NodeId, String>>,
@@ -55,11 +62,17 @@ struct Desk {
 #[async_trait]
 impl Transport for Desk {
     fn send(&self, lane: Lane, message: Message) -> Result<(), NetError> {
-        let to = self.addresses.lock().get(&message.to).and_then(|address| self.hub.listener(address));
-        let to = to.filter(|_| self.is_alive.load(Ordering::Acquire));
+        let address = self.addresses.lock().get(&message.to).cloned().unwrap_or_default();
+        if [&self.own, &address].into_iter().any(|end| self.hub.cut.lock().contains(end)) {
+            return Ok(());
+        }
+        let to = self.hub.listener(&address).filter(|_| self.is_alive.load(Ordering::Acquire));
         let nobody = || NetError::Unreachable { target: message.to.to_string(), detail: "nobody is there".into() };
         let to = to.ok_or_else(nobody)?;
-        let _ = self.hub.queue.send((lane, message, to));
+        match self.hub.held.lock().get_mut(&address) {
+            Some(held) => held.push((lane, message, to)),
+            None => drop(self.hub.queue.send((lane, message, to))),
+        }
         Ok(())
     }
 
@@ -121,7 +134,12 @@ impl Machine {
         self.sim.restart();
         let env = self.sim.env();
         let is_alive = Arc::new(AtomicBool::new(true));
-        let desk = Desk { hub: self.hub.clone(), is_alive: is_alive.clone(), addresses: Mutex::default() };
+        let desk = Desk {
+            hub: self.hub.clone(),
+            own: settings.peer_address.clone(),
+            is_alive: is_alive.clone(),
+            addresses: Mutex::default(),
+        };
         let transport: Arc<dyn Transport> = Arc::new(desk);
         let caller = Caller::new(env.clone(), transport.clone());
         let switchboard = Switchboard::new(caller.clone(), transport.clone());
@@ -156,6 +174,29 @@ impl Machine {
         let mut replicas = tablets.as_ref().expect("it was started").list().expect("a list");
         replicas.sort_unstable();
         replicas
+    }
+
+    /// From now on nothing comes from or to this machine, and nobody is told.
+    pub(crate) fn cut_off(&self) {
+        self.hub.cut.lock().insert(self.address());
+    }
+
+    /// From now on what this machine is sent waits.
+    pub(crate) fn hold(&self) {
+        self.hub.held.lock().entry(self.address()).or_default();
+    }
+
+    /// The network is as it should be again, and delivers what waited.
+    pub(crate) fn heal(&self) {
+        let address = self.address();
+        self.hub.cut.lock().remove(&address);
+        for mail in self.hub.held.lock().remove(&address).unwrap_or_default() {
+            let _ = self.hub.queue.send(mail);
+        }
+    }
+
+    fn address(&self) -> String {
+        self.process.lock().as_ref().map(|process| process.address.clone()).expect("it runs")
     }
 
     /// The process ends, and its port is free.

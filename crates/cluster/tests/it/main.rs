@@ -8,4 +8,5 @@ mod joins;
 mod life;
 mod moves;
 mod stops;
+mod time;
 mod town;

@@ -81,6 +81,16 @@ impl Town {
         self.machine(node).kill();
     }
 
+    /// The nodes that run.
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.running.lock().values().cloned().collect()
+    }
+
+    /// A node that runs.
+    pub(crate) fn node(&self, node: u64) -> Arc<Node> {
+        self.running.lock().get(&NodeId(node)).expect("it runs").clone()
+    }
+
     /// The node with the newest map.
     pub(crate) fn any(&self) -> Arc<Node> {
         let running = self.running.lock();

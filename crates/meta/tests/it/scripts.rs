@@ -7,7 +7,7 @@ use bytes::Bytes;
 use strata_meta::{Imbalance, Joiner, MetaCommand, MetaRefusal, MetaReply, PlanLimits, plan, preview};
 use strata_types::{
     ChangeId, ClusterId, ClusterVersion, Epoch, GroupId, InstanceId, NodeDescriptor, NodeId, NodeState, ReplicaId,
-    ReplicaPlacement, ShardId, Term, VersionRange,
+    ReplicaPlacement, ShardId, Term, Timestamp, VersionRange,
 };
 
 use crate::show::{group_name, imbalance_text, planned_text, show_changes, show_loads, show_map};
@@ -24,7 +24,7 @@ macro_rules! scripts {
 
 scripts!(
     machine placement formats join wiped_node drain remove refusals replace_lost_node move_resumed fourth_node zones
-    meta_group versions rebuild by_hand
+    meta_group versions rebuild by_hand timestamps
 );
 
 #[derive(Default)]
@@ -207,6 +207,7 @@ fn parse_command(command: &goldenscript::Command) -> Result<MetaCommand, Box<dyn
             peer_address: args.lookup("peer").ok_or("no peer")?.value.clone(),
             client_address: args.lookup("client").ok_or("no client")?.value.clone(),
         },
+        "reserve-timestamps" => MetaCommand::ReserveTimestamps { count: next("no count")?.parse()? },
         "allocate-replica-ids" => MetaCommand::AllocateReplicaIds { count: next("no count")?.parse()? },
         // join INSTANCE [HOST] [zone=ZONE] [weight=N] [versions=LEAST-MOST]
         "join" => {
@@ -351,6 +352,7 @@ fn sample_replies() -> Vec<MetaReply> {
         MetaReply::Started { change: None, epoch: Epoch(2) },
         MetaReply::Started { change: Some(change), epoch: Epoch(2) },
         MetaReply::Planned { started: 4, cancelled: 1, waiting: 60, epoch: Epoch(2) },
+        MetaReply::Timestamps { first: Timestamp(100_001), count: 100_000 },
     ]
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use strata_machine::{CommandContext, Machine, View, ViewMut};
 use strata_meta::{MetaCommand, MetaMachine, MetaReply, load_map};
-use strata_types::{ChangeReason, GroupPlacement, LogIndex, NodeId, NodeState, ReplicaId, ShardMap, Term};
+use strata_types::{ChangeReason, GroupPlacement, LogIndex, NodeId, NodeState, ReplicaId, ShardMap, Term, Timestamp};
 
 /// A tablet in memory that notes its writes.
 #[derive(Default)]
@@ -48,6 +48,8 @@ pub(crate) struct Checked {
     applied: u64,
     nodes: BTreeSet<NodeId>,
     replicas: BTreeSet<ReplicaId>,
+    /// The last timestamp that was reserved.
+    reserved: Timestamp,
 }
 
 impl Checked {
@@ -60,13 +62,18 @@ impl Checked {
         let encoded = command.encode();
         assert_eq!(MetaCommand::decode(encoded.clone()).as_ref(), Ok(command));
         self.applied += 1;
-        let context = CommandContext { term: Term(1), index: LogIndex(self.applied), position: 0 };
+        let context = CommandContext { term: Term(1), index: LogIndex(self.applied), position: 0, stamp: Timestamp(0) };
         let (rows, before) = (self.tablet.rows.clone(), self.map());
         self.tablet.writes.clear();
         let reply = MetaMachine::new().apply(&mut self.tablet, context, &encoded);
         let reply = MetaReply::decode(reply).expect("replies decode");
         if let MetaReply::Refused(_) = reply {
             assert_eq!(self.tablet.rows, rows, "META-5: a refused command changes nothing");
+        }
+        if let MetaReply::Timestamps { first, count } = reply {
+            assert_eq!(self.map(), before, "META-2: time is no part of the map");
+            assert!(first > self.reserved, "META-10: {first} was reserved after {}", self.reserved);
+            self.reserved = Timestamp(first.0 - 1 + u64::from(count));
         }
         if let Some(after) = self.map() {
             after.validate().expect("META-3: every stored map is valid");

@@ -43,7 +43,8 @@ impl Transport for Alone {
 }
 
 /// A host with a group of one replica, which leads.
-async fn leader() -> (Arc<Host>, Arc<Group>) {
+pub(crate) async fn leader(machine: impl Machine) -> (Arc<Host>, Arc<Group>) {
+    let replicated = Arc::new(machine);
     let machine = SimWorld::new(1).node(1);
     let env = machine.env();
     let wal = Wal::open(env.clone(), machine.disk(), Path::new("log"), WalOptions::default(), &|_| ()).await;
@@ -59,8 +60,7 @@ async fn leader() -> (Arc<Host>, Arc<Group>) {
         cores: 1,
     });
     let members = [(ReplicaId(1), NodeId(1))].into();
-    let spec =
-        GroupSpec { group: GroupId(1), replica: ReplicaId(1), members, machine: Arc::new(Nothing), initialize: true };
+    let spec = GroupSpec { group: GroupId(1), replica: ReplicaId(1), members, machine: replicated, initialize: true };
     let group = host.open(spec).await.expect("group opens");
     while group.members().is_none() {
         host.parts.env.sleep(Duration::from_millis(10)).await;
@@ -75,7 +75,7 @@ fn add(replica: u64) -> ChangeMembers<ReplicaId, Seat> {
 /// RAFT-8
 #[tokio::test(start_paused = true)]
 async fn a_change_starts_from_the_newest_membership_and_in_the_term_it_was_decided_in() {
-    let (_host, group) = leader().await;
+    let (_host, group) = leader(Nothing).await;
     let stale = group.settled().await.expect("it leads");
     group.add_learner(ReplicaId(2), NodeId(2)).await.expect("it leads");
     let refused = stale.change(add(3)).await;

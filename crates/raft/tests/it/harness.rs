@@ -20,13 +20,13 @@ use strata_raft::{
 };
 use strata_storage::StorageResult;
 use strata_storage::memory::{Durable, MemoryTablets};
-use strata_types::{ClusterId, GroupId, NodeId, ReplicaId};
+use strata_types::{ClusterId, GroupId, NodeId, ReplicaId, Timestamp};
 use strata_wal::{Wal, WalOptions};
 use tokio::time::Instant;
 
 pub(crate) const GROUP: GroupId = GroupId(1);
 
-/// Sets keys and says how often it applied anything.
+/// Sets keys, notes the stamps that they got, and says where it was applied.
 pub(crate) struct Register;
 
 impl Machine for Register {
@@ -35,11 +35,19 @@ impl Machine for Register {
         let key = input.bytes("key").expect("a test's command");
         let value = input.bytes("value").expect("a test's command");
         let before = view.get(&key).unwrap_or_default();
+        if context.stamp > Timestamp(0) {
+            view.put(stamp_key(&key), Bytes::copy_from_slice(&context.stamp.0.to_be_bytes()));
+        }
         view.put(key, value);
         let mut reply = Encoder::default();
         reply.bytes(&before).u64(context.index.0).u32(context.position);
         reply.finish()
     }
+}
+
+/// Where the stamp of a key is noted.
+fn stamp_key(key: &[u8]) -> Bytes {
+    [key, b"@"].concat().into()
 }
 
 pub(crate) fn put(key: &str, value: &str) -> Bytes {
@@ -433,6 +441,12 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("replicas did not converge: {:?}", self.statuses());
+    }
+
+    /// The stamp with which a key was set, as a replica shows it.
+    pub(crate) fn stamp(&self, node: u64, key: &str) -> Option<Timestamp> {
+        let row = self.group(node).tablet().get(&stamp_key(key.as_bytes())).expect("memory")?;
+        Some(Timestamp(u64::from_be_bytes(row[..].try_into().expect("eight bytes"))))
     }
 
     pub(crate) fn value(&self, node: u64, key: &str) -> Option<Bytes> {

@@ -1,0 +1,151 @@
+//! Those who wait for an answer, one question at a time.
+//!
+//! ```text
+//!   waiting:   a b        c d e             f         who comes while a question is on its way waits for the next one:
+//!   questions:    [a b .....] [c d e .....] [f ...]   its answer must be given after they asked (TIME-1, TIME-2)
+//! ```
+//! A question that failed is asked again, then also for those who have come since.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use strata_env::Env;
+use strata_types::Timestamp;
+use tokio::sync::{Notify, oneshot};
+
+use crate::node::Node;
+use crate::question::{Question, Reply};
+use crate::time::aim::Aim;
+use crate::time::{Ask, TimeError};
+
+/// Pause before a question that failed is asked again: short, because a shard may be waiting for a clock, and a meta
+/// group that elects a leader says so at once.
+const PAUSE: Duration = Duration::from_millis(20);
+
+type Waiter = oneshot::Sender<Timestamp>;
+
+/// Those who wait for the next question.
+#[derive(Default)]
+pub(crate) struct Line {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    waiters: Vec<Waiter>,
+    is_closed: bool,
+    /// Why the last question failed, if it did.
+    failure: Option<String>,
+}
+
+impl Line {
+    /// Waits for the answer to a question that is not asked yet.
+    pub(crate) async fn join(&self, env: &Env, deadline: Duration) -> Result<Timestamp, TimeError> {
+        let (waiter, answer) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.lock();
+            if waiting.is_closed {
+                return Err(TimeError::Stopped);
+            }
+            waiting.waiters.push(waiter);
+        }
+        self.arrived.notify_one();
+        match env.timeout(deadline, answer).await {
+            Ok(answer) => answer.map_err(|_| TimeError::Stopped),
+            Err(_) => {
+                let failure = self.waiting.lock().failure.clone();
+                let detail = failure.unwrap_or_else(|| "no node has answered yet".to_owned());
+                Err(TimeError::NoAnswer { detail })
+            }
+        }
+    }
+
+    /// Nobody is answered any more.
+    pub(crate) fn close(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.is_closed = true;
+        // A waiter that is dropped has its answer.
+        waiting.waiters.clear();
+    }
+
+    /// All who have come since.
+    fn take(&self) -> Vec<Waiter> {
+        std::mem::take(&mut self.waiting.lock().waiters)
+    }
+
+    fn note(&self, failure: Option<String>) {
+        self.waiting.lock().failure = failure;
+    }
+}
+
+/// Asks for those who wait, for ever.
+pub(crate) async fn run(node: Arc<Node>, ask: Ask) {
+    let (timestamps, env) = (node.timestamps().clone(), node.env().clone());
+    let line = timestamps.line(ask);
+    let question = match ask {
+        Ask::Begin => Question::Begin,
+        Ask::Floor => Question::Floor,
+    };
+    let (mut waiters, mut aim): (Vec<Waiter>, _) = (Vec::new(), Aim::new(&env));
+    loop {
+        let came = line.take();
+        metrics::counter!("strata_time_waiters_total", "ask" => ask.name()).increment(came.len() as u64);
+        waiters.extend(came);
+        waiters.retain(|waiter| !waiter.is_closed());
+        if waiters.is_empty() {
+            line.arrived.notified().await;
+            continue;
+        }
+        metrics::counter!("strata_time_questions_total", "ask" => ask.name()).increment(1);
+        let began = env.now();
+        let failure = match aim.ask(&node, &question).await {
+            Ok(Reply::Timestamp(answer)) => {
+                timestamps.note(answer);
+                line.note(None);
+                let took = env.now().since(began).as_secs_f64();
+                metrics::histogram!("strata_time_question_seconds", "ask" => ask.name()).record(took);
+                for waiter in waiters.drain(..) {
+                    // Whoever gave up is nobody's error.
+                    let _ = waiter.send(answer);
+                }
+                continue;
+            }
+            Ok(other) => format!("an answer to another question: {other:?}"),
+            Err(failure) => failure,
+        };
+        metrics::counter!("strata_time_failures_total", "ask" => ask.name()).increment(1);
+        tracing::debug!(ask = ask.name(), failure, "no timestamp");
+        line.note(Some(failure));
+        env.sleep(env.jittered(PAUSE)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_env::sim::SimWorld;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_told_why_there_is_no_answer() {
+        let env = SimWorld::new(1).node(1).env();
+        let line = Line::default();
+        let wait = Duration::from_secs(1);
+        let said = |detail: &str| Err(TimeError::NoAnswer { detail: detail.to_owned() });
+        assert_eq!(line.join(&env, wait).await, said("no node has answered yet"));
+        line.note(Some("node n1: no majority".to_owned()));
+        assert_eq!(line.join(&env, wait).await, said("node n1: no majority"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_line_lets_nobody_wait() {
+        let env = SimWorld::new(1).node(1).env();
+        let line = Line::default();
+        let close = async { line.close() };
+        let (waited, ()) = tokio::join!(line.join(&env, Duration::from_secs(9)), close);
+        assert_eq!(waited, Err(TimeError::Stopped));
+        assert_eq!(line.join(&env, Duration::from_secs(9)).await, Err(TimeError::Stopped));
+    }
+}

@@ -1,0 +1,200 @@
+//! Snapshot reads: whoever reads at a timestamp T must see everything that will ever have a stamp of T or below.
+//!
+//! ```text
+//!   leader     raise the clock above T, note the last stamped entry --> round (reads.rs) --> wait until everything
+//!              noted is applied here --> read
+//!   follower   --ReadIndex with T--> leader: all of that --> its applied log id --> wait until it is applied --> read
+//! ```
+//! The order matters. What is stamped after the raise is above T. What was stamped before is waited for, also what is
+//! still on its way into the log (RAFT-13). The round comes after the raise: it proves that no other leader was elected
+//! before, and one that is elected later asks the meta group for a time above T (RAFT-14). It must be a round of the
+//! term whose clock was raised.
+//!
+//! Those who wait share rounds as in `reads.rs`, and the clock is raised once, above the highest T of them. Plain reads
+//! have rounds of their own, because they need no clock and should not wait for one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use strata_net::Caller;
+use strata_types::Timestamp;
+use tokio::sync::{Notify, oneshot};
+
+use crate::clock::{Closed, Noted, TIME_PATIENCE};
+use crate::error::ReadError;
+use crate::group::Group;
+use crate::read_index::ask_leader;
+use crate::reads::{Answer, FOLLOWER, LEADER, ROUND_DEADLINE, answer, lead, not_leader, nothing_heard, stopped};
+use crate::state_machine::Replica;
+use crate::types::{LogId, Raft};
+
+/// A leader that was asked may have to wait for its clock first.
+const FOLLOWER_DEADLINE: Duration = Duration::from_secs(TIME_PATIENCE.as_secs() + ROUND_DEADLINE.as_secs());
+
+/// Those who wait for the next round.
+#[derive(Default)]
+struct Waiting {
+    /// They read here.
+    here: Vec<Answer<()>>,
+    /// Other replicas, which read there.
+    elsewhere: Vec<Answer<LogId>>,
+    /// The highest timestamp of them all.
+    at: Timestamp,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.here.is_empty() && self.elsewhere.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.here.len() + self.elsewhere.len()
+    }
+
+    fn finish(self, result: Result<LogId, ReadError>) {
+        answer(self.here.into_iter(), &result.clone().map(drop));
+        answer(self.elsewhere.into_iter(), &result);
+    }
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Waiting,
+    /// Whether there will be no more rounds.
+    is_closed: bool,
+}
+
+/// Those who read one replica at timestamps.
+#[derive(Default)]
+pub(crate) struct Barriers {
+    state: Mutex<State>,
+    arrived: Notify,
+}
+
+impl Barriers {
+    async fn join<T>(
+        &self,
+        at: Timestamp,
+        list: impl FnOnce(&mut Waiting) -> &mut Vec<Answer<T>>,
+    ) -> Result<T, ReadError> {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut state = self.state.lock();
+            if state.is_closed {
+                return Err(stopped());
+            }
+            state.waiting.at = state.waiting.at.max(at);
+            list(&mut state.waiting).push(sender);
+        }
+        self.arrived.notify_one();
+        receiver.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// There are no more rounds: those who wait, and those who come, are told.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        // A waiter that is dropped has its answer.
+        state.waiting = Waiting::default();
+    }
+
+    fn take(&self) -> Waiting {
+        std::mem::take(&mut self.state.lock().waiting)
+    }
+
+    /// Makes rounds for those who wait, for ever.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        replica: Arc<Replica>,
+        caller: Arc<Caller>,
+        raft: impl Fn() -> Option<Raft> + Send,
+    ) {
+        loop {
+            if self.state.lock().waiting.is_empty() {
+                self.arrived.notified().await;
+                continue;
+            }
+            // Those who come meanwhile wait no longer than the first.
+            let opened = if replica.clock.leads() { replica.clock.wait_open(&replica.env).await } else { Ok(()) };
+            let mut round = self.take();
+            if opened == Err(Closed::NoTime) {
+                round.finish(Err(ReadError::NoTime));
+                continue;
+            }
+            let Some(raft) = raft() else {
+                round.finish(Err(stopped()));
+                continue;
+            };
+            let leads = replica.clock.leads();
+            let (role, deadline) = if leads { (LEADER, ROUND_DEADLINE) } else { (FOLLOWER, FOLLOWER_DEADLINE) };
+            metrics::counter!("strata_raft_read_rounds_total", "role" => role).increment(1);
+            metrics::counter!("strata_raft_reads_total", "role" => role).increment(round.len() as u64);
+            let made = match leads {
+                true => replica.env.timeout(deadline, lead_at(&raft, &replica, round.at)).await,
+                false => replica.env.timeout(deadline, follow_at(&raft, &replica, &caller, &mut round)).await,
+            };
+            round.finish(made.unwrap_or_else(|_| Err(nothing_heard(deadline))));
+        }
+    }
+}
+
+/// The leader's round. Returns what covers it: everything that it must show is applied here at that entry.
+async fn lead_at(raft: &Raft, replica: &Replica, at: Timestamp) -> Result<LogId, ReadError> {
+    let noted = replica.clock.begin_read(at)?;
+    let index = lead(raft).await?;
+    check_term(&index, noted)?;
+    replica.clock.wait_completed(noted).await?;
+    replica.wait_reached(&index).await;
+    // At least as far as that, because both waits are over.
+    Ok(replica.applied().log_id.unwrap_or(index))
+}
+
+/// The round has the term of its leader, which has appended an entry of its own.
+fn check_term(index: &LogId, noted: Noted) -> Result<(), ReadError> {
+    if index.leader_id.term == noted.term.0 { Ok(()) } else { Err(Closed::NotLeader.into()) }
+}
+
+/// The leader's round, on behalf of those who read here.
+async fn follow_at(
+    raft: &Raft,
+    replica: &Replica,
+    caller: &Arc<Caller>,
+    round: &mut Waiting,
+) -> Result<LogId, ReadError> {
+    let refusal = not_leader(raft, replica);
+    answer(round.elsewhere.drain(..), &Err(refusal.clone()));
+    if round.here.is_empty() {
+        return Err(refusal);
+    }
+    let id = ask_leader(raft, replica, caller, Some(round.at), FOLLOWER_DEADLINE).await?;
+    #[cfg(debug_assertions)]
+    if crate::mutant::is(crate::mutant::Mutant::FollowerWaitsForIndex) {
+        crate::mutant::wait_logged(raft, id.index).await;
+        return Ok(id);
+    }
+    replica.wait_reached(&id).await;
+    Ok(id)
+}
+
+impl Group {
+    /// Completes when the tablet shows everything that will ever have a stamp of `at` or below, on any replica: one
+    /// that follows asks its leader. Nothing is stamped at or below `at` any more. Only a time that was handed out may be
+    /// asked for, because the shard's time rises above it.
+    pub async fn snapshot_barrier(&self, at: Timestamp) -> Result<(), ReadError> {
+        self.check_timed()?;
+        self.barriers().join(at, |waiting| &mut waiting.here).await
+    }
+
+    /// The same for a reader on another replica: which entry it must have applied.
+    pub(crate) async fn snapshot_index(&self, at: Timestamp) -> Result<LogId, ReadError> {
+        self.check_timed()?;
+        self.check_leader().map_err(|leader| ReadError::NotLeader { leader })?;
+        self.barriers().join(at, |waiting| &mut waiting.elsewhere).await
+    }
+
+    fn check_timed(&self) -> Result<(), ReadError> {
+        self.check_sound()?;
+        if self.state().clock.is_timed() { Ok(()) } else { Err(ReadError::NoTime) }
+    }
+}
