@@ -5,13 +5,15 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = "../../proto";
-const PUBLIC: [&str; 6] = [
+const PUBLIC: [&str; 8] = [
     "strata/v1/admin.proto",
     "strata/v1/data.proto",
     "strata/v1/error.proto",
     "strata/v1/kv.proto",
     "strata/v1/shard_batch.proto",
     "strata/v1/shard_map.proto",
+    "strata/v1/transaction_parts.proto",
+    "strata/v1/txn.proto",
 ];
 const INTERNAL: [&str; 1] = ["strata/internal/peer.proto"];
 

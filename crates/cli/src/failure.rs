@@ -3,12 +3,14 @@
 use std::fmt;
 use std::io;
 
-use strata_types::{Error, ErrorCode, Outcome};
+use strata_types::{Conflict, ConflictReason, Error, ErrorCode, Outcome};
 
 /// Exit status of most failures. No failure has 0 (CLI-1).
 pub const STATUS_FAILED: u8 = 1;
 /// Exit status of "there is no such key" and "the condition did not hold", so that scripts can tell them apart.
 pub const STATUS_NEGATIVE: u8 = 3;
+/// Exit status of a transaction that cannot commit because of another one, so that scripts know when to begin anew.
+pub const STATUS_CONFLICT: u8 = 4;
 /// Exit status after a second signal.
 pub const STATUS_INTERRUPTED: u8 = 130;
 
@@ -23,6 +25,8 @@ pub struct Failure {
     pub code: Option<ErrorCode>,
     /// Whether a write was applied.
     pub outcome: Option<Outcome>,
+    /// Of a transaction that cannot commit: why, and over what.
+    pub conflict: Option<Box<Conflict>>,
     /// Exit status.
     pub status: u8,
 }
@@ -30,7 +34,8 @@ pub struct Failure {
 impl Failure {
     /// A failure with nothing more to say.
     pub fn new(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), hint: None, code: None, outcome: None, status: STATUS_FAILED }
+        let message = message.into();
+        Failure { message, hint: None, code: None, outcome: None, conflict: None, status: STATUS_FAILED }
     }
 
     /// With the next step.
@@ -57,8 +62,25 @@ impl Failure {
             "hint": self.hint,
             "code": self.code.map(ErrorCode::name),
             "outcome": self.outcome.map(Outcome::name),
+            "conflict": self.conflict.as_deref().map(conflict_json),
         })
     }
+}
+
+fn conflict_json(conflict: &Conflict) -> serde_json::Value {
+    let reason = match conflict.reason {
+        ConflictReason::Changed => "changed",
+        ConflictReason::Aborted => "aborted",
+        ConflictReason::TooOld => "too_old",
+        ConflictReason::Wounded => "wounded",
+        ConflictReason::Locked => "locked",
+    };
+    serde_json::json!({
+        "reason": reason,
+        "key": conflict.key.as_ref().map(|key| crate::encoding::Encoding::default().to_json(&key.key)),
+        "rival": conflict.rival.map(|rival| rival.to_string()),
+        "at": conflict.at.0,
+    })
 }
 
 const BROKEN_PIPE: &str = "nobody reads the output";
@@ -98,7 +120,8 @@ impl From<Error> for Failure {
             hint,
             code: Some(error.code),
             outcome: Some(error.outcome),
-            status: STATUS_FAILED,
+            status: if error.code == ErrorCode::Conflict { STATUS_CONFLICT } else { STATUS_FAILED },
+            conflict: error.conflict,
         }
     }
 }
@@ -123,7 +146,10 @@ fn hint_of(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::MajorityAtRisk => Some("start the nodes that are down, and undrain those that may stay"),
         ErrorCode::ChangeUnderWay => Some("`strata cluster jobs` shows it; try again when it is done"),
         ErrorCode::Internal => Some("this is a bug: the node's log (stderr) says more"),
-        ErrorCode::InvalidArgument => None,
+        ErrorCode::Blocked => Some("a transaction is being committed there: try again in a moment"),
+        ErrorCode::SnapshotTooOld => Some("`begin` reads what there is now"),
+        // The sentence says what to do.
+        ErrorCode::InvalidArgument | ErrorCode::Conflict => None,
         // The enum may grow.
         _ => None,
     }
@@ -140,6 +166,19 @@ mod tests {
         assert!(text.starts_with("error: the keys live on two shards\nhint: give the keys"), "{text}");
         assert_eq!(failure.to_json()["code"], "cross_shard");
         assert_eq!(failure.to_json()["outcome"], "not applied");
+    }
+
+    #[test]
+    fn a_conflict_has_a_status_of_its_own_and_all_that_is_known_of_it() {
+        let key = strata_types::SpaceKey { space: strata_types::Space::default(), key: "acct/1".into() };
+        let rival = Some(strata_types::TransactionId(7));
+        let (reason, at) = (ConflictReason::Changed, strata_types::Timestamp(9));
+        let failure = Failure::from(Error::of_conflict(Conflict { reason, key: Some(key), rival, at }));
+        assert_eq!((failure.status, &failure.hint), (STATUS_CONFLICT, &None));
+        assert!(failure.message.contains("acct/1") && failure.message.contains("try again"), "{failure}");
+        let rival = format!("{:032x}", 7);
+        let expected = serde_json::json!({ "reason": "changed", "key": "acct/1", "rival": rival, "at": 9 });
+        assert_eq!(failure.to_json()["conflict"], expected);
     }
 
     #[test]

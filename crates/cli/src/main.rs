@@ -8,7 +8,7 @@
 //! ```text
 //!   args      what the user typed, as data            every command ends in an Answer (text and JSON)
 //!   commands  one file a command                      or a Failure (one sentence, the next step, a status)
-//!   session   plain gRPC to any node (kv, cluster, shell)
+//!   session   plain gRPC to any node (kv, txn, cluster, shell)
 //!   bench     load through the SDK or plain calls
 //!   demo      child processes of this very program, and a shell
 //! ```
@@ -83,6 +83,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Start(args) => commands::start::run(*args, format).await,
         Command::Demo(args) => commands::demo::run(args, format).await,
         Command::Kv(args) => commands::kv::run(args, format).await,
+        Command::Txn(args) => commands::txn::run(args, format).await,
         Command::Cluster(args) => commands::cluster::run(args, format).await,
         Command::Bench(command) => commands::bench::run(command, format).await,
         Command::Cert(command) => commands::cert::run(&command, format),

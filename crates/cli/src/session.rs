@@ -12,6 +12,7 @@ use strata_client::ClientTls;
 use strata_net::tls::Dialer;
 use strata_proto::v1::admin_client::AdminClient;
 use strata_proto::v1::kv_client::KvClient;
+use strata_proto::v1::txn_client::TxnClient;
 use strata_types::{Error, ErrorCode, limits};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
@@ -62,10 +63,14 @@ impl Session {
         self.finish(address, call(AdminClient::new(channel), self.request(message))).await
     }
 
+    /// A connection that is kept: a transaction is known to the node where it began.
+    pub async fn stay(&self) -> Result<Stay, Failure> {
+        let (address, channel) = self.connect().await?;
+        Ok(Stay { address: address.to_owned(), channel, timeout: self.timeout })
+    }
+
     fn request<Q>(&self, message: Q) -> Request<Q> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.timeout);
-        request
+        request(message, self.timeout)
     }
 
     async fn finish<A>(
@@ -73,14 +78,7 @@ impl Session {
         address: &str,
         call: impl Future<Output = Result<Response<A>, Status>>,
     ) -> Result<A, Failure> {
-        match tokio::time::timeout(self.timeout + GRACE, call).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(failure_of(&status, address)),
-            Err(_) => {
-                let message = format!("{address} did not answer within {} s", self.timeout.as_secs_f64());
-                Err(Error::unknown(ErrorCode::DeadlineExceeded, message).into())
-            }
-        }
+        finish(address, self.timeout, call).await
     }
 
     async fn connect(&self) -> Result<(&str, Channel), Failure> {
@@ -98,6 +96,48 @@ impl Session {
         Err(Failure::new(format!("nobody answers at {}", reasons.join(", "))).hint(
             "is the node running? `strata demo` and `strata start` print their addresses; name another with --addr",
         ))
+    }
+}
+
+/// A connection to one node.
+pub struct Stay {
+    address: String,
+    channel: Channel,
+    timeout: Duration,
+}
+
+impl Stay {
+    /// Calls the service of transactions.
+    pub async fn txn<Q, A, F: Future<Output = Result<Response<A>, Status>>>(
+        &self,
+        message: Q,
+        call: impl FnOnce(TxnClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A, Failure> {
+        let client = TxnClient::new(self.channel.clone())
+            .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
+        finish(&self.address, self.timeout, call(client, request(message, self.timeout))).await
+    }
+}
+
+fn request<Q>(message: Q, timeout: Duration) -> Request<Q> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
+
+async fn finish<A>(
+    address: &str,
+    timeout: Duration,
+    call: impl Future<Output = Result<Response<A>, Status>>,
+) -> Result<A, Failure> {
+    match tokio::time::timeout(timeout + GRACE, call).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(failure_of(&status, address)),
+        Err(_) => {
+            let message = format!("{address} did not answer within {} s", timeout.as_secs_f64());
+            Err(Error::unknown(ErrorCode::DeadlineExceeded, message).into())
+        }
     }
 }
 

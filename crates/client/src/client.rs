@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use strata_env::{Env, real};
 use strata_router::{Kv, Router, ScanRange};
+use strata_txn::{TransactionOptions, Transactions};
 use strata_types::{
     DatabaseId, Error, ErrorCode, Expected, Item, KeySpaceId, Operation, ReadLevel, Reply, Request, RequestHeader,
     Result, Revision, ShardMap, limits,
@@ -18,8 +19,9 @@ use crate::{Batch, ClientBuilder, CompareAndSet, Delete, KeyRange, Read, ReadOpt
 #[derive(Clone)]
 pub struct Client {
     router: Arc<Router>,
-    header: RequestHeader,
-    deadline: Duration,
+    pub(crate) transactions: Transactions,
+    pub(crate) header: RequestHeader,
+    pub(crate) deadline: Duration,
 }
 
 impl Client {
@@ -41,7 +43,9 @@ impl Client {
         let map = link.first_map(settings.connect_deadline).await?;
         let router = Router::new(env.clone(), link, map, settings.router);
         env.spawn("client-map-refresh", keep_fresh(env.clone(), Arc::downgrade(&router), settings.map_refresh));
-        Ok(Client { router, header: RequestHeader::default(), deadline: settings.deadline })
+        let options = TransactionOptions { deadline: settings.deadline, ..TransactionOptions::default() };
+        let transactions = Transactions::new(router.clone(), options);
+        Ok(Client { router, transactions, header: RequestHeader::default(), deadline: settings.deadline })
     }
 
     /// The same cluster, another key space.
@@ -61,11 +65,14 @@ impl Client {
         Client { header, ..self.clone() }
     }
 
-    /// The same cluster, reads of another freshness or by other replicas.
+    /// The same cluster, reads of another freshness or by other replicas. Reads of transactions and snapshots have no
+    /// level: they see what their timestamp says, by any replica if that is preferred.
     pub fn with_reads(&self, options: ReadOptions) -> Client {
         let ReadOptions { level, prefer } = options;
         let header = RequestHeader { level, prefer, ..self.header.clone() };
-        Client { header, ..self.clone() }
+        let options = TransactionOptions { deadline: self.deadline, prefer, ..TransactionOptions::default() };
+        let transactions = Transactions::new(self.router.clone(), options);
+        Client { header, transactions, ..self.clone() }
     }
 
     /// Reads one key.

@@ -2,6 +2,7 @@
 
 mod address_book;
 mod call;
+mod clock;
 mod pipe;
 mod wire;
 
@@ -14,10 +15,11 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 use strata_env::Env;
 use strata_net::tls::Dialer;
-use strata_router::{Link, LinkError, ShardBatch, ShardReply};
-use strata_types::{Epoch, NodeId, Result, ShardMap};
+use strata_router::{Link, LinkError, ShardBatch, ShardReply, TimestampKind};
+use strata_types::{Epoch, NodeId, Result, ShardMap, Timestamp};
 
 use address_book::AddressBook;
+use clock::Clock;
 use pipe::Pipe;
 
 /// Connections to one node at one address.
@@ -31,6 +33,7 @@ struct Route {
 pub(crate) struct GrpcLink {
     env: Env,
     book: AddressBook,
+    clock: Clock,
     connections: usize,
     dialer: Option<Dialer>,
     routes: RwLock<BTreeMap<NodeId, Arc<Route>>>,
@@ -45,7 +48,8 @@ impl GrpcLink {
         dialer: Option<Dialer>,
     ) -> Result<Arc<GrpcLink>> {
         let book = AddressBook::new(env.clone(), addresses, dialer.clone())?;
-        Ok(Arc::new(GrpcLink { env, book, connections, dialer, routes: RwLock::default() }))
+        let clock = Clock::new(env.clone(), dialer.clone());
+        Ok(Arc::new(GrpcLink { env, book, clock, connections, dialer, routes: RwLock::default() }))
     }
 
     /// The shard map, as soon as any node has one.
@@ -101,5 +105,13 @@ impl Link for GrpcLink {
 
     async fn fetch_map(&self, newer_than: Epoch) -> Result<Arc<ShardMap>> {
         self.book.fetch(newer_than).await
+    }
+
+    async fn timestamp(&self, kind: TimestampKind, deadline: Duration) -> Result<Timestamp> {
+        self.clock.timestamp(|| self.book.candidates(), Some(kind), Timestamp(0), deadline).await
+    }
+
+    async fn hold(&self, at: Timestamp, deadline: Duration) -> Result<()> {
+        self.clock.timestamp(|| self.book.candidates(), None, at, deadline).await.map(drop)
     }
 }

@@ -4,20 +4,31 @@ use std::sync::Arc;
 
 use strata_env::Env;
 use strata_proto::{status_of, v1};
+use strata_router::Kv;
 use strata_types::{Epoch, ShardMap};
 use tonic::{Request, Response, Status};
 
 use crate::verdict::Verdict;
-use crate::{ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview, deadline, operations};
+use crate::{
+    ClusterOverview, ClusterView, NodeOverview, OpenTransactions, ReplicaOverview, ShardOverview, deadline, operations,
+    transaction_admin,
+};
 
 pub(crate) struct AdminService {
     env: Env,
+    kv: Arc<dyn Kv>,
     view: Arc<dyn ClusterView>,
+    transactions: Option<OpenTransactions>,
 }
 
 impl AdminService {
-    pub(crate) fn new(env: Env, view: Arc<dyn ClusterView>) -> AdminService {
-        AdminService { env, view }
+    pub(crate) fn new(
+        env: Env,
+        kv: Arc<dyn Kv>,
+        view: Arc<dyn ClusterView>,
+        transactions: Option<OpenTransactions>,
+    ) -> AdminService {
+        AdminService { env, kv, view, transactions }
     }
 
     async fn overview(&self) -> Result<ClusterOverview, Status> {
@@ -89,6 +100,23 @@ impl v1::admin_server::Admin for AdminService {
     ) -> Result<Response<v1::RaiseVersionReply>, Status> {
         let deadline = deadline::of_request(request.metadata());
         respond(operations::raise_version(self.view.as_ref(), request.into_inner(), deadline).await)
+    }
+
+    async fn list_transactions(
+        &self,
+        request: Request<v1::ListTransactionsRequest>,
+    ) -> Result<Response<v1::ListTransactionsReply>, Status> {
+        let deadline = deadline::of_request(request.metadata());
+        respond(transaction_admin::list(self.view.as_ref(), self.transactions.as_ref(), deadline).await)
+    }
+
+    async fn abort_transaction(
+        &self,
+        request: Request<v1::AbortTransactionRequest>,
+    ) -> Result<Response<v1::AbortTransactionReply>, Status> {
+        let deadline = deadline::of_request(request.metadata());
+        let (kv, view, kept) = (self.kv.as_ref(), self.view.as_ref(), self.transactions.as_ref());
+        respond(transaction_admin::abort(kv, view, kept, request.into_inner(), deadline).await)
     }
 }
 

@@ -9,6 +9,8 @@ use strata_types::{
     ClusterId, Epoch, LogIndex, NodeDescriptor, NodeId, ReplicaId, Result, ShardMap, ShardPlacement, Term,
 };
 
+use crate::TransactionList;
+
 /// Answers questions about the cluster, and passes on what is wished of it.
 #[async_trait]
 pub trait ClusterView: Send + Sync {
@@ -21,6 +23,12 @@ pub trait ClusterView: Send + Sync {
     /// Has the meta group carry out a command, which may be tried several times until the deadline. A refusal is a
     /// reply. When it returns, `map` shows what the command did, unless this node hears of it late.
     async fn command(&self, command: MetaCommand, deadline: Duration) -> Result<MetaReply>;
+
+    /// The transactions that are open, or decided and not yet settled everywhere, in all places of the cluster that could
+    /// be asked by the deadline. Who knows of none may leave this as it is.
+    async fn transactions(&self, _deadline: Duration) -> Result<TransactionList> {
+        Ok(TransactionList::default())
+    }
 }
 
 /// The whole cluster.

@@ -1,4 +1,4 @@
-//! The gRPC front door of a node: `strata.v1.Kv`, `strata.v1.Admin`, health and reflection.
+//! The gRPC front door of a node: `strata.v1.Kv`, `strata.v1.Txn`, `strata.v1.Admin`, health and reflection.
 //!
 //! # Problem
 //! One interface serves two kinds of clients: everybody's generated code, which calls one operation at a time and asks
@@ -11,6 +11,7 @@
 //!   Scan  ---------------------------> Scan over dyn Kv; pages are pulled by the client's flow control
 //!   Stream: [reader] -- ShardBatch --> dyn ShardExecutor (this node's shards only) -- reply --> [writer]
 //!              ^ stops reading while too much of this stream is under way            coalesces replies
+//!   Txn ------------------------------> OpenTransactions: strata_txn::Transaction by id, one call of each at a time
 //!   Admin ----------------------------> dyn ClusterView: overview, map, commands of the meta group
 //! ```
 //!
@@ -23,6 +24,8 @@
 //! - GRPC-1: every error of ours carries its code and outcome.
 //! - GRPC-2: what one stream holds is bounded: its requests, its batches under way and its unread replies.
 //! - GRPC-3: every request ends by its deadline; a request without one gets a default.
+//! - GRPC-4: open transactions are bounded: their number, what they hold, how long they are idle and how long they last.
+//! - GRPC-5: a call about a transaction that may be committed never says that it is not.
 
 mod admin;
 mod choice;
@@ -34,18 +37,23 @@ mod kv_stream;
 mod measure;
 mod operations;
 mod scan_pages;
+mod transaction_admin;
+mod transaction_overview;
+mod txn;
 mod verdict;
 
 use std::sync::Arc;
 
 use strata_env::Env;
-use strata_proto::v1::{admin_server::AdminServer, kv_server::KvServer};
+use strata_proto::v1::{admin_server::AdminServer, kv_server::KvServer, txn_server::TxnServer};
 use strata_router::{Kv, ShardExecutor};
 use strata_types::limits;
 use tonic::service::Routes;
 
 pub use cluster_view::{ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview};
 pub use health::HealthSwitch;
+pub use transaction_overview::{TransactionList, TransactionOverview, TransactionPhase};
+pub use txn::OpenTransactions;
 
 /// What the front door opens onto.
 pub struct Parts {
@@ -57,6 +65,8 @@ pub struct Parts {
     pub executor: Arc<dyn ShardExecutor>,
     /// The cluster, for administration.
     pub view: Arc<dyn ClusterView>,
+    /// The transactions that are kept for clients; `None`: this node takes none.
+    pub transactions: Option<OpenTransactions>,
 }
 
 /// A part of the front door could not be built.
@@ -70,18 +80,25 @@ pub enum BuildError {
 
 /// All services, and the switch that tells health checks whether the node serves. It starts switched off.
 pub async fn routes(parts: Parts) -> Result<(Routes, HealthSwitch), BuildError> {
-    let Parts { env, kv, executor, view } = parts;
+    let Parts { env, kv, executor, view, transactions } = parts;
     let (health, health_service) = health::health().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(strata_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let kv_service = KvServer::new(kv_service::KvService::new(env.clone(), kv, executor))
+    let kv_service = KvServer::new(kv_service::KvService::new(env.clone(), kv.clone(), executor))
         .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
-    let routes = Routes::new(kv_service)
-        .add_service(AdminServer::new(admin::AdminService::new(env, view)))
+    let admin_service = AdminServer::new(admin::AdminService::new(env, kv, view, transactions.clone()));
+    let mut routes = Routes::new(kv_service).add_service(admin_service);
+    if let Some(transactions) = transactions {
+        let service = TxnServer::new(txn::TxnService::new(transactions))
+            .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
+        routes = routes.add_service(service);
+    }
+    let routes = routes
         .add_service(health_service)
         .add_service(reflection().build_v1().map_err(BuildError::Reflection)?)
         // grpcurl and others still ask for the older version first.

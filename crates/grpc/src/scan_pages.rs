@@ -57,17 +57,7 @@ impl ScanPages {
                 }
             }
         }
-        let mut bytes = 0;
-        let mut items = Vec::new();
-        while let Some(item) = self.waiting.pop_front() {
-            bytes += item.key.len() + item.value.len() + RESULT_OVERHEAD;
-            items.push(v1::Item::from(item));
-            let next = self.waiting.front().map_or(0, |next| next.value.len());
-            if bytes + next > MESSAGE_BYTES_TARGET {
-                break;
-            }
-        }
-        let resume = items.last().map(|item| after(&item.key));
+        let (items, resume) = next_message(&mut self.waiting);
         Ok(Some(self.message(items, resume)))
     }
 
@@ -82,6 +72,22 @@ impl ScanPages {
         let late = |_| Error::not_applied(ErrorCode::DeadlineExceeded, "the scan did not end by its deadline");
         self.env.timeout(left, self.scan.next_page()).await.map_err(late)?
     }
+}
+
+/// The items of the next message, and where a scan would go on after them.
+pub(crate) fn next_message(waiting: &mut VecDeque<Item>) -> (Vec<v1::Item>, Option<Bytes>) {
+    let mut bytes = 0;
+    let mut items = Vec::new();
+    while let Some(item) = waiting.pop_front() {
+        bytes += item.key.len() + item.value.len() + RESULT_OVERHEAD;
+        items.push(v1::Item::from(item));
+        let next = waiting.front().map_or(0, |next| next.value.len());
+        if bytes + next > MESSAGE_BYTES_TARGET {
+            break;
+        }
+    }
+    let resume = items.last().map(|item| after(&item.key));
+    (items, resume)
 }
 
 /// The smallest key above `key`.

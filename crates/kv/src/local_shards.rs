@@ -1,42 +1,69 @@
 //! Carries out batches on this node's replicas.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use parking_lot::Mutex;
 use strata_cluster::Node;
-use strata_codec::decode_reply;
 #[cfg(debug_assertions)]
 use strata_raft::mutant::{Mutant, is};
-use strata_raft::{Group, ProposeError};
 use strata_router::{ShardBatch, ShardExecutor, ShardReply};
-use strata_storage::StorageError;
-use strata_types::{
-    Error, ErrorCode, Feature, Freshness, GroupId, NodeId, ReadLevel, Reply, Request, Result, ShardPlacement,
-};
+use strata_types::{GroupId, NodeId, Operation, ReadLevel, Reply, Request, Result, ShardId, ShardPlacement, Slot};
 
 use crate::confirmed::{Confirmed, confirm};
+use crate::holds::Holds;
 use crate::plan::{Plan, Results};
 use crate::read_counters::ReadCounters;
-use crate::reads::ReadFailed;
-use crate::refusals::{Elsewhere, propose_error, read_error, storage_error};
-use crate::{reads, route};
+use crate::refusals::{Elsewhere, propose_error, read_error};
+use crate::steps::{Place, Steps};
+use crate::tidying::Seen;
+use crate::writes::Written;
+use crate::{route, times};
+
+/// How long the requests of a batch wait for transactions that are not decided; the others of the batch wait with them.
+pub(crate) const BLOCKED_SLICE: Duration = Duration::from_millis(50);
 
 /// This node's own shards.
 pub struct LocalShards {
     node: Arc<Node>,
     counters: ReadCounters,
+    steps: Steps,
+    holds: Holds,
+    seen: Mutex<BTreeMap<ShardId, Seen>>,
 }
 
 impl LocalShards {
     /// The shards of a node.
-    pub fn new(node: Arc<Node>) -> LocalShards {
-        LocalShards { node, counters: ReadCounters::new() }
+    pub(crate) fn new(node: Arc<Node>) -> LocalShards {
+        let (counters, steps) = (ReadCounters::new(), Steps::default());
+        LocalShards { node, counters, steps, holds: Holds::default(), seen: Mutex::default() }
     }
 
     /// The node.
     pub fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// What was unfinished when it was looked last.
+    pub(crate) fn seen(&self) -> &Mutex<BTreeMap<ShardId, Seen>> {
+        &self.seen
+    }
+
+    /// Timestamps that readers outside use.
+    pub(crate) fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
+    /// How often which reads were made.
+    pub(crate) fn counters(&self) -> &ReadCounters {
+        &self.counters
+    }
+
+    /// What is remembered of transactions.
+    pub(crate) fn steps(&self) -> &Steps {
+        &self.steps
     }
 }
 
@@ -61,26 +88,41 @@ impl ShardExecutor for LocalShards {
                 return ShardReply::NotLeader { leader: status.leader.map(|(_, leader)| leader) };
             }
         }
-        let plan = Plan::new(placement, &batch.requests, map.has(Feature::FollowerReads));
+        let untimely = times::check(&self.node, &batch.requests).await;
+        let plan = Plan::new(placement, &batch.requests, |feature| map.has(feature), untimely);
         #[cfg(debug_assertions)]
         let plan = match is(Mutant::OldRouteServed) && batch.epoch < map.epoch && placement.changes.generation > 0 {
             true => plan.all_local(),
             false => plan,
         };
-        self.carry_out(&group, placement, plan, &batch.requests).await
+        let work = Work { place: Place { node: &self.node, group: &group, shard: batch.shard }, placement };
+        self.carry_out(&work, plan, &batch.requests).await
+    }
+}
+
+/// Where a batch is carried out.
+pub(crate) struct Work<'a> {
+    pub(crate) place: Place<'a>,
+    pub(crate) placement: &'a ShardPlacement,
+}
+
+impl Work<'_> {
+    /// A slot of the shard.
+    pub(crate) fn slot(&self) -> Slot {
+        Slot::new(self.placement.slots.start).expect("a shard owns slots")
     }
 }
 
 impl LocalShards {
-    async fn carry_out(
-        &self,
-        group: &Arc<Group>,
-        placement: &ShardPlacement,
-        mut plan: Plan,
-        requests: &Arc<Vec<Request>>,
-    ) -> ShardReply {
+    async fn carry_out(&self, work: &Work<'_>, mut plan: Plan, requests: &Arc<Vec<Request>>) -> ShardReply {
+        let group = work.place.group;
         let commands = std::mem::take(&mut plan.commands);
-        let (written, confirmed) = futures_util::future::join(propose(group, commands), confirm(group, &plan)).await;
+        let (written, confirmed, stepped) = futures_util::future::join3(
+            self.write(work, &plan, commands, requests),
+            confirm(group, &plan),
+            self.take_steps(work, &plan, requests),
+        )
+        .await;
         if let Some(leader) = whole_batch_elsewhere(&written, &confirmed) {
             return ShardReply::NotLeader { leader };
         }
@@ -88,12 +130,15 @@ impl LocalShards {
         for (position, error) in plan.refused {
             results.set(position, Err(error));
         }
-        for (position, reply) in plan.writes.into_iter().zip(written) {
-            results.set(position, reply.map_err(propose_error).and_then(decode));
+        for (position, result) in plan.steps.into_iter().zip(stepped) {
+            results.set(position, result);
+        }
+        for (position, result) in plan.writes.into_iter().zip(written) {
+            results.set(position, result.map_err(propose_error).and_then(std::convert::identity));
         }
         // Only what is confirmed, or needs nobody to confirm it, looks at the tablet now (KV-3).
         let mut readable: Vec<_> = plan.local.into_iter().map(|position| (position, ReadLevel::Local)).collect();
-        let classes = [plan.leading, plan.anywhere, plan.bounded];
+        let classes = [plan.leading, plan.anywhere, plan.bounded, plan.dated];
         for (positions, level) in classes.into_iter().zip(confirmed.levels()) {
             match level {
                 Err(error) => {
@@ -103,74 +148,25 @@ impl LocalShards {
                 Ok(level) => readable.extend(positions.into_iter().map(|position| (position, level))),
             }
         }
-        self.read(group, placement, requests, &readable, &mut results).await;
+        self.read(work, requests, readable, &mut results).await;
         ShardReply::Done(results.finish())
     }
 
-    /// Reads what is here now, at positions with the level that was kept for each.
-    async fn read(
-        &self,
-        group: &Arc<Group>,
-        placement: &ShardPlacement,
-        requests: &Arc<Vec<Request>>,
-        readable: &[(usize, ReadLevel)],
-        results: &mut Results,
-    ) {
-        if readable.is_empty() {
-            return;
-        }
-        let is_leader = group.leads();
-        // The tablet has at least what is applied before it is looked at.
-        let applied = group.applied();
-        let mut levels = vec![ReadLevel::default(); requests.len()];
-        for &(position, level) in readable {
-            levels[position] = level;
-            self.counters.count(level, is_leader);
-        }
-        let positions: Vec<usize> = readable.iter().map(|(position, _)| *position).collect();
-        for (position, result) in reads::read(self.node.env(), group.tablet(), placement, requests, &positions).await {
-            let fresh = Freshness { level: levels[position], applied };
-            let result = result.map(|reply| with_freshness(reply, fresh));
-            results.set(position, result.map_err(|failed| self.read_failed(group, failed)));
-        }
-    }
-
-    /// Damage is the replica's end, so that nothing more is read from it (CLUSTER-5). A disk that fails stops the node:
-    /// what is durable on it is not known.
-    fn read_failed(&self, group: &Arc<Group>, failed: ReadFailed) -> Error {
-        match failed {
-            ReadFailed::Storage(error) => {
-                group.refuse(&error);
-                if let StorageError::Io { detail } = &error {
-                    self.node.env().halt(format!("reading a tablet failed: {detail}"));
-                }
-                storage_error(&error)
-            }
-            ReadFailed::BrokeOff => Error::not_applied(ErrorCode::Internal, "reading the replica's tablet broke off"),
-        }
-    }
-}
-
-type Written = Vec<std::result::Result<Bytes, ProposeError>>;
-async fn propose(group: &Group, commands: Vec<Bytes>) -> Written {
-    if commands.is_empty() {
-        return Vec::new();
-    }
-    metrics::counter!("strata_kv_writes_total").increment(commands.len() as u64);
-    group.propose(commands).await
-}
-
-fn with_freshness(reply: Reply, fresh: Freshness) -> Reply {
-    match reply {
-        Reply::Get { item, .. } => Reply::Get { item, freshness: Some(fresh) },
-        Reply::Scan { items, resume, .. } => Reply::Scan { items, resume, freshness: Some(fresh) },
-        written => written,
+    /// The steps of transactions that do not go into the log, side by side.
+    async fn take_steps(&self, work: &Work<'_>, plan: &Plan, requests: &[Request]) -> Vec<Result<Reply>> {
+        let take = |position: &usize| {
+            let Operation::Transact(call) = &requests[*position].operation else {
+                unreachable!("the plan put something else among the steps");
+            };
+            async { self.steps.take(&work.place, call).await.map(Reply::Transact) }
+        };
+        futures_util::future::join_all(plan.steps.iter().map(take)).await
     }
 }
 
 /// Who should be asked instead, if there is anything that needs a leader and all of that was refused because this
 /// replica is not one or cannot reach it (KV-1). What needs none is done again there.
-fn whole_batch_elsewhere(written: &Written, confirmed: &Confirmed) -> Option<Option<NodeId>> {
+fn whole_batch_elsewhere(written: &[Written], confirmed: &Confirmed) -> Option<Option<NodeId>> {
     let writes = written.iter().map(|reply| reply.as_ref().err().map_or(Elsewhere::No, Elsewhere::from));
     let mut leader = None;
     for part in writes.chain(confirmed.parts()) {
@@ -182,17 +178,10 @@ fn whole_batch_elsewhere(written: &Written, confirmed: &Confirmed) -> Option<Opt
     leader
 }
 
-/// The reply of a command. One that does not decode was applied all the same.
-fn decode(reply: Bytes) -> Result<Reply> {
-    decode_reply(reply).unwrap_or_else(|error| {
-        let message = format!("the write was applied, but its reply is damaged: {error}");
-        Err(Error::new(ErrorCode::Internal, strata_types::Outcome::Applied, message))
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use strata_raft::ReadError;
+    use strata_raft::{ProposeError, ReadError};
+    use strata_types::Revision;
 
     use super::*;
 
@@ -200,25 +189,25 @@ mod tests {
     #[test]
     fn a_batch_goes_elsewhere_only_if_nothing_of_it_was_done() {
         let not_leader = |leader: Option<u64>| ProposeError::NotLeader { leader: leader.map(NodeId) };
-        let done = || Ok(Bytes::new());
+        let done = || Ok(Ok(Reply::Put { revision: Revision::default() }));
         let nothing = Confirmed::default;
         let leading = |result| Confirmed { leading: Some(result), ..Confirmed::default() };
-        assert_eq!(whole_batch_elsewhere(&vec![], &nothing()), None, "nothing needs a leader");
-        let refused = vec![Err(not_leader(None)), Err(not_leader(Some(2)))];
+        assert_eq!(whole_batch_elsewhere(&[], &nothing()), None, "nothing needs a leader");
+        let refused = [Err(not_leader(None)), Err(not_leader(Some(2)))];
         assert_eq!(whole_batch_elsewhere(&refused, &nothing()), Some(Some(NodeId(2))));
-        assert_eq!(whole_batch_elsewhere(&vec![done(), Err(not_leader(Some(2)))], &nothing()), None);
+        assert_eq!(whole_batch_elsewhere(&[done(), Err(not_leader(Some(2)))], &nothing()), None);
         assert_eq!(whole_batch_elsewhere(&refused, &leading(Ok(()))), None);
         let reads = leading(Err(ReadError::NotLeader { leader: Some(NodeId(3)) }));
-        assert_eq!(whole_batch_elsewhere(&vec![], &reads), Some(Some(NodeId(3))));
-        assert_eq!(whole_batch_elsewhere(&vec![done()], &reads), None);
+        assert_eq!(whole_batch_elsewhere(&[], &reads), Some(Some(NodeId(3))));
+        assert_eq!(whole_batch_elsewhere(&[done()], &reads), None);
         let stopped = leading(Err(ReadError::Stopped { reason: "stopping".into() }));
-        assert_eq!(whole_batch_elsewhere(&vec![], &stopped), Some(None));
-        let unknown = vec![Err(ProposeError::Unknown { detail: "lost".into() })];
+        assert_eq!(whole_batch_elsewhere(&[], &stopped), Some(None));
+        let unknown = [Err(ProposeError::Unknown { detail: "lost".into() })];
         assert_eq!(whole_batch_elsewhere(&unknown, &reads), None);
         let silent = || ReadError::LeaderSilent { leader: NodeId(1), detail: "cut".into() };
         let follower = Confirmed { anywhere: Some(Err(silent())), bounded: Some(Err(silent())), ..nothing() };
-        assert_eq!(whole_batch_elsewhere(&vec![], &follower), Some(None), "another replica may reach the leader");
+        assert_eq!(whole_batch_elsewhere(&[], &follower), Some(None), "another replica may reach the leader");
         let half = Confirmed { bounded: Some(Ok(None)), ..follower };
-        assert_eq!(whole_batch_elsewhere(&vec![], &half), None);
+        assert_eq!(whole_batch_elsewhere(&[], &half), None);
     }
 }

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use prost::Message as _;
 use strata_net::{Caller, Handler, Lane, MessageKind, NetError, Replier, Switchboard};
 use strata_proto::{ShardAnswer, ShardCall, v1};
-use strata_router::{Link, LinkError, ShardBatch, ShardExecutor, ShardReply, fit_results};
+use strata_router::{Link, LinkError, ShardBatch, ShardExecutor, ShardReply, TimestampKind, fit_results};
 use strata_types::limits::GRPC_MESSAGE_BYTES_MAX;
-use strata_types::{Epoch, Error, GroupId, NodeId, Result, ShardMap};
+use strata_types::{Epoch, Error, GroupId, NodeId, Result, ShardMap, Timestamp};
 
 use crate::LocalShards;
+use crate::open_transactions::Teller;
 
 /// How long a router that wants a newer map waits for it.
 const MAP_PATIENCE: Duration = Duration::from_secs(1);
@@ -32,6 +33,7 @@ impl NodeLink {
     /// Takes the requests that other nodes send from now on.
     pub fn register(&self, switchboard: &Switchboard) {
         switchboard.set_handler(MessageKind::Requests, Arc::new(self.clone()));
+        switchboard.set_handler(MessageKind::Transactions, Arc::new(Teller(self.local.clone())));
     }
 }
 
@@ -73,6 +75,20 @@ impl Link for NodeLink {
         // The node learns maps by itself; there is nobody better to ask.
         let _ = node.env().timeout(MAP_PATIENCE, newer).await;
         Ok(node.map())
+    }
+
+    async fn timestamp(&self, kind: TimestampKind, deadline: Duration) -> Result<Timestamp> {
+        let timestamps = self.local.node().timestamps();
+        let asked = match kind {
+            TimestampKind::Begin => timestamps.begin(deadline).await,
+            TimestampKind::Floor => timestamps.floor(deadline).await,
+        };
+        asked.map_err(|error| Error::not_applied(strata_types::ErrorCode::Unavailable, error.to_string()))
+    }
+
+    async fn hold(&self, at: Timestamp, _deadline: Duration) -> Result<()> {
+        self.local.holds().hold(self.local.node(), at);
+        Ok(())
     }
 
     fn own_node(&self) -> Option<NodeId> {

@@ -5,9 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use strata_codec::encode_command;
 use strata_router::check_limits;
-use strata_types::{Error, ReadLevel, ReadPreference, Reply, Request, Result, ShardPlacement};
+use strata_types::{
+    Error, ErrorCode, Feature, Operation, ReadLevel, ReadPreference, Reply, Request, Result, ShardPlacement, Timestamp,
+    TransactionCall,
+};
 
 use crate::route::misrouted;
+use crate::times::not_before;
 
 /// The requests of a batch by what they need, each with its position.
 #[derive(Debug, Default)]
@@ -16,6 +20,14 @@ pub(crate) struct Plan {
     pub(crate) writes: Vec<usize>,
     /// Their commands, in the same order.
     pub(crate) commands: Vec<Bytes>,
+    /// The latest of the timestamps before which none of them may be stamped.
+    pub(crate) not_before: Timestamp,
+    /// Positions of the steps of transactions that need the leader's memory or a round of it, but not the log.
+    pub(crate) steps: Vec<usize>,
+    /// Positions of the reads of what was committed up to a timestamp.
+    pub(crate) dated: Vec<usize>,
+    /// The latest of these timestamps.
+    pub(crate) latest: Timestamp,
     /// Positions of the reads that see everything acknowledged before, if this replica leads.
     pub(crate) leading: Vec<usize>,
     /// Positions of the reads that see everything acknowledged before, whoever leads.
@@ -31,15 +43,26 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Before all nodes know what a follower asks its leader (`followers_read`), only leaders read what is not local.
-    pub(crate) fn new(placement: &ShardPlacement, requests: &[Request], followers_read: bool) -> Plan {
-        let mut plan = Plan::default();
+    /// What some nodes of the cluster do not understand is done without it, or refused: before all know what a follower
+    /// asks its leader, only leaders read what is not local.
+    pub(crate) fn new(
+        placement: &ShardPlacement,
+        requests: &[Request],
+        has: impl Fn(Feature) -> bool,
+        refused: Vec<(usize, Error)>,
+    ) -> Plan {
+        let mut plan = Plan { refused, ..Plan::default() };
+        let known = plan.refused.len();
+        let has_time = has(Feature::Transactions);
         for (position, request) in requests.iter().enumerate() {
-            if let Err(error) = plan.add(placement, position, request) {
+            if plan.refused[..known].binary_search_by_key(&position, |(refused, _)| *refused).is_ok() {
+                continue;
+            }
+            if let Err(error) = plan.add(placement, position, request, has_time) {
                 plan.refused.push((position, error));
             }
         }
-        if !followers_read {
+        if !has(Feature::FollowerReads) {
             let others = [std::mem::take(&mut plan.anywhere), std::mem::take(&mut plan.bounded)];
             plan.leading.extend(others.concat());
         }
@@ -53,14 +76,28 @@ impl Plan {
         Plan { local, leading: Vec::new(), anywhere: Vec::new(), bounded: Vec::new(), ..self }
     }
 
-    fn add(&mut self, placement: &ShardPlacement, position: usize, request: &Request) -> Result<()> {
+    fn add(&mut self, placement: &ShardPlacement, position: usize, request: &Request, has_time: bool) -> Result<()> {
         check_limits(&request.operation)?;
         if let Some(error) = misrouted(placement, &request.operation) {
             return Err(error);
         }
+        let is_step = is_step(&request.operation);
+        if !has_time && (request.header.at.is_some() || matches!(request.operation, Operation::Transact(_))) {
+            return Err(no_time());
+        }
+        if is_step {
+            self.steps.push(position);
+            return Ok(());
+        }
         if !request.operation.is_read() {
             self.commands.push(encode_command(request)?);
             self.writes.push(position);
+            self.not_before = self.not_before.max(not_before(request));
+            return Ok(());
+        }
+        if let Some(at) = request.header.at {
+            self.dated.push(position);
+            self.latest = self.latest.max(at);
             return Ok(());
         }
         match request.header.level {
@@ -77,6 +114,31 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Whether an operation is a step of a transaction that does not go into the log.
+fn is_step(operation: &Operation) -> bool {
+    let Operation::Transact(call) = operation else { return false };
+    match **call {
+        TransactionCall::Lock { .. }
+        | TransactionCall::Unlock { .. }
+        | TransactionCall::Push { .. }
+        | TransactionCall::Status { .. } => true,
+        TransactionCall::Commit(_)
+        | TransactionCall::Prepare(_)
+        | TransactionCall::Decide { .. }
+        | TransactionCall::Abort { .. }
+        | TransactionCall::Resolve { .. }
+        | TransactionCall::Forget { .. } => false,
+    }
+}
+
+fn no_time() -> Error {
+    let since = Feature::Transactions.since();
+    let message = format!(
+        "the cluster has no transactions yet: run `strata cluster upgrade` when all its nodes run a program of {since}"
+    );
+    Error::not_applied(ErrorCode::Refused, message)
 }
 
 /// Results by position.
@@ -101,7 +163,7 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use strata_types::limits::KEY_BYTES_MAX;
-    use strata_types::{ErrorCode, Operation, RequestHeader, ShardId, SlotRange};
+    use strata_types::{RequestHeader, ShardId, SlotRange};
 
     use super::*;
 
@@ -123,7 +185,7 @@ mod tests {
             request(Operation::Delete { key: key() }, ReadLevel::Local),
             request(Operation::Scan { start: key(), end: None, limit: 0 }, ReadLevel::Local),
         ];
-        let plan = Plan::new(&whole, &requests, true);
+        let plan = Plan::new(&whole, &requests, |_| true, Vec::new());
         assert_eq!((plan.writes, plan.commands.len()), (vec![0, 4], 2));
         assert_eq!((plan.leading, plan.local), (vec![3], vec![1]));
         let refused: Vec<_> = plan.refused.iter().map(|(position, error)| (*position, error.code)).collect();
@@ -147,10 +209,10 @@ mod tests {
             get(bounded(9), ReadPreference::Any),
             get(ReadLevel::Local, ReadPreference::Leader),
         ];
-        let plan = Plan::new(&whole, &requests, true);
+        let plan = Plan::new(&whole, &requests, |_| true, Vec::new());
         assert_eq!((plan.leading, plan.anywhere, plan.local), (vec![2], vec![0], vec![5]));
         assert_eq!((plan.bounded, plan.bound), (vec![1, 3, 4], Duration::from_secs(2)));
-        let before = Plan::new(&whole, &requests, false);
+        let before = Plan::new(&whole, &requests, |_| false, Vec::new());
         assert_eq!((before.leading, before.local), (vec![2, 0, 1, 3, 4], vec![5]), "not every node could answer");
         assert!(before.anywhere.is_empty() && before.bounded.is_empty());
     }

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use strata_codec::data_key;
 use strata_env::Env;
-use strata_shard::decode_item;
+use strata_machine::View;
+use strata_shard::{Obstacle, decode_item};
 use strata_storage::{Engine, StorageError};
-use strata_types::{Operation, Reply, Request, ShardPlacement, Slot, SlotRange};
+use strata_types::{
+    Item, Operation, Reply, Request, RequestHeader, ShardPlacement, Slot, SlotRange, Space, SpaceKey, Timestamp,
+    TransactionId, TransactionStatus,
+};
 
-use crate::snapshot_view::SnapshotView;
+use crate::snapshot_view::{CachedView, EngineView, SnapshotView};
 
 /// So many keys are looked up where the batch runs, if they are in memory. For the others, and for scans, a thread that
 /// may block is asked.
@@ -20,6 +24,8 @@ const INLINE_GETS_MAX: usize = 8;
 pub(crate) enum ReadFailed {
     /// The tablet could not be read: never an absent key (KV-4).
     Storage(StorageError),
+    /// A transaction is in the way, or what was asked for is not kept any more.
+    Met(Obstacle),
     /// The reading code panicked.
     BrokeOff,
 }
@@ -47,19 +53,67 @@ pub(crate) async fn read(
     done.unwrap_or_else(|| positions.iter().map(|&position| (position, Err(ReadFailed::BrokeOff))).collect())
 }
 
+/// The newest value of a key and when it was last changed.
+pub(crate) async fn newest(
+    env: &Env,
+    tablet: Arc<dyn Engine>,
+    key: &SpaceKey,
+) -> Result<(Option<Item>, Timestamp), ReadFailed> {
+    let key = key.clone();
+    let read = move |view: &dyn View| {
+        let Space { database, key_space } = key.space;
+        let header = RequestHeader { database, key_space, ..RequestHeader::default() };
+        let item = strata_shard::get(view, &header, &key.key)?;
+        Ok((item, strata_shard::newest_change(view, &key)))
+    };
+    // Both from one state: the value must be the one that was written then.
+    with_snapshot(env, tablet, read).await?.map_err(ReadFailed::Met)
+}
+
+/// What is known of a transaction here.
+pub(crate) async fn status(
+    env: &Env,
+    tablet: Arc<dyn Engine>,
+    transaction: TransactionId,
+) -> Result<TransactionStatus, ReadFailed> {
+    let view = CachedView::new(tablet.as_ref());
+    let read = strata_shard::status(&view, transaction);
+    if let Some(status) = view.finish(read) {
+        return Ok(status);
+    }
+    with_snapshot(env, tablet, move |view| strata_shard::status(view, transaction)).await
+}
+
+/// Reads on a thread that may wait, on one state of the tablet.
+pub(crate) async fn with_snapshot<T: Send + 'static>(
+    env: &Env,
+    tablet: Arc<dyn Engine>,
+    read: impl FnOnce(&dyn View) -> T + Send + 'static,
+) -> Result<T, ReadFailed> {
+    let on_snapshot = move || {
+        let snapshot = tablet.snapshot();
+        let view = SnapshotView::new(snapshot.as_ref());
+        let read = read(&view);
+        view.finish(read)
+    };
+    env.blocking(on_snapshot).await.ok_or(ReadFailed::BrokeOff)?.map_err(ReadFailed::Storage)
+}
+
 /// The gets at `positions`, if none of them needs the disk.
 fn from_memory(tablet: &dyn Engine, requests: &[Request], positions: &[usize]) -> Option<Vec<(usize, ReadResult)>> {
     let get = |&position: &usize| {
         let request = &requests[position];
         let Operation::Get { key } = &request.operation else { return None };
-        // Whatever goes wrong here is told by the read that may wait.
-        let stored = tablet.get_cached(&data_key(request.header.database, request.header.key_space, key)).ok()?;
-        Some((
-            position,
-            Ok(Reply::Get { item: stored.map(|stored| decode_item(key.clone(), stored)), freshness: None }),
-        ))
+        let view = CachedView::new(tablet);
+        let read = strata_shard::get(&view, &request.header, key);
+        let item = view.finish(read)?;
+        Some((position, item.map(got).map_err(ReadFailed::Met)))
     };
     positions.iter().map(get).collect()
+}
+
+fn got(item: Option<Item>) -> Reply {
+    Reply::Get { item, freshness: None }
 }
 
 fn on_tablet(
@@ -68,35 +122,50 @@ fn on_tablet(
     requests: &[Request],
     positions: &[usize],
 ) -> Vec<(usize, ReadResult)> {
+    // Read before the keys: what was committed before, and is not prepared any more now, is in its place.
+    let state = EngineView::new(tablet);
+    let is_simple = strata_shard::shard_state(&state).prepared == 0;
+    let is_simple = state.finish(is_simple).unwrap_or(false);
     let (mut gets, mut results) = (Vec::new(), Vec::with_capacity(positions.len()));
     for &position in positions {
         let request = &requests[position];
         match &request.operation {
-            Operation::Get { key } => gets.push((position, key)),
+            Operation::Get { key } if is_simple && request.header.at.is_none() => gets.push((position, key)),
+            Operation::Get { key } => results.push((position, get(tablet, request, key))),
             Operation::Scan { .. } => results.push((position, scan(tablet, slots, request))),
             _ => unreachable!("the plan put a write among the reads"),
         }
     }
-    let keys: Vec<Bytes> = gets
-        .iter()
-        .map(|(position, key)| {
-            let header = &requests[*position].header;
-            data_key(header.database, header.key_space, key)
-        })
-        .collect();
+    results.extend(newest_of_many(tablet, requests, &gets));
+    results
+}
+
+/// Several keys at once, where no transaction is in the way of any.
+fn newest_of_many(tablet: &dyn Engine, requests: &[Request], gets: &[(usize, &Bytes)]) -> Vec<(usize, ReadResult)> {
+    let data_key_of = |(position, key): &(usize, &Bytes)| {
+        let header = &requests[*position].header;
+        data_key(header.database, header.key_space, key)
+    };
+    let keys: Vec<Bytes> = gets.iter().map(data_key_of).collect();
     match tablet.multi_get(&keys) {
-        Ok(values) => results.extend(gets.into_iter().zip(values).map(|((position, key), stored)| {
-            (position, Ok(Reply::Get { item: stored.map(|stored| decode_item(key.clone(), stored)), freshness: None }))
-        })),
-        Err(error) => {
-            results.extend(gets.into_iter().map(|(position, _)| (position, Err(error.clone()))));
+        Ok(values) => {
+            let item = |((position, key), stored): (&(usize, &Bytes), Option<Bytes>)| {
+                (*position, Ok(got(stored.map(|stored| decode_item((*key).clone(), stored)))))
+            };
+            gets.iter().zip(values).map(item).collect()
         }
+        Err(error) => gets.iter().map(|(position, _)| (*position, Err(ReadFailed::Storage(error.clone())))).collect(),
     }
-    results.into_iter().map(|(position, result)| (position, result.map_err(ReadFailed::Storage))).collect()
+}
+
+fn get(tablet: &dyn Engine, request: &Request, key: &Bytes) -> ReadResult {
+    let view = EngineView::new(tablet);
+    let read = strata_shard::get(&view, &request.header, key);
+    view.finish(read).map_err(ReadFailed::Storage)?.map(got).map_err(ReadFailed::Met)
 }
 
 /// One page of the shard. Keys that it does not own, left behind by a split, are not shown.
-fn scan(tablet: &dyn Engine, slots: SlotRange, request: &Request) -> Result<Reply, StorageError> {
+fn scan(tablet: &dyn Engine, slots: SlotRange, request: &Request) -> ReadResult {
     let Operation::Scan { start, end, limit } = &request.operation else {
         unreachable!("only scans are given to this function");
     };
@@ -104,7 +173,7 @@ fn scan(tablet: &dyn Engine, slots: SlotRange, request: &Request) -> Result<Repl
     let view = SnapshotView::new(snapshot.as_ref());
     let keep = |key: &[u8]| slots.contains(Slot::of_key(key));
     let page = strata_shard::scan(&view, &request.header, start, end.as_deref(), *limit, &keep);
-    view.finish(page)
+    view.finish(page).map_err(ReadFailed::Storage)?.map_err(ReadFailed::Met)
 }
 
 #[cfg(test)]

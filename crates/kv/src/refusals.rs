@@ -2,6 +2,7 @@
 //! fields of the errors that they are made of.
 
 use strata_raft::{ProposeError, ReadError};
+use strata_shard::Obstacle;
 use strata_storage::StorageError;
 use strata_types::{Error, ErrorCode, NodeId};
 
@@ -41,6 +42,7 @@ pub(crate) fn propose_error(error: ProposeError) -> Error {
         ProposeError::Overloaded => Error::not_applied(ErrorCode::Overloaded, error.to_string()),
         ProposeError::DiskFull => Error::not_applied(ErrorCode::DiskFull, error.to_string()),
         ProposeError::Stopped { reason } => stopped(&reason),
+        ProposeError::NoTime => no_time(),
         ProposeError::Unknown { detail } => {
             let message = format!("the write may or may not have been applied: {detail}");
             Error::unknown(ErrorCode::Unavailable, message)
@@ -62,6 +64,7 @@ pub(crate) fn read_error(error: ReadError) -> Error {
             Error::not_applied(ErrorCode::Unavailable, message)
         }
         ReadError::Stopped { reason } => stopped(&reason),
+        ReadError::NoTime => no_time(),
         newer => Error::not_applied(ErrorCode::Internal, newer.to_string()),
     }
 }
@@ -79,9 +82,25 @@ pub(crate) fn storage_error(error: &StorageError) -> Error {
     }
 }
 
+/// What a read met that cannot be got out of the way.
+pub(crate) fn obstacle(obstacle: Obstacle) -> Error {
+    match obstacle {
+        Obstacle::Blocked(by) => crate::blockers::blocked(&by),
+        Obstacle::TooOld { horizon } => {
+            let message = format!("what was committed that long ago is not kept any more: nothing before {horizon} is");
+            Error::not_applied(ErrorCode::SnapshotTooOld, message)
+        }
+    }
+}
+
 fn not_leader(leader: Option<NodeId>) -> Error {
     let known = leader.map_or_else(|| "knows no leader".to_owned(), |leader| format!("says that {leader} does"));
     Error::not_applied(ErrorCode::NotLeader, format!("the replica does not lead the shard and {known}"))
+}
+
+fn no_time() -> Error {
+    let message = "the new leader of the shard has not heard from the meta group what time it is; nothing was applied";
+    Error::not_applied(ErrorCode::Unavailable, message)
 }
 
 fn stopped(reason: &str) -> Error {

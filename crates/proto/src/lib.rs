@@ -12,6 +12,7 @@
 //!
 //!   types::Request  <-->  v1::GetRequest, PutRequest, ...         unary calls
 //!   [types::Request]  <-->  v1::ShardBatch                        the SDK's stream and forwarding between nodes
+//!   types::TransactionCall  <-->  v1::TransactionCall             steps of transactions, within a ShardBatch
 //!   types::Error  <-->  tonic::Status with v1::ErrorDetail        status_of, error_of
 //! ```
 //! Conversions are in `convert`, one file a message. `From` where every value has a counterpart, `TryFrom` with
@@ -24,7 +25,9 @@
 mod convert;
 mod status;
 
-pub use convert::{ShardAnswer, ShardCall, level_parts};
+pub use convert::{
+    ShardAnswer, ShardCall, level_parts, lock_wait_of, slot_of, transaction_id_bytes, transaction_id_of,
+};
 pub use status::{error_of, status_of};
 
 /// Descriptors of the public interface, for reflection.

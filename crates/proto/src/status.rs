@@ -78,10 +78,13 @@ fn grpc_code(error: &Error) -> Code {
         ErrorCode::InvalidArgument | ErrorCode::TooLarge | ErrorCode::CrossShard => Code::InvalidArgument,
         ErrorCode::StaleRoute | ErrorCode::NotLeader | ErrorCode::SessionExpired => Code::FailedPrecondition,
         ErrorCode::Refused | ErrorCode::MajorityAtRisk | ErrorCode::ChangeUnderWay => Code::FailedPrecondition,
-        ErrorCode::Unavailable | ErrorCode::NotReady => match error.outcome {
+        ErrorCode::Unavailable | ErrorCode::NotReady | ErrorCode::Blocked => match error.outcome {
             Outcome::NotApplied => Code::Unavailable,
             Outcome::Applied | Outcome::Unknown => Code::Unknown,
         },
+        // What gRPC calls a transaction that has to begin anew. No library repeats it by itself.
+        ErrorCode::Conflict => Code::Aborted,
+        ErrorCode::SnapshotTooOld => Code::FailedPrecondition,
         ErrorCode::DeadlineExceeded => Code::DeadlineExceeded,
         ErrorCode::Overloaded | ErrorCode::DiskFull => Code::ResourceExhausted,
         ErrorCode::Corrupt => Code::DataLoss,
@@ -116,6 +119,13 @@ mod tests {
     fn a_write_that_may_be_applied_is_never_repeated_by_the_library() {
         assert_eq!(status_of(&Error::unknown(ErrorCode::Unavailable, "leader lost")).code(), Code::Unknown);
         assert_eq!(status_of(&Error::not_applied(ErrorCode::Unavailable, "no leader")).code(), Code::Unavailable);
+    }
+
+    #[test]
+    fn a_transaction_that_must_begin_anew_is_what_grpc_calls_aborted() {
+        assert_eq!(status_of(&Error::not_applied(ErrorCode::Conflict, "changed")).code(), Code::Aborted);
+        assert_eq!(status_of(&Error::not_applied(ErrorCode::Blocked, "met")).code(), Code::Unavailable);
+        assert_eq!(status_of(&Error::unknown(ErrorCode::Blocked, "met")).code(), Code::Unknown);
     }
 
     /// PROTO-2

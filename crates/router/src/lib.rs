@@ -22,7 +22,8 @@
 //!    queued (up to [`RouterOptions::batch_requests`] and [`RouterOptions::batch_bytes`]) as one batch.
 //! 3. The worker sends it to the believed leader, or to the replicas in turn when none is known.
 //!    Reads that any replica may carry out have a queue of their own, whose batches go to the replicas in turn, or to
-//!    the one on this node.
+//!    the one on this node. So have steps of transactions that a node may let wait (for a lock, for another
+//!    transaction's end): each is a batch of its own, so that it holds up nobody.
 //! 4. If the answer is late, the reads of the batch are asked of a second replica too, within a budget.
 //! 5. Each request is answered, or stays with the worker for the next attempt: see [`retry rules`](#invariants).
 //!
@@ -32,11 +33,12 @@
 //! - ROUTE-3: every call ends by its deadline (within one sweep, [`RouterOptions::sweep`], while a batch is stuck).
 //! - ROUTE-4: the epoch of the cached map only rises.
 //! - ROUTE-5: queues are bounded in bytes; a full one refuses.
-//! - ROUTE-6: retries that ask for work again are at most a share of all requests and a floor, hedges at most a share of
-//!   all reads.
+//! - ROUTE-6: retries that ask for work again are at most a share of all requests and a floor, hedges at most a share
+//!   of all reads.
 //!
 //! # Left out
-//! A scan over several shards is linearizable per shard, not a snapshot; snapshots come with timestamps.
+//! A scan over several shards is linearizable per shard. It is a snapshot of all of them if its header names a
+//! timestamp ([`strata_types::RequestHeader::at`]).
 
 mod budget;
 mod hedge;
@@ -51,12 +53,13 @@ mod router;
 mod scan;
 mod session;
 mod spread;
+mod timestamps;
 mod trim;
 mod verdict;
 mod worker;
 
 pub use kv::{Kv, PageRange, ShardBatch, ShardExecutor, ShardReply};
-pub use link::{Link, LinkError};
+pub use link::{HOLD_TIME, Link, LinkError, TimestampKind};
 pub use options::RouterOptions;
 pub use route::{check_limits, lies_in, slot_of};
 pub use router::Router;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use strata_env::Mono;
 use strata_types::{
     ClientId, Error, ErrorCode, LogIndex, Operation, Outcome, Reply, Request, Result, SessionRequest, ShardId,
-    SlotRange,
+    SlotRange, TransactionCall,
 };
 use tokio::sync::oneshot;
 
@@ -19,6 +20,10 @@ use crate::{RouterOptions, ShardBatch};
 
 /// A scan page counts this much towards its batch: a few of them fill one, because their answers are large.
 const SCAN_WEIGHT: usize = 256 * 1024;
+/// Requests of one shard that may wait at its node at once.
+const WAITING_MAX: usize = 1024;
+/// How long a node lets a request wait, at most.
+const WAITING_TIME: Duration = Duration::from_secs(1);
 /// Every request counts at least this much: what it takes in memory and in a message beside its keys and values.
 const REQUEST_WEIGHT: usize = 64;
 
@@ -78,6 +83,7 @@ pub(crate) struct Load {
 
 struct State {
     load: Load,
+    path: Path,
     bytes: usize,
     /// Batches under way that count against [`RouterOptions::inflight`].
     workers: usize,
@@ -95,6 +101,25 @@ pub(crate) enum Path {
     Leader,
     /// Any, in turn. Only reads are queued here.
     Any,
+    /// The one that leads, for what it may let wait until others are done: one request a batch, so that it holds up
+    /// nobody.
+    Waiting,
+}
+
+impl Path {
+    /// When a batch without an answer is stuck.
+    pub(crate) fn stall(self, options: &RouterOptions) -> Duration {
+        match self {
+            Path::Leader | Path::Any => options.stall,
+            Path::Waiting => options.stall + WAITING_TIME,
+        }
+    }
+}
+
+/// Whether a node may let this wait for somebody else.
+pub(crate) fn may_wait(operation: &Operation) -> bool {
+    let Operation::Transact(call) = operation else { return false };
+    matches!(**call, TransactionCall::Lock { .. } | TransactionCall::Push { .. })
 }
 
 /// A queue of one shard.
@@ -130,6 +155,7 @@ impl ShardQueue {
     ) -> ShardQueue {
         let state = State {
             load: Load::default(),
+            path,
             bytes: 0,
             workers: 0,
             traffic,
@@ -201,7 +227,7 @@ impl ShardQueue {
     pub(crate) fn take(&self, options: &RouterOptions) -> Option<Load> {
         let mut state = self.state.lock();
         // What waits now had better ride with the batch of another worker, which will look again.
-        let is_spare = state.workers > 1 && state.traffic.is_crowded(options);
+        let is_spare = state.path != Path::Waiting && state.workers > 1 && state.traffic.is_crowded(options);
         let load = if is_spare { None } else { state.take(options) };
         if load.is_none() {
             state.leave();
@@ -272,28 +298,34 @@ impl Load {
 
 impl State {
     fn wake(&mut self, options: &RouterOptions) -> Wake {
-        let may_start = match self.workers {
-            0 => true,
-            workers => workers < options.inflight && self.traffic.has_room(options),
+        let may_start = match (self.path, self.workers) {
+            (_, 0) => true,
+            (Path::Waiting, workers) => workers < WAITING_MAX,
+            (Path::Leader | Path::Any, workers) => workers < options.inflight && self.traffic.has_room(options),
         };
         if self.load.requests.is_empty() || !may_start {
             return Wake::Nothing;
         }
         self.workers += 1;
-        self.traffic.0.fetch_add(1, Ordering::Relaxed);
+        if self.path != Path::Waiting {
+            self.traffic.0.fetch_add(1, Ordering::Relaxed);
+        }
         Wake::StartWorker
     }
 
     /// A worker does not count any more.
     fn leave(&mut self) {
         self.workers -= 1;
-        self.traffic.0.fetch_sub(1, Ordering::Relaxed);
+        if self.path != Path::Waiting {
+            self.traffic.0.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn take(&mut self, options: &RouterOptions) -> Option<Load> {
         let mut bytes = 0;
         let mut count = 0;
-        for request in self.load.requests.iter().take(options.batch_requests) {
+        let most = if self.path == Path::Waiting { 1 } else { options.batch_requests };
+        for request in self.load.requests.iter().take(most) {
             let weight = weight(request);
             if count > 0 && bytes + weight > options.batch_bytes {
                 break;
@@ -322,7 +354,9 @@ impl State {
     fn number(&mut self, count: usize, bytes: usize) -> (usize, usize) {
         for index in 0..count {
             let request = &mut self.load.requests[index];
-            if request.operation.is_read() || request.header.session.is_some() {
+            // A step of a transaction is known by the transaction's id.
+            let is_step = matches!(request.operation, Operation::Transact(_));
+            if is_step || request.operation.is_read() || request.header.session.is_some() {
                 continue;
             }
             let Some(session) = self.session.open() else {

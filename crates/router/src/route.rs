@@ -1,8 +1,11 @@
 //! Limits of a request, and the one shard that it concerns. Used where requests enter and again where they arrive.
 
 use strata_types::{
-    Error, ErrorCode, Mutation, Operation, Result, ShardMap, ShardPlacement, Slot, SlotRange,
-    limits::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, KEY_BYTES_MAX, SCAN_PAGE_ITEMS_MAX, VALUE_BYTES_MAX},
+    Error, ErrorCode, Mutation, Operation, Part, Result, ShardMap, ShardPlacement, Slot, SlotRange, TransactionCall,
+    limits::{
+        BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, KEY_BYTES_MAX, SCAN_PAGE_ITEMS_MAX, TRANSACTION_BYTES_MAX,
+        TRANSACTION_READS_MAX, TRANSACTION_WRITES_MAX, VALUE_BYTES_MAX,
+    },
 };
 
 /// Checks an operation against every limit that does not need a map.
@@ -18,6 +21,11 @@ pub fn check_limits(operation: &Operation) -> Result<()> {
             value.as_ref().map_or(Ok(()), |value| check_value(value))
         }
         Operation::Batch { mutations } => check_batch(operation, mutations),
+        Operation::Transact(call) => match &**call {
+            TransactionCall::Commit(part) | TransactionCall::Prepare(part) => check_part(part),
+            TransactionCall::Lock { key, .. } => check_key(&key.key),
+            _ => Ok(()),
+        },
         Operation::Scan { start, end, limit } => {
             check_key(start)?;
             end.as_ref().map_or(Ok(()), |end| check_key(end))?;
@@ -40,6 +48,7 @@ pub fn slot_of(operation: &Operation) -> Option<Slot> {
         | Operation::Delete { key }
         | Operation::CompareAndSet { key, .. } => Some(Slot::of_key(key)),
         Operation::Batch { mutations } => mutations.first().map(|mutation| Slot::of_key(mutation.key())),
+        Operation::Transact(call) => Some(call.slot()),
         Operation::Scan { .. } => None,
     }
 }
@@ -49,6 +58,12 @@ pub fn lies_in(operation: &Operation, slots: SlotRange) -> bool {
     match operation {
         Operation::Batch { mutations } => mutations.iter().all(|mutation| slots.contains(Slot::of_key(mutation.key()))),
         Operation::Scan { .. } => true,
+        Operation::Transact(call) => match &**call {
+            TransactionCall::Commit(part) | TransactionCall::Prepare(part) => {
+                part.slots().all(|slot| slots.contains(slot))
+            }
+            other => slots.contains(other.slot()),
+        },
         single => slot_of(single).is_some_and(|slot| slots.contains(slot)),
     }
 }
@@ -108,6 +123,26 @@ fn check_batch(operation: &Operation, mutations: &[Mutation]) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn check_part(part: &Part) -> Result<()> {
+    let (reads, writes, bytes) = (part.reads.len() + part.ranges.len(), part.writes.len(), part.size());
+    let over =
+        |what: &str, count, limit| too_large(format!("a transaction of {count} {what} is over the limit of {limit}"));
+    match () {
+        () if reads > TRANSACTION_READS_MAX => return Err(over("reads", reads, TRANSACTION_READS_MAX)),
+        () if writes > TRANSACTION_WRITES_MAX => return Err(over("writes", writes, TRANSACTION_WRITES_MAX)),
+        () if bytes > TRANSACTION_BYTES_MAX => return Err(over("bytes", bytes, TRANSACTION_BYTES_MAX)),
+        () => {}
+    }
+    for key in part.reads.iter().chain(part.writes.iter().map(|write| &write.key)) {
+        check_key(&key.key)?;
+    }
+    for range in &part.ranges {
+        check_key(&range.start)?;
+        range.end.as_ref().map_or(Ok(()), |end| check_key(end))?;
+    }
+    part.writes.iter().filter_map(|write| write.value.as_ref()).try_for_each(|value| check_value(value))
 }
 
 fn check_key(key: &[u8]) -> Result<()> {

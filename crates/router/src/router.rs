@@ -16,9 +16,10 @@ use strata_types::{
 use tokio::sync::oneshot;
 
 use crate::budget::Budget;
-use crate::queue::{Path, ShardQueue, Traffic, Waiter, Wake};
+use crate::queue::{Path, ShardQueue, Traffic, Waiter, Wake, may_wait};
 use crate::route::{check_limits, shard_index};
 use crate::spread::Shunned;
+use crate::timestamps::Questions;
 use crate::{Kv, Link, PageRange, RouterOptions, worker};
 
 /// The map in use, and the queues of each of its shards at the same position.
@@ -34,20 +35,28 @@ struct ShardQueues {
     leader: Arc<ShardQueue>,
     /// Of reads for any of its replicas.
     any: Arc<ShardQueue>,
+    /// Of what its leader may let wait.
+    waiting: Arc<ShardQueue>,
 }
 
 impl ShardQueues {
     fn of(&self, request: &Request) -> &Arc<ShardQueue> {
         let RequestHeader { level, prefer, .. } = &request.header;
         let is_for_any = level.is_for_any_replica() || *prefer == ReadPreference::Any;
-        if is_for_any && request.operation.is_read() { &self.any } else { &self.leader }
+        match &request.operation {
+            operation if is_for_any && operation.is_read() => &self.any,
+            operation if may_wait(operation) => &self.waiting,
+            _ => &self.leader,
+        }
     }
 }
 
 impl Routes {
     /// The placement of a queue's shard. `None` when the map has no such shard any more, or one of other slots.
     pub(crate) fn placement(&self, queue: &Arc<ShardQueue>) -> Option<&ShardPlacement> {
-        let is_it = |current: &ShardQueues| Arc::ptr_eq(&current.leader, queue) || Arc::ptr_eq(&current.any, queue);
+        let is_it = |current: &ShardQueues| {
+            [&current.leader, &current.any, &current.waiting].iter().any(|current| Arc::ptr_eq(current, queue))
+        };
         let index = self.queues.iter().position(is_it)?;
         self.map.shards.get(index)
     }
@@ -72,6 +81,7 @@ pub(crate) struct Core {
     pub(crate) retry_budget: Budget,
     pub(crate) hedge_budget: Budget,
     pub(crate) shunned: Shunned,
+    pub(crate) questions: Questions,
 }
 
 /// Of what may be saved up, so much is there at the start: a program whose first requests meet trouble may retry too.
@@ -108,14 +118,33 @@ impl Router {
             retry_budget,
             hedge_budget: Budget::new(hedge_percent, 0, 0, HEDGE_BURST, now),
             shunned: Shunned::default(),
+            questions: Questions::default(),
         };
         core.install(map);
         Arc::new(Router { core: Arc::new(core) })
     }
 
+    /// Where the router has its time, randomness and tasks from.
+    pub fn env(&self) -> &Env {
+        &self.core.env
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// Uses a map from now on if it is newer than the one in use.
     pub fn install(&self, map: Arc<ShardMap>) {
         self.core.install(map);
+    }
+
+    /// The newest map that is known here, or the first one, which is fetched if there is none yet.
+    pub async fn known_map(&self, deadline: Duration) -> Result<Arc<ShardMap>> {
+        if self.map().shards.is_empty() {
+            self.core.fetch_first_map(deadline.min(REQUEST_DEADLINE_MAX)).await?;
+        }
+        let map = self.map();
+        if map.shards.is_empty() { Err(no_map()) } else { Ok(map) }
     }
 
     /// Fetches a newer map in the background, unless that is under way.
@@ -220,8 +249,8 @@ impl Core {
         }
     }
 
-    /// Installs a map if its epoch is higher (ROUTE-4). Queues of unchanged shards, and what is known about their leaders,
-    /// stay.
+    /// Installs a map if its epoch is higher (ROUTE-4). Queues of unchanged shards, and what is known about their
+    /// leaders, stay.
     pub(crate) fn install(&self, map: Arc<ShardMap>) -> bool {
         let _alone = self.installing.lock();
         let old = self.routes.load_full();
@@ -252,7 +281,7 @@ impl Core {
         let client = self.fresh_client();
         let queue =
             |path| Arc::new(ShardQueue::new(placement.shard, placement.slots, client, self.traffic.clone(), path));
-        ShardQueues { leader: queue(Path::Leader), any: queue(Path::Any) }
+        ShardQueues { leader: queue(Path::Leader), any: queue(Path::Any), waiting: queue(Path::Waiting) }
     }
 
     /// An id for a session that nobody else has.

@@ -36,7 +36,8 @@ pub struct ScanRange {
     pub limit: Option<u64>,
 }
 
-/// A running scan: items in key order over all shards, linearizable per shard, with bounded memory.
+/// A running scan: items in key order over all shards, with bounded memory. Linearizable per shard; what was committed
+/// up to one timestamp if the header names it.
 pub struct Scan {
     kv: Arc<dyn Kv>,
     header: RequestHeader,

@@ -36,7 +36,8 @@ pub fn size_of_result(result: &Result<Reply>) -> usize {
             Ok(Reply::Scan { items, resume, .. }) => {
                 items.iter().map(item).sum::<usize>() + resume.as_ref().map_or(0, |key| key.len())
             }
-            Ok(Reply::Put { .. } | Reply::Delete { .. } | Reply::Batch { .. }) => 0,
+            Ok(Reply::Transact(reply)) => reply.size(),
+            Ok(Reply::Put { .. } | Reply::Delete { .. } | Reply::Batch { .. } | Reply::Blocked { .. }) => 0,
             Err(error) => error.message.len(),
         }
 }
@@ -45,6 +46,8 @@ fn can_be_asked_again(result: &Result<Reply>) -> bool {
     match result {
         Ok(Reply::Get { .. } | Reply::Scan { .. }) => true,
         Ok(Reply::CompareAndSet { succeeded, .. }) => !succeeded,
+        // The second answer is the first one again.
+        Ok(Reply::Transact(_) | Reply::Blocked { .. }) => true,
         Ok(Reply::Put { .. } | Reply::Delete { .. } | Reply::Batch { .. }) | Err(_) => false,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use strata_env::Env;
-use strata_types::{Error, ErrorCode, Outcome, Request, Retry};
+use strata_types::{Error, ErrorCode, Operation, Outcome, Request, Retry};
 
 use crate::RouterOptions;
 
@@ -20,7 +20,9 @@ pub(crate) enum Pace {
 
 /// Whether sending the request twice does no harm (ROUTE-1).
 pub(crate) fn is_repeatable(request: &Request) -> bool {
-    request.operation.is_read() || request.header.session.is_some()
+    // Steps of transactions are known by the transaction's id: the second one changes nothing.
+    let is_step = matches!(request.operation, Operation::Transact(_));
+    is_step || request.operation.is_read() || request.header.session.is_some()
 }
 
 /// Whether a request that got this error goes for another attempt. `None`: the error is the answer.
@@ -36,17 +38,21 @@ pub(crate) fn judge(request: &Request, error: &Error) -> Option<Pace> {
         Retry::Reroute => Some(Pace::Soon),
         Retry::Backoff if error.code == ErrorCode::Overloaded => Some(Pace::Later),
         Retry::Backoff => Some(Pace::Soon),
+        // Only the caller can read again and decide again.
+        Retry::Restart => None,
         // The other side's own deadline passed, ours did not.
         Retry::No => (error.code == ErrorCode::DeadlineExceeded).then_some(Pace::Soon),
     }
 }
 
 /// Whether trying again after this error asks a node for work again: what was only refused at the door is not counted,
-/// because the pace of such attempts bounds them.
+/// because the pace of such attempts bounds them. Nor is waiting for a transaction: that must end some time.
 pub(crate) fn is_charged(code: ErrorCode) -> bool {
-    let at_the_door =
-        matches!(code, ErrorCode::NotLeader | ErrorCode::StaleRoute | ErrorCode::NotReady | ErrorCode::Corrupt);
-    !at_the_door
+    let is_free = matches!(
+        code,
+        ErrorCode::NotLeader | ErrorCode::StaleRoute | ErrorCode::NotReady | ErrorCode::Corrupt | ErrorCode::Blocked
+    );
+    !is_free
 }
 
 /// The error of a request that gets no more attempts: what kept it, what became of it (ROUTE-2), and when to try again.

@@ -98,7 +98,7 @@ impl<'c> Flight<'c> {
 
     fn target(&self, placement: &ShardPlacement) -> Option<NodeId> {
         match self.queue.path {
-            Path::Leader => self.queue.leader.target(placement),
+            Path::Leader | Path::Waiting => self.queue.leader.target(placement),
             Path::Any => {
                 let own = self.core.link.own_node().filter(|_| self.attempt == 0);
                 let turn = self.turn + self.attempt as usize;
@@ -135,7 +135,7 @@ impl<'c> Flight<'c> {
                 Err(Elapsed) => {
                     let time = self.core.env.now();
                     self.sweep(&requests, node, time);
-                    if !is_stalled && time.since(now) >= options.stall {
+                    if !is_stalled && time.since(now) >= self.queue.path.stall(options) {
                         is_stalled = true;
                         self.stall(&requests, node, placement);
                     }

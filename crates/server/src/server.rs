@@ -7,14 +7,14 @@ use std::time::Duration;
 use strata_cluster::{Identity, Node, NodeParts, NodeSettings, Phase};
 use strata_env::Env;
 use strata_env::real::{self, RealDisk};
-use strata_grpc::{HealthSwitch, Parts};
+use strata_grpc::{HealthSwitch, OpenTransactions, Parts};
 use strata_http::{Metrics, UPKEEP_INTERVAL};
-use strata_kv::{LocalShards, NodeLink};
+use strata_kv::Gateway;
 use strata_net::grpc::{GrpcSettings, GrpcTransport, PeerServer};
 use strata_net::tls::NodeTls;
 use strata_net::{Caller, Switchboard};
 use strata_raft::{Retention, Timing};
-use strata_router::{Router, RouterOptions};
+use strata_router::RouterOptions;
 use strata_storage::{StorageResult, Tablets};
 use strata_types::ShardMap;
 use strata_wal::WalOptions;
@@ -73,6 +73,8 @@ pub struct Server {
     progress: Listener,
     client_address: Address,
     peer_address: Address,
+    /// What the services answer with.
+    _gateway: Gateway,
     /// Given up last.
     _data: DataDirectory,
 }
@@ -111,7 +113,8 @@ impl Server {
             Some(cause) => StartError::Tablets(cause),
             None => StartError::Cluster(error),
         })?;
-        let (services, health) = services(env, &node, &network).await?;
+        let gateway = Gateway::open(&node, &network.switchboard, RouterOptions::default());
+        let (services, health) = services(env, &node, &gateway).await?;
         // Let in before the groups have leaders: a node without a quorum answers with the reason.
         assert!(routes.set(services).is_ok(), "the services are set once");
         life.set_node(node.clone());
@@ -128,6 +131,7 @@ impl Server {
             progress,
             client_address: ports.client_address,
             peer_address: ports.peer_address,
+            _gateway: gateway,
             _data: data,
         })
     }
@@ -225,13 +229,11 @@ fn client_port(
     Front::new(protocols, tls, settings.connections_max, stopping)
 }
 
-async fn services(env: Env, node: &Arc<Node>, network: &Network) -> Result<(Routes, HealthSwitch), StartError> {
-    let executor = Arc::new(LocalShards::new(node.clone()));
-    let link = Arc::new(NodeLink::new(executor.clone()));
-    link.register(&network.switchboard);
-    let kv = Router::new(env.clone(), link, node.map(), RouterOptions::default());
-    let view = Arc::new(NodeView(node.clone()));
-    Ok(strata_grpc::routes(Parts { env, kv, executor, view }).await?)
+async fn services(env: Env, node: &Arc<Node>, gateway: &Gateway) -> Result<(Routes, HealthSwitch), StartError> {
+    let (executor, kv) = (gateway.executor.clone(), gateway.router.clone());
+    let view = Arc::new(NodeView { node: node.clone(), shards: gateway.executor.clone() });
+    let transactions = Some(OpenTransactions::new(gateway.router.clone(), node.identity().node));
+    Ok(strata_grpc::routes(Parts { env, kv, executor, view, transactions }).await?)
 }
 
 /// Folds histograms until the server stops.

@@ -5,37 +5,74 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use strata_cluster::{CommandError, Node};
-use strata_grpc::{ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview};
+use strata_grpc::{
+    ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview, TransactionList, TransactionOverview,
+    TransactionPhase,
+};
+use strata_kv::{LocalShards, OpenPhase, OpenTransaction};
 use strata_meta::{MetaCommand, MetaReply};
-use strata_types::{Epoch, Error, ErrorCode, Result, ShardMap};
+use strata_types::{Epoch, Error, ErrorCode, NodeId, Result, ShardMap};
 
 /// How long an answer waits until this node has the map that the command made.
 const MAP_PATIENCE: Duration = Duration::from_secs(1);
+/// How long another node may take to tell of its transactions.
+const TELL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Gives the front door what the node knows; both have types of their own, so that neither depends on the other.
-pub(crate) struct NodeView(pub(crate) Arc<Node>);
+pub(crate) struct NodeView {
+    pub(crate) node: Arc<Node>,
+    pub(crate) shards: Arc<LocalShards>,
+}
 
 #[async_trait]
 impl ClusterView for NodeView {
     async fn overview(&self) -> Result<ClusterOverview> {
-        Ok(overview_of(self.0.overview().await))
+        Ok(overview_of(self.node.overview().await))
     }
 
     fn map(&self) -> Arc<ShardMap> {
-        self.0.map()
+        self.node.map()
     }
 
     async fn command(&self, command: MetaCommand, deadline: Duration) -> Result<MetaReply> {
-        let reply = self.0.administer(command, deadline).await.map_err(|error| error_of(&error))?;
+        let reply = self.node.administer(command, deadline).await.map_err(|error| error_of(&error))?;
         if let Some(epoch) = epoch_of(&reply) {
-            let mut maps = self.0.watch_map();
+            let mut maps = self.node.watch_map();
             // Who asks next should not be told what was before; but what was done is done.
             let seen = async {
                 let _ = maps.wait_for(|map| map.epoch >= epoch).await;
             };
-            let _ = self.0.env().timeout(MAP_PATIENCE.min(deadline), seen).await;
+            let _ = self.node.env().timeout(MAP_PATIENCE.min(deadline), seen).await;
         }
         Ok(reply)
+    }
+
+    async fn transactions(&self, deadline: Duration) -> Result<TransactionList> {
+        let (open, problems) = self.shards.all_open_transactions(deadline.min(TELL_PATIENCE)).await;
+        let transactions = open.into_iter().map(|(node, open)| transaction_of(node, open)).collect();
+        Ok(TransactionList { transactions, problems })
+    }
+}
+
+fn transaction_of(node: NodeId, open: OpenTransaction) -> TransactionOverview {
+    let phase = match open.phase {
+        OpenPhase::Active => TransactionPhase::Active,
+        OpenPhase::Waiting => TransactionPhase::Waiting,
+        OpenPhase::Prepared => TransactionPhase::Prepared,
+        OpenPhase::Pending => TransactionPhase::Pending,
+        OpenPhase::Committed => TransactionPhase::Committed,
+    };
+    TransactionOverview {
+        id: open.transaction.id,
+        anchor: Some(open.transaction.anchor),
+        read_timestamp: open.transaction.read_timestamp,
+        age: open.transaction.age,
+        phase,
+        node,
+        shard: Some(open.shard),
+        elapsed: open.elapsed,
+        locks: open.locks,
+        waits_for: open.waits_for,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use strata_server::settings::parse_duration;
-use strata_types::{ClusterVersion, GroupId, NodeId, ShardId};
+use strata_types::{ClusterVersion, GroupId, NodeId, ShardId, TransactionId};
 
 use crate::args::Connect;
 
@@ -124,6 +124,14 @@ pub enum ClusterCommand {
         /// Only say which version the cluster has, and how far it could go
         #[arg(long, conflicts_with = "to")]
         dry_run: bool,
+    },
+    /// Transactions that are open, or decided and not yet settled everywhere: who has locks, and who waits for whom
+    #[command(after_help = "Examples:\n  strata cluster transactions\n  strata cluster transactions --abort \
+                            00112233445566778899aabbccddeeff")]
+    Transactions {
+        /// End this one without its writes, unless it is committed already
+        #[arg(long, value_name = "ID")]
+        abort: Option<TransactionId>,
     },
     /// Even the nodes out now, or say what would be moved; the cluster also does it by itself
     #[command(after_help = "Examples:\n  strata cluster balance --dry-run\n  strata cluster balance --wait")]

@@ -8,6 +8,7 @@ mod demo;
 mod node;
 mod reads;
 mod tls;
+mod txn;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -20,6 +21,7 @@ pub use demo::DemoArgs;
 pub use node::{NodeArgs, StartArgs};
 pub use reads::{ReadArgs, level_name};
 pub use tls::TlsArgs;
+pub use txn::{TxnArgs, TxnCommand};
 
 use crate::output::Format;
 
@@ -53,6 +55,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Read and write keys
     Kv(KvArgs),
+    /// Read and write many keys at once: all or nothing, as if alone
+    Txn(TxnArgs),
     /// Ask how the cluster is, and change what it consists of
     Cluster(ClusterArgs),
     /// Put load on a cluster and measure it

@@ -142,11 +142,7 @@ impl Pages {
         let KvCommand::Scan { start, end, prefix, limit, keys_only, reads } = command else {
             return Err(Failure::new("not a scan"));
         };
-        let decoded = |text: &Option<String>| text.as_ref().map(|text| encoding.decode(text)).transpose();
-        let (start, end) = match decoded(prefix)? {
-            Some(prefix) => (prefix.clone(), after_prefix(&prefix)),
-            None => (decoded(start)?.unwrap_or_default(), decoded(end)?),
-        };
+        let (start, end) = bounds(encoding, start.as_deref(), end.as_deref(), prefix.as_deref())?;
         let ((level, max_staleness_millis), limit) = (reads.parts(), limit.unwrap_or(0));
         let request = v1::ScanRequest { start, end, limit, level, max_staleness_millis, ..v1::ScanRequest::default() };
         let stream = session.kv(request, |mut client, mut request| async move {
@@ -185,6 +181,20 @@ fn revision_text(revision: Option<&v1::Revision>) -> String {
     revision.map_or_else(String::new, |revision| format!("{}.{}", revision.index, revision.position))
 }
 
+/// First key and end of a scan, from what was typed.
+pub fn bounds(
+    encoding: Encoding,
+    start: Option<&str>,
+    end: Option<&str>,
+    prefix: Option<&str>,
+) -> Result<(Bytes, Option<Bytes>), Failure> {
+    let decoded = |text: Option<&str>| text.map(|text| encoding.decode(text)).transpose();
+    Ok(match decoded(prefix)? {
+        Some(prefix) => (prefix.clone(), after_prefix(&prefix)),
+        None => (decoded(start)?.unwrap_or_default(), decoded(end)?),
+    })
+}
+
 /// The first key after all keys that begin with `prefix`; `None` when there is none.
 fn after_prefix(prefix: &[u8]) -> Option<Bytes> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
@@ -193,7 +203,7 @@ fn after_prefix(prefix: &[u8]) -> Option<Bytes> {
     Some(end.into())
 }
 
-async fn read_stdin() -> Result<Bytes, Failure> {
+pub async fn read_stdin() -> Result<Bytes, Failure> {
     let mut value = Vec::new();
     // One byte more than fits is enough to be refused with a sentence about the limit.
     let most = limits::VALUE_BYTES_MAX as u64 + 1;

@@ -8,3 +8,4 @@ pub mod config;
 pub mod demo;
 pub mod kv;
 pub mod start;
+pub mod txn;

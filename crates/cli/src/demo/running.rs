@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::commands::txn::Transactor;
 use crate::commands::{cluster, kv};
 use crate::demo::{Directory, Event, Fleet, Layout, NodeState, banner, restart_line};
 use crate::failure::{Failure, STATUS_INTERRUPTED};
@@ -32,6 +33,8 @@ pub struct Running {
     layout: Layout,
     fleet: Fleet,
     session: Session,
+    /// The transaction of the shell.
+    transaction: Transactor,
     is_temporary: bool,
     has_shell: bool,
     format: Format,
@@ -57,6 +60,7 @@ impl Running {
     ) -> Running {
         Running {
             session,
+            transaction: Transactor::default(),
             layout,
             fleet,
             is_temporary: directory.is_temporary(),
@@ -190,8 +194,14 @@ impl Running {
             Ok(Parsed::Nothing) => return Next::GoOn,
             Ok(Parsed::Command(ShellCommand::Quit, _)) => return Next::Quit,
             Ok(Parsed::Help(help)) => Ok(Answer::new(help.clone(), json!({ "help": help }))),
+            Ok(Parsed::Command(ShellCommand::Kv(command), encoding)) if self.transaction.is_open() => {
+                self.transaction.key(&command, encoding).await
+            }
             Ok(Parsed::Command(ShellCommand::Kv(command), encoding)) => {
                 kv::ask(&self.session, &command, encoding).await
+            }
+            Ok(Parsed::Command(ShellCommand::Txn(command), encoding)) => {
+                self.transaction.step(&self.session, &command, encoding).await
             }
             Ok(Parsed::Command(ShellCommand::Cluster(command), _)) => {
                 cluster::ask(&self.session, &command, self.format).await

@@ -4,7 +4,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use strata_server::settings::closest;
 
-use crate::args::{ClusterCommand, KvCommand};
+use crate::args::{ClusterCommand, KvCommand, TxnCommand};
 use crate::encoding::Encoding;
 use crate::failure::Failure;
 use crate::shell::words::words;
@@ -25,6 +25,9 @@ pub enum ShellCommand {
     /// An operation on keys
     #[command(flatten)]
     Kv(KvCommand),
+    /// A step of a transaction
+    #[command(flatten)]
+    Txn(TxnCommand),
     /// A question or a wish about the cluster
     #[command(flatten)]
     Cluster(ClusterCommand),
@@ -34,9 +37,33 @@ pub enum ShellCommand {
 }
 
 /// What suggestions are taken from.
-const COMMANDS: [&str; 19] = [
-    "get", "put", "del", "cas", "scan", "status", "nodes", "shards", "jobs", "drain", "undrain", "remove", "replace",
-    "move", "transfer", "balance", "upgrade", "help", "quit",
+const COMMANDS: [&str; 26] = [
+    "get",
+    "put",
+    "del",
+    "cas",
+    "scan",
+    "begin",
+    "getforupdate",
+    "savepoint",
+    "rollback",
+    "commit",
+    "outcome",
+    "status",
+    "nodes",
+    "shards",
+    "jobs",
+    "drain",
+    "undrain",
+    "remove",
+    "replace",
+    "move",
+    "transfer",
+    "balance",
+    "upgrade",
+    "transactions",
+    "help",
+    "quit",
 ];
 
 /// What a line means.
@@ -114,6 +141,17 @@ mod tests {
         assert_eq!(parse("   "), Ok(Parsed::Nothing));
         let Ok(Parsed::Command(_, encoding)) = parse("get --hex 6b") else { panic!("valid") };
         assert!(encoding.hex);
+    }
+
+    #[test]
+    fn steps_of_transactions_are_known() {
+        let begin = TxnCommand::Begin { read_only: false, at: None };
+        assert_eq!(command("begin"), ShellCommand::Txn(begin));
+        let rollback = |to: &[&str]| TxnCommand::Rollback { to: to.iter().map(|&word| word.to_owned()).collect() };
+        assert_eq!(command("rollback"), ShellCommand::Txn(rollback(&[])));
+        assert_eq!(command("rollback to 1"), ShellCommand::Txn(rollback(&["to", "1"])));
+        assert!(parse("begin --at 7").is_err(), "only who does not write can read what was");
+        assert!(parse("getforupdate k --no-wait --skip-locked").is_err());
     }
 
     #[test]

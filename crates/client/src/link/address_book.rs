@@ -86,7 +86,7 @@ impl AddressBook {
     }
 
     /// Addresses of the map and those given at first, each once, from a random one on so that no node is asked by all.
-    fn candidates(&self) -> Vec<String> {
+    pub(super) fn candidates(&self) -> Vec<String> {
         let map = self.map();
         let mut all: Vec<String> = map.nodes.iter().map(|node| node.client_address.clone()).collect();
         all.extend(

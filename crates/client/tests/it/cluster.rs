@@ -119,7 +119,7 @@ async fn serve(cluster: Arc<Cluster>, id: NodeId, listener: std::net::TcpListene
         let env = real::env();
         let node = Arc::new(Node { cluster: cluster.clone(), id });
         let router = Router::new(env.clone(), node.clone(), cluster.map(), RouterOptions::default());
-        let parts = Parts { env, kv: router, executor: node.clone(), view: node };
+        let parts = Parts { env, kv: router, executor: node.clone(), view: node, transactions: None };
         let (routes, health) = strata_grpc::routes(parts).await.expect("routes");
         listener.set_nonblocking(true).expect("a listener");
         let incoming = TcpListenerStream::new(TcpListener::from_std(listener).expect("a listener"));
@@ -296,6 +296,7 @@ impl State {
                 let items: Vec<Item> = here.by_ref().take(*limit as usize).collect();
                 Reply::Scan { items, resume: here.next().map(|item| item.key), freshness: None }
             }
+            Operation::Transact(call) => panic!("no shard here takes part in transactions: {call:?}"),
         }
     }
 

@@ -6,3 +6,6 @@ mod health;
 mod nobody;
 mod operations;
 mod reflection;
+#[allow(dead_code, reason = "the rest is for the tests of the inside, which share it")]
+mod shards;
+mod transactions;

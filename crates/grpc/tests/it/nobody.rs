@@ -88,7 +88,7 @@ pub(crate) async fn connect() -> (Channel, HealthSwitch) {
 
 /// Opens the door of a node on loopback.
 pub(crate) async fn connect_to(node: Arc<Node>) -> (Channel, HealthSwitch) {
-    open(Parts { env: real::env(), kv: node.clone(), executor: node.clone(), view: node }).await
+    open(Parts { env: real::env(), kv: node.clone(), executor: node.clone(), view: node, transactions: None }).await
 }
 
 /// Opens a door on loopback.

@@ -14,7 +14,7 @@ use strata_proto::v1::admin_client::AdminClient;
 use strata_proto::{error_of, v1};
 use strata_types::{
     ClusterId, Error, ErrorCode, InstanceId, LogIndex, NodeDescriptor, NodeId, Outcome, ReplicaId, ReplicaPlacement,
-    Result, ShardMap, Term, VersionRange,
+    Result, ShardMap, Term, Timestamp, VersionRange,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -56,7 +56,7 @@ struct Meta {
 
 impl Meta {
     fn apply(&self, command: &MetaCommand) -> MetaReply {
-        let context = CommandContext { term: Term(1), index: LogIndex(1), position: 0 };
+        let context = CommandContext { term: Term(1), index: LogIndex(1), position: 0, stamp: Timestamp(0) };
         let mut tablet = self.tablet.lock().expect("nobody panicked");
         let reply = MetaMachine::new().apply(&mut *tablet, context, &command.encode());
         MetaReply::decode(reply).expect("replies decode")
@@ -115,7 +115,7 @@ impl ClusterView for Meta {
 
 async fn admin(meta: Arc<Meta>) -> AdminClient<Channel> {
     let node = Node::new();
-    let parts = Parts { env: real::env(), kv: node.clone(), executor: node, view: meta };
+    let parts = Parts { env: real::env(), kv: node.clone(), executor: node, view: meta, transactions: None };
     AdminClient::new(open(parts).await.0)
 }
 

@@ -10,7 +10,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 use crate::nobody::connect;
 
 /// What a user looks for.
-const SERVICES: [&str; 3] = ["grpc.health.v1.Health", "strata.v1.Admin", "strata.v1.Kv"];
+const SERVICES: [&str; 4] = ["grpc.health.v1.Health", "strata.v1.Admin", "strata.v1.Kv", "strata.v1.Txn"];
 
 async fn ask(question: MessageRequest) -> Result<MessageResponse, Status> {
     let (channel, _) = connect().await;
@@ -33,6 +33,7 @@ async fn it_describes_services_down_to_their_messages() {
     for (symbol, words) in [
         ("strata.v1.Kv", ["CompareAndSet", "PutRequest"]),
         ("strata.v1.Admin", ["ClusterStatus", "ShardMapRequest"]),
+        ("strata.v1.Txn", ["GetForUpdate", "TxnCommitRequest"]),
         ("strata.v1.PutRequest", ["PutRequest", "value"]),
     ] {
         let files = ask(MessageRequest::FileContainingSymbol(symbol.to_owned())).await.expect("answered");

@@ -6,3 +6,4 @@
 mod hub;
 mod levels;
 mod requests;
+mod transactions;

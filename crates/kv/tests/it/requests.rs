@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use strata_cluster::Node;
 use strata_env::sim::SimWorld;
-use strata_kv::{LocalShards, NodeLink};
+use strata_kv::LocalShards;
 use strata_net::Switchboard;
 use strata_router::{Kv, PageRange, Router, RouterOptions, ShardBatch, ShardExecutor, ShardReply};
 use strata_types::{
@@ -22,14 +22,13 @@ pub(crate) struct Gateway {
     pub(crate) node: Arc<Node>,
     pub(crate) local: Arc<LocalShards>,
     pub(crate) router: Arc<Router>,
+    _serving: strata_kv::Gateway,
 }
 
 fn gateway((node, switchboard): &(Arc<Node>, Arc<Switchboard>)) -> Gateway {
-    let local = Arc::new(LocalShards::new(node.clone()));
-    let link = NodeLink::new(local.clone());
-    link.register(switchboard);
-    let router = Router::new(node.env().clone(), Arc::new(link), node.map(), RouterOptions::default());
-    Gateway { node: node.clone(), local, router }
+    let serving = strata_kv::Gateway::open(node, switchboard, RouterOptions::default());
+    let (local, router) = (serving.executor.clone(), serving.router.clone());
+    Gateway { node: node.clone(), local, router, _serving: serving }
 }
 
 pub(crate) async fn cluster(seed: u64) -> (Vec<Machine>, Vec<Gateway>) {

@@ -1,6 +1,6 @@
 //! ErrorDetail.
 
-use strata_types::{Error, ErrorCode, LogIndex, Outcome, Retry};
+use strata_types::{Conflict, Error, ErrorCode, LogIndex, Outcome, Retry};
 
 use crate::v1;
 
@@ -12,6 +12,7 @@ impl From<&Error> for v1::ErrorDetail {
             message: error.message.clone(),
             retry: v1::Retry::from(error.retry()).into(),
             position: error.position.map(|position| position.0),
+            conflict: error.conflict.as_deref().map(|conflict| conflict.clone().into()),
         }
     }
 }
@@ -23,6 +24,8 @@ impl From<v1::ErrorDetail> for Error {
             outcome: detail.outcome().into(),
             message: detail.message,
             position: detail.position.map(LogIndex),
+            // What cannot be read of it is in the sentence.
+            conflict: detail.conflict.and_then(|conflict| Conflict::try_from(conflict).ok()).map(Box::new),
         }
     }
 }
@@ -51,6 +54,7 @@ impl From<Retry> for v1::Retry {
     fn from(retry: Retry) -> v1::Retry {
         match retry {
             Retry::No => v1::Retry::No,
+            Retry::Restart => v1::Retry::Restart,
             Retry::Reroute => v1::Retry::Reroute,
             Retry::Backoff => v1::Retry::Backoff,
         }

@@ -17,6 +17,7 @@ impl From<&RequestHeader> for v1::BatchHeader {
             level: v1::ReadLevel::from(header.level).into(),
             max_staleness_millis: millis_of(header.level),
             prefer: v1::ReadPreference::from(header.prefer).into(),
+            at: header.at.map(|at| at.0),
         }
     }
 }
@@ -35,6 +36,7 @@ impl TryFrom<v1::BatchHeader> for RequestHeader {
             schema: SchemaVersion(header.schema),
             level: level_of(header.level, header.max_staleness_millis)?,
             prefer: preference_of(header.prefer)?,
+            at: header.at.map(Timestamp),
         })
     }
 }

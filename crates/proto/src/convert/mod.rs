@@ -4,6 +4,7 @@
 mod admin;
 mod batch;
 mod compare_and_set;
+mod conflict;
 mod delete;
 mod error;
 mod expected;
@@ -11,6 +12,7 @@ mod freshness;
 mod get;
 mod header;
 mod item;
+mod lock_wait;
 mod mutation;
 mod operation;
 mod operation_reply;
@@ -22,11 +24,17 @@ mod session;
 mod shard_batch;
 mod shard_map;
 mod shard_reply;
+mod transaction;
+mod transaction_call;
+mod transaction_reply;
+mod transaction_status;
 
 pub use freshness::level_parts;
+pub use lock_wait::lock_wait_of;
 pub use shard_batch::ShardCall;
 pub use shard_reply::ShardAnswer;
 use strata_types::{ClusterId, Error, ErrorCode};
+pub use transaction::{slot_of, transaction_id_bytes, transaction_id_of};
 
 fn invalid(message: impl Into<String>) -> Error {
     Error::not_applied(ErrorCode::InvalidArgument, message)

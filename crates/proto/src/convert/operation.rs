@@ -1,6 +1,6 @@
 //! Operation.
 
-use strata_types::{Error, Operation};
+use strata_types::{Error, Operation, TransactionCall};
 
 use super::expected::expected_of;
 use super::invalid;
@@ -22,6 +22,7 @@ impl From<Operation> for operation::Operation {
                 operation::Operation::Batch(operation::Batch { mutations })
             }
             Operation::Scan { start, end, limit } => operation::Operation::Scan(operation::Scan { start, end, limit }),
+            Operation::Transact(call) => operation::Operation::Transact((*call).into()),
         }
     }
 }
@@ -38,6 +39,7 @@ pub(super) fn operation_of(operation: Option<operation::Operation>) -> Result<Op
         Some(operation::Operation::Scan(scan)) => {
             Operation::Scan { start: scan.start, end: scan.end, limit: scan.limit }
         }
+        Some(operation::Operation::Transact(call)) => Operation::Transact(Box::new(TransactionCall::try_from(call)?)),
         None => return Err(invalid("an operation of the batch is of a kind that this node does not know")),
     })
 }

@@ -1,6 +1,6 @@
 //! OperationReply.
 
-use strata_types::{Error, ErrorCode, Item, Reply};
+use strata_types::{Error, ErrorCode, Item, Reply, TransactionReply};
 
 use super::freshness::{freshness_of, parts_of};
 use super::revision::revision_of;
@@ -45,6 +45,13 @@ impl From<Reply> for operation_reply::Reply {
                 let items = items.into_iter().map(v1::Item::from).collect();
                 operation_reply::Reply::Scan(operation_reply::Scan { items, resume, level, staleness_millis, applied })
             }
+            Reply::Transact(reply) => operation_reply::Reply::Transact(reply.into()),
+            // Nodes deal with it themselves. Nothing was done, so asking again does no harm.
+            Reply::Blocked { by } => {
+                let sentence =
+                    format!("a node passed on that it is blocked, which it must not: transaction=`{}`", by.id);
+                operation_reply::Reply::Error(v1::ErrorDetail::from(&Error::not_applied(ErrorCode::Internal, sentence)))
+            }
         }
     }
 }
@@ -72,6 +79,7 @@ impl From<v1::OperationReply> for Result<Reply, Error> {
                 resume: scan.resume,
                 freshness: freshness_of(scan.level, scan.staleness_millis, scan.applied),
             },
+            Some(Wire::Transact(reply)) => Reply::Transact(TransactionReply::try_from(reply)?),
             Some(Wire::Error(detail)) => return Err(detail.into()),
             None => return Err(Error::unknown(ErrorCode::Internal, "the node answered with a reply of no known kind")),
         })

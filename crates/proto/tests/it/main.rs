@@ -2,4 +2,5 @@
 
 mod decoding;
 mod shard;
+mod transactions;
 mod unary;

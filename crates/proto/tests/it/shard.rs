@@ -12,6 +12,8 @@ use strata_types::{
     SchemaVersion, SessionRequest, ShardId, ShardMap, ShardPlacement, SlotRange, Term, Timestamp, VersionRange, limits,
 };
 
+use crate::transactions;
+
 fn bytes(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
@@ -20,7 +22,7 @@ const REVISION: Revision = Revision { index: LogIndex(17), position: 3 };
 
 fn operations() -> Vec<Operation> {
     let compare = |expected, value| Operation::CompareAndSet { key: bytes("k"), expected, value };
-    vec![
+    let plain = vec![
         Operation::Get { key: bytes("k") },
         Operation::Put { key: bytes("k"), value: bytes("") },
         Operation::Delete { key: bytes("") },
@@ -32,7 +34,9 @@ fn operations() -> Vec<Operation> {
         },
         Operation::Scan { start: bytes("a"), end: None, limit: 10 },
         Operation::Scan { start: bytes(""), end: Some(bytes("")), limit: 0 },
-    ]
+    ];
+    let steps = transactions::calls().into_iter().map(|call| Operation::Transact(Box::new(call)));
+    plain.into_iter().chain(steps).collect()
 }
 
 pub(crate) fn call() -> ShardCall {
@@ -51,6 +55,7 @@ pub(crate) fn call() -> ShardCall {
     requests[2].header.session = Some(SessionRequest { client: ClientId(u64::MAX), sequence: 9, floor: 8, opened });
     requests[3].header =
         RequestHeader { level: bounded(5_000), prefer: ReadPreference::Any, ..RequestHeader::default() };
+    requests[3].header.at = Some(Timestamp(0));
     ShardCall { epoch: Epoch(5), shard: ShardId(6), requests, deadline: Some(Duration::from_millis(1500)) }
 }
 
@@ -105,7 +110,7 @@ fn fresh(level: ReadLevel) -> Option<Freshness> {
 
 pub(crate) fn answers() -> Vec<ShardAnswer> {
     let item = Item { key: bytes("k"), value: bytes("v"), revision: REVISION, timestamp: Timestamp(5) };
-    let results = vec![
+    let mut results = vec![
         Ok(Reply::Get { item: None, freshness: None }),
         Ok(Reply::Get { item: Some(item.clone()), freshness: None }),
         Ok(Reply::Get { item: None, freshness: fresh(ReadLevel::Linearizable) }),
@@ -121,6 +126,7 @@ pub(crate) fn answers() -> Vec<ShardAnswer> {
         Err(Error::unknown(ErrorCode::Unavailable, "the leader was lost")),
         Err(Error::unknown(ErrorCode::SessionExpired, "forgotten").at(LogIndex(18))),
     ];
+    results.extend(transactions::replies().into_iter().map(|reply| Ok(Reply::Transact(reply))));
     vec![
         ShardAnswer::Done(results),
         ShardAnswer::NotLeader { leader: None },

@@ -134,7 +134,9 @@ fn a_reply_fits_its_request_or_is_an_error_of_unknown_outcome() {
 #[test]
 fn reflection_serves_the_public_interface_only() {
     let holds = |name: &str| DESCRIPTORS.windows(name.len()).any(|window| window == name.as_bytes());
-    for name in ["strata/v1/kv.proto", "strata/v1/admin.proto", "CompareAndSetRequest", "ErrorDetail"] {
+    for name in
+        ["strata/v1/kv.proto", "strata/v1/txn.proto", "strata/v1/admin.proto", "CompareAndSetRequest", "ErrorDetail"]
+    {
         assert!(holds(name), "{name}");
     }
     assert!(!holds("strata/internal"));

@@ -10,3 +10,5 @@ mod retry;
 mod routing;
 mod scan;
 mod session;
+mod timestamps;
+mod waiting;

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use strata_env::Env;
 use strata_env::sim::SimWorld;
-use strata_router::{Link, LinkError, Router, RouterOptions, ShardBatch, ShardReply, lies_in};
+use strata_router::{Link, LinkError, Router, RouterOptions, ShardBatch, ShardReply, TimestampKind, lies_in};
 use strata_types::{
     ClientId, Epoch, Error, ErrorCode, Item, LogIndex, NodeDescriptor, NodeId, Operation, ReadPreference, ReplicaId,
     ReplicaPlacement, Reply, Request, RequestHeader, Result, Revision, ShardId, ShardMap, ShardPlacement, Slot,
-    SlotRange, Timestamp,
+    SlotRange, Timestamp, TransactionReply,
 };
 
 /// What happens to the next batch.
@@ -74,6 +74,10 @@ struct State {
     sent: Vec<Sent>,
     requests: Vec<Request>,
     maps_fetched: u32,
+    /// The timestamps that were asked for, and when.
+    asked: Vec<(TimestampKind, Duration)>,
+    timestamp: u64,
+    clock_faults: VecDeque<Fault>,
 }
 
 /// The cluster.
@@ -188,6 +192,16 @@ impl Model {
         self.state.lock().applied.len()
     }
 
+    /// What happens to the next questions for a timestamp.
+    pub(crate) fn script_clock(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().clock_faults.extend(faults);
+    }
+
+    /// The timestamps that were asked for, and when.
+    pub(crate) fn asked(&self) -> Vec<(TimestampKind, Duration)> {
+        self.state.lock().asked.clone()
+    }
+
     pub(crate) fn maps_fetched(&self) -> u32 {
         self.state.lock().maps_fetched
     }
@@ -270,6 +284,7 @@ impl State {
                 self.log += 1;
                 Reply::Delete { existed, revision: Revision { index: LogIndex(self.log), position: 0 } }
             }
+            Operation::Transact(_) => Reply::Transact(TransactionReply::Done),
             other => panic!("the model has no {other:?}"),
         }
     }
@@ -335,6 +350,24 @@ impl Link for Model {
         let mut state = self.state.lock();
         state.maps_fetched += 1;
         Ok(state.map.clone())
+    }
+
+    async fn timestamp(&self, kind: TimestampKind, deadline: Duration) -> Result<Timestamp> {
+        let fault = {
+            let mut state = self.state.lock();
+            state.asked.push((kind, self.env.now().0));
+            state.clock_faults.pop_front()
+        };
+        self.env.sleep(Duration::from_millis(1)).await;
+        match fault {
+            None => {}
+            Some(Fault::Refuse(error)) => return Err(error),
+            Some(Fault::Slow(time)) => self.env.sleep(time).await,
+            Some(_) => self.env.sleep(deadline * 2).await,
+        }
+        let mut state = self.state.lock();
+        state.timestamp += u64::from(kind == TimestampKind::Begin);
+        Ok(Timestamp(state.timestamp))
     }
 
     fn own_node(&self) -> Option<NodeId> {

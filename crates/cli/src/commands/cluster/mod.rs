@@ -7,6 +7,7 @@ mod nodes;
 mod operate;
 mod shards;
 mod status;
+mod transactions;
 mod upgrade;
 mod waiting;
 
@@ -37,6 +38,7 @@ pub async fn ask(session: &Session, command: &ClusterCommand, format: Format) ->
             let shards = ask_shards(session).await.unwrap_or_default();
             Ok(jobs::answer(&map, &shards))
         }
+        ClusterCommand::Transactions { abort } => transactions::transactions(session, *abort).await,
         ClusterCommand::Balance { dry_run, wait } => balance::balance(session, *dry_run, wait.wait, format).await,
         ClusterCommand::Drain { .. }
         | ClusterCommand::Undrain { .. }

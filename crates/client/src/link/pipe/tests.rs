@@ -68,7 +68,7 @@ impl ClusterView for Slow {
 async fn open() -> (Arc<Pipe>, watch::Sender<bool>) {
     let (open, gate) = watch::channel(false);
     let node = Arc::new(Slow { gate });
-    let parts = Parts { env: real::env(), kv: node.clone(), executor: node.clone(), view: node };
+    let parts = Parts { env: real::env(), kv: node.clone(), executor: node.clone(), view: node, transactions: None };
     let (routes, _) = strata_grpc::routes(parts).await.expect("routes");
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
     let address = incoming.local_addr().expect("bound").to_string();

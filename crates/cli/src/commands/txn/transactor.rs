@@ -1,0 +1,380 @@
+//! One transaction, line by line.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use strata_proto::v1::{self, decision, transaction_status::Status};
+use strata_types::{ConflictReason, ErrorCode, LockWait, Outcome};
+
+use crate::args::{KvCommand, TxnCommand};
+use crate::commands::kv::{bounds, read_stdin};
+use crate::encoding::Encoding;
+use crate::failure::{Failure, STATUS_NEGATIVE};
+use crate::output::Answer;
+use crate::session::{Session, Stay, failure_of};
+
+/// A transaction that is open on one node.
+struct Open {
+    stay: Stay,
+    /// The transaction as the last answer told it.
+    handle: v1::TransactionHandle,
+}
+
+/// What lines about transactions work on: at most one at a time.
+#[derive(Default)]
+pub struct Transactor {
+    open: Option<Open>,
+    /// The age of a transaction that met another one: the next one keeps it, so that it gets through in the end.
+    age: Option<u64>,
+}
+
+impl Transactor {
+    /// Whether a transaction is open.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Rolls back what is open. Returns whether something was.
+    pub async fn give_up(&mut self) -> bool {
+        let Some(open) = self.open.take() else { return false };
+        let request = v1::TxnRollbackRequest { id: open.handle.id.clone() };
+        // The node does it by itself after a minute.
+        let _ = open.stay.txn(request, |mut client, request| async move { client.rollback(request).await }).await;
+        true
+    }
+
+    /// Carries out a step.
+    pub async fn step(
+        &mut self,
+        session: &Session,
+        command: &TxnCommand,
+        encoding: Encoding,
+    ) -> Result<Answer, Failure> {
+        let result = match command {
+            TxnCommand::Begin { read_only, at } => self.begin(session, *read_only, *at).await,
+            TxnCommand::Getforupdate { key, no_wait, skip_locked, wait } => {
+                let how = match (no_wait, skip_locked) {
+                    (true, _) => LockWait::NoWait,
+                    (_, true) => LockWait::SkipLocked,
+                    (false, false) => LockWait::Wait,
+                };
+                let millis = wait.map_or(0, |wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1));
+                self.lock(encoding.decode(key)?, how, millis, encoding).await
+            }
+            TxnCommand::Savepoint => self.savepoint().await,
+            TxnCommand::Rollback { to } => match savepoint_of(to)? {
+                Some(savepoint) => self.rollback_to(savepoint).await,
+                None => self.rollback().await,
+            },
+            TxnCommand::Commit => self.commit().await,
+            TxnCommand::Outcome { handle } => outcome(session, handle).await,
+        };
+        self.note(result)
+    }
+
+    /// Carries out an operation on keys within the transaction.
+    pub async fn key(&mut self, command: &KvCommand, encoding: Encoding) -> Result<Answer, Failure> {
+        let result = match command {
+            KvCommand::Get { key, .. } => self.get(encoding.decode(key)?, encoding).await,
+            KvCommand::Put { key, value, .. } => {
+                let value = match value {
+                    Some(value) => encoding.decode(value)?,
+                    None => read_stdin().await?,
+                };
+                self.put(encoding.decode(key)?, value).await
+            }
+            KvCommand::Del { key } => self.delete(encoding.decode(key)?).await,
+            KvCommand::Scan { start, end, prefix, limit, keys_only, .. } => {
+                let (start, end) = bounds(encoding, start.as_deref(), end.as_deref(), prefix.as_deref())?;
+                self.scan(start, end, limit.unwrap_or(0), *keys_only, encoding).await
+            }
+            KvCommand::Cas { .. } => Err(Failure::new("a transaction needs no cas")
+                .hint("get the key and put it: the commit checks that it was not changed meanwhile")),
+        };
+        self.note(result)
+    }
+
+    fn open(&mut self) -> Result<&mut Open, Failure> {
+        let none = || Failure::new("no transaction is open").hint("`begin` opens one");
+        self.open.as_mut().ok_or_else(none)
+    }
+
+    /// Notes that the transaction is over, if it is.
+    fn note(&mut self, result: Result<Answer, Failure>) -> Result<Answer, Failure> {
+        if let Err(failure) = &result
+            && is_end(failure)
+            && let Some(open) = self.open.take()
+        {
+            self.age = Some(open.handle.age).filter(|age| *age > 0);
+        }
+        result
+    }
+
+    async fn begin(&mut self, session: &Session, read_only: bool, at: Option<u64>) -> Result<Answer, Failure> {
+        if let Some(open) = &self.open {
+            let id = id_text(&open.handle);
+            return Err(
+                Failure::new(format!("transaction {id} is open already")).hint("`commit` or `rollback` ends it")
+            );
+        }
+        let stay = session.stay().await?;
+        let age = self.age.filter(|_| !read_only);
+        let request = v1::TxnBeginRequest { read_only, at, age, ..v1::TxnBeginRequest::default() };
+        let reply = stay.txn(request, |mut client, request| async move { client.begin(request).await }).await?;
+        let handle = reply.handle.unwrap_or_default();
+        let (id, reads_at, age) = (id_text(&handle), handle.read_timestamp, handle.age);
+        self.open = Some(Open { stay, handle });
+        let text = format!("transaction {id} reads what was committed up to @{reads_at}");
+        Ok(Answer::new(text, json!({ "id": id, "read_timestamp": reads_at, "age": age })))
+    }
+
+    async fn get(&mut self, key: Bytes, encoding: Encoding) -> Result<Answer, Failure> {
+        let open = self.open()?;
+        let request = v1::TxnGetRequest { id: open.handle.id.clone(), key: key.clone() };
+        let reply = open.stay.txn(request, |mut client, request| async move { client.get(request).await }).await?;
+        open.told(reply.handle);
+        Ok(item_answer(&key, reply.item, encoding))
+    }
+
+    async fn lock(
+        &mut self,
+        key: Bytes,
+        wait: LockWait,
+        timeout_millis: u32,
+        encoding: Encoding,
+    ) -> Result<Answer, Failure> {
+        let open = self.open()?;
+        let wait = v1::LockWait::from(wait).into();
+        let id = open.handle.id.clone();
+        let request = v1::TxnGetForUpdateRequest { id, key: key.clone(), wait, timeout_millis };
+        let call = open.stay.txn(request, |mut client, request| async move { client.get_for_update(request).await });
+        let reply = call.await?;
+        open.told(reply.handle);
+        Ok(item_answer(&key, reply.item, encoding))
+    }
+
+    async fn put(&mut self, key: Bytes, value: Bytes) -> Result<Answer, Failure> {
+        let open = self.open()?;
+        let request = v1::TxnPutRequest { id: open.handle.id.clone(), key, value };
+        let reply = open.stay.txn(request, |mut client, request| async move { client.put(request).await }).await?;
+        open.told(reply.handle);
+        Ok(Answer::new("written when it commits", json!({ "buffered": true })))
+    }
+
+    async fn delete(&mut self, key: Bytes) -> Result<Answer, Failure> {
+        let open = self.open()?;
+        let request = v1::TxnDeleteRequest { id: open.handle.id.clone(), key };
+        let reply = open.stay.txn(request, |mut client, request| async move { client.delete(request).await }).await?;
+        open.told(reply.handle);
+        Ok(Answer::new("removed when it commits", json!({ "buffered": true })))
+    }
+
+    async fn scan(
+        &mut self,
+        start: Bytes,
+        end: Option<Bytes>,
+        limit: u64,
+        keys_only: bool,
+        encoding: Encoding,
+    ) -> Result<Answer, Failure> {
+        let open = self.open()?;
+        let request = v1::TxnScanRequest { id: open.handle.id.clone(), start, end, limit };
+        let call = open.stay.txn(request, |mut client, request| async move { client.scan(request).await });
+        let mut pages = call.await?;
+        let (mut lines, mut items) = (Vec::new(), Vec::new());
+        while let Some(page) = pages.message().await.map_err(|status| failure_of(&status, "the node"))? {
+            for item in page.items {
+                let key = encoding.encode_column(&item.key);
+                let line = if keys_only { key } else { format!("{key}\t{}", encoding.encode_column(&item.value)) };
+                lines.push(line);
+                let mut shown = json!({ "key": encoding.to_json(&item.key) });
+                if !keys_only {
+                    shown["value"] = encoding.to_json(&item.value);
+                }
+                items.push(shown);
+            }
+        }
+        Ok(Answer::new(lines.join("\n"), Value::Array(items)))
+    }
+
+    async fn savepoint(&mut self) -> Result<Answer, Failure> {
+        let open = self.open()?;
+        let request = v1::TxnSavepointRequest { id: open.handle.id.clone() };
+        let call = open.stay.txn(request, |mut client, request| async move { client.savepoint(request).await });
+        let number = call.await?.savepoint;
+        Ok(Answer::new(format!("savepoint {number}"), json!({ "savepoint": number })))
+    }
+
+    async fn rollback_to(&mut self, savepoint: u64) -> Result<Answer, Failure> {
+        let open = self.open()?;
+        let request = v1::TxnRollbackToRequest { id: open.handle.id.clone(), savepoint };
+        open.stay.txn(request, |mut client, request| async move { client.rollback_to(request).await }).await?;
+        Ok(Answer::new(format!("back at savepoint {savepoint}"), json!({ "savepoint": savepoint })))
+    }
+
+    async fn rollback(&mut self) -> Result<Answer, Failure> {
+        let open = self.open()?;
+        let request = v1::TxnRollbackRequest { id: open.handle.id.clone() };
+        open.stay.txn(request, |mut client, request| async move { client.rollback(request).await }).await?;
+        (self.open, self.age) = (None, None);
+        Ok(Answer::new("rolled back: nothing was written", json!({ "rolled_back": true })))
+    }
+
+    async fn commit(&mut self) -> Result<Answer, Failure> {
+        let open = self.open()?;
+        let handle = open.handle.clone();
+        let request = v1::TxnCommitRequest { id: handle.id.clone(), handle: handle.anchor.map(|_| handle.clone()) };
+        let call = open.stay.txn(request, |mut client, request| async move { client.commit(request).await });
+        match call.await {
+            Ok(reply) => {
+                (self.open, self.age) = (None, None);
+                let at = reply.timestamp;
+                Ok(Answer::new(format!("committed at @{at}"), json!({ "committed": at })))
+            }
+            // Asked again it is told what became of it, or still unknown.
+            Err(failure) if failure.outcome == Some(Outcome::Unknown) => Err(failure.hint(match handle.anchor {
+                Some(_) => format!("`commit` asks again, and so does `outcome {}` later", handle_text(&handle)),
+                None => "it has written nothing, so nothing is lost: `rollback` ends it".to_owned(),
+            })),
+            Err(failure) => {
+                let age = handle.age;
+                self.open = None;
+                self.age = Some(age).filter(|age| failure.code == Some(ErrorCode::Conflict) && *age > 0);
+                Err(failure)
+            }
+        }
+    }
+}
+
+impl Open {
+    fn told(&mut self, handle: Option<v1::TransactionHandle>) {
+        if let Some(handle) = handle {
+            self.handle = handle;
+        }
+    }
+}
+
+async fn outcome(session: &Session, handle: &str) -> Result<Answer, Failure> {
+    let request = v1::TxnOutcomeRequest { handle: Some(handle_of(handle)?) };
+    let stay = session.stay().await?;
+    let reply = stay.txn(request, |mut client, request| async move { client.outcome(request).await }).await?;
+    let negative = |sentence: &str| Err(Failure::new(sentence).status(STATUS_NEGATIVE));
+    match reply.status.and_then(|status| status.status) {
+        Some(Status::Decided(v1::Decision { decision: Some(decision::Decision::Committed(at)) })) => {
+            Ok(Answer::new(format!("committed at @{at}"), json!({ "status": "committed", "at": at })))
+        }
+        Some(Status::Decided(v1::Decision { decision: Some(decision::Decision::Aborted(_)) })) => {
+            Ok(Answer::new("aborted: nothing was written", json!({ "status": "aborted" })))
+        }
+        Some(Status::Pending(_)) => negative("it is not decided yet"),
+        _ => negative("there is no trace of it: it did not get as far as that, or it ended long ago"),
+    }
+}
+
+/// A conflict ends the transaction, unless it is only about a lock.
+fn is_end(failure: &Failure) -> bool {
+    let is_lock = failure.conflict.as_ref().is_some_and(|conflict| conflict.reason == ConflictReason::Locked);
+    failure.code == Some(ErrorCode::Conflict) && !is_lock
+}
+
+/// `rollback`, `rollback 1` or `rollback to 1`.
+fn savepoint_of(words: &[String]) -> Result<Option<u64>, Failure> {
+    let number = match words {
+        [] => return Ok(None),
+        [number] => number,
+        [to, number] if to == "to" => number,
+        _ => return Err(not_a_savepoint()),
+    };
+    number.parse().map(Some).map_err(|_| not_a_savepoint())
+}
+
+fn not_a_savepoint() -> Failure {
+    Failure::new("expected nothing, or the number of a savepoint").hint("`rollback`, or for example `rollback to 1`")
+}
+
+fn item_answer(key: &[u8], item: Option<v1::Item>, encoding: Encoding) -> Answer {
+    let (name, value) = (encoding.to_json(key), item.as_ref().map(|item| encoding.to_json(&item.value)));
+    let text = match item {
+        Some(item) => encoding.encode(&item.value),
+        // A script goes on: what to do about it is for the transaction to say.
+        None => format!("there is no key `{}`", encoding.encode_column(key)).into_bytes(),
+    };
+    Answer::new(text, json!({ "key": name, "value": value }))
+}
+
+fn id_text(handle: &v1::TransactionHandle) -> String {
+    strata_proto::transaction_id_of(&handle.id).map_or_else(|_| "?".to_owned(), |id| id.to_string())
+}
+
+/// `ID:SLOT:TIMESTAMP`.
+fn handle_text(handle: &v1::TransactionHandle) -> String {
+    format!("{}:{}:{}", id_text(handle), handle.anchor.unwrap_or_default(), handle.read_timestamp)
+}
+
+fn handle_of(text: &str) -> Result<v1::TransactionHandle, Failure> {
+    let parse = || {
+        let mut parts = text.splitn(3, ':');
+        let id = parts.next()?.parse().ok()?;
+        let anchor = parts.next()?.parse().ok()?;
+        let read_timestamp = parts.next()?.parse().ok()?;
+        let id = strata_proto::transaction_id_bytes(id);
+        Some(v1::TransactionHandle { id, anchor: Some(anchor), read_timestamp, age: 0 })
+    };
+    let wrong = || Failure::new(format!("not the handle of a transaction: `{text}`"));
+    parse().ok_or_else(|| wrong().hint("it looks like ID:SLOT:TIMESTAMP, as a commit without an answer shows it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollback_goes_all_the_way_or_to_a_savepoint() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(savepoint_of(&words("")), Ok(None));
+        for line in ["1", "to 1"] {
+            assert_eq!(savepoint_of(&words(line)), Ok(Some(1)));
+        }
+        for line in ["to", "from 1", "to one"] {
+            assert!(savepoint_of(&words(line)).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_handle_survives_as_text() {
+        let id = Bytes::copy_from_slice(&7_u128.to_be_bytes());
+        let handle = v1::TransactionHandle { id, anchor: Some(77), read_timestamp: 1_200, age: 0 };
+        assert_eq!(handle_of(&handle_text(&handle)), Ok(handle));
+        for wrong in ["", "7:77:1", "00000000000000000000000000000007", "x:y:z"] {
+            assert!(handle_of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_is_an_answer() {
+        let answer = item_answer(b"k", None, Encoding::default());
+        assert_eq!((&answer.text[..], &answer.json["value"]), (&b"there is no key `k`"[..], &Value::Null));
+        let item = v1::Item { value: "v".into(), ..v1::Item::default() };
+        assert_eq!(item_answer(b"k", Some(item), Encoding::default()).json, json!({ "key": "k", "value": "v" }));
+    }
+
+    #[tokio::test]
+    async fn steps_need_a_transaction() {
+        let mut transactor = Transactor::default();
+        let get = KvCommand::Del { key: "k".to_owned() };
+        let failure = transactor.key(&get, Encoding::default()).await.expect_err("none is open");
+        assert!(failure.hint.expect("a hint").contains("begin"));
+        assert!(!transactor.is_open() && !transactor.give_up().await);
+    }
+
+    #[test]
+    fn a_conflict_ends_the_transaction_but_a_taken_lock_does_not() {
+        use strata_types::{Conflict, Error, Timestamp};
+        let of = |reason| {
+            let conflict = Conflict { reason, key: None, rival: None, at: Timestamp(0) };
+            Failure::from(Error::of_conflict(conflict))
+        };
+        assert!(is_end(&of(ConflictReason::Changed)) && is_end(&of(ConflictReason::Wounded)));
+        assert!(!is_end(&of(ConflictReason::Locked)), "somebody else may ask again");
+        assert!(!is_end(&Failure::new("anything else")));
+    }
+}

@@ -1,0 +1,153 @@
+//! One transaction that a node keeps for a client.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use strata_env::Mono;
+use strata_proto::v1;
+use strata_txn::{Snapshot, Transaction, TransactionHandle};
+use strata_types::{Error, ErrorCode, Result, Slot, Space, Timestamp, TransactionId, limits::TRANSACTION_AGE_MAX};
+use tokio::sync::OwnedMutexGuard;
+
+use super::over::{Over, wire_handle};
+
+/// A transaction without a call for this long is rolled back: its client has left.
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(60);
+/// One that only reads is rolled back after this time: what it reads must be kept for it.
+const READER_AGE_MAX: Duration = Duration::from_secs(3_600);
+
+/// What calls work on, one at a time.
+pub(crate) enum State {
+    /// It may write.
+    Writer(Box<Transaction>),
+    /// It only reads.
+    Reader(Snapshot),
+    /// It has ended.
+    Over(Over),
+}
+
+/// What is told of a transaction without waiting for its call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    pub(crate) handle: TransactionHandle,
+    pub(crate) age: Timestamp,
+    /// Whether it has written something: only then its anchor means something.
+    pub(crate) is_anchored: bool,
+    /// Its last call.
+    pub(crate) used: Mono,
+    pub(crate) is_over: bool,
+}
+
+/// A transaction of a client.
+pub(crate) struct Entry {
+    pub(crate) opened: Mono,
+    pub(crate) space: Space,
+    is_reader: bool,
+    pub(crate) told: Mutex<Told>,
+    /// What it takes of the room for all.
+    pub(crate) bytes: AtomicUsize,
+    pub(crate) state: Arc<tokio::sync::Mutex<State>>,
+}
+
+impl Entry {
+    pub(crate) fn writer(transaction: Transaction, space: Space, now: Mono) -> Entry {
+        let told = Told {
+            handle: transaction.handle(),
+            age: transaction.age(),
+            is_anchored: false,
+            used: now,
+            is_over: false,
+        };
+        Entry::of(State::Writer(Box::new(transaction)), told, space, false)
+    }
+
+    /// Nobody else knows a transaction that only reads; it has an id so that calls can name it.
+    pub(crate) fn reader(id: TransactionId, snapshot: Snapshot, space: Space, now: Mono) -> Entry {
+        let at = snapshot.timestamp();
+        let handle = TransactionHandle { id, anchor: Slot::of_key(b""), read_timestamp: at };
+        let told = Told { handle, age: at, is_anchored: false, used: now, is_over: false };
+        Entry::of(State::Reader(snapshot), told, space, true)
+    }
+
+    fn of(state: State, told: Told, space: Space, is_reader: bool) -> Entry {
+        Entry {
+            opened: told.used,
+            space,
+            is_reader,
+            told: Mutex::new(told),
+            bytes: AtomicUsize::new(0),
+            state: Arc::new(tokio::sync::Mutex::new(state)),
+        }
+    }
+
+    pub(crate) fn told(&self) -> Told {
+        *self.told.lock()
+    }
+
+    /// The most that it may take.
+    pub(crate) fn age_max(&self) -> Duration {
+        if self.is_reader { READER_AGE_MAX } else { TRANSACTION_AGE_MAX }
+    }
+
+    /// How long it may go on.
+    pub(crate) fn time_left(&self, now: Mono) -> Duration {
+        self.age_max().saturating_sub(now.since(self.opened))
+    }
+
+    /// As clients are told.
+    pub(crate) fn wire(&self) -> v1::TransactionHandle {
+        let Told { handle, age, is_anchored, .. } = self.told();
+        wire_handle(&handle, age, is_anchored)
+    }
+
+    /// Takes what it has, and leaves how it ended.
+    pub(crate) fn end(&self, state: &mut State, over: Over) -> State {
+        let mut told = self.told.lock();
+        told.is_over = true;
+        if let State::Writer(transaction) = state {
+            // The last thing that can be seen of it.
+            told.handle = transaction.handle();
+        }
+        std::mem::replace(state, State::Over(over))
+    }
+}
+
+/// A call that works on a transaction: no other one does meanwhile.
+pub(crate) struct Entered {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) state: OwnedMutexGuard<State>,
+    pub(crate) now: Mono,
+}
+
+impl Entered {
+    /// The transaction, if it is open and may write.
+    pub(crate) fn writer(&mut self) -> Result<&mut Transaction> {
+        match &mut *self.state {
+            State::Writer(transaction) => Ok(transaction),
+            State::Reader(_) => {
+                let sentence = "the transaction was begun with read_only: it has neither writes nor locks";
+                Err(Error::not_applied(ErrorCode::InvalidArgument, sentence))
+            }
+            State::Over(over) => Err(over.error()),
+        }
+    }
+
+    /// It has written a key: whoever asks for it can be told where.
+    pub(crate) fn note_write(&self) {
+        self.entry.told.lock().is_anchored = true;
+    }
+}
+
+impl Drop for Entered {
+    /// What the call has changed is told from now on.
+    fn drop(&mut self) {
+        let mut told = self.entry.told.lock();
+        told.used = self.now;
+        if let State::Writer(transaction) = &*self.state {
+            told.handle = transaction.handle();
+            told.age = transaction.age();
+        }
+    }
+}

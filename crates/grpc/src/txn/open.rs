@@ -1,0 +1,196 @@
+//! All transactions that a node keeps for clients.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use strata_env::Env;
+use strata_router::Router;
+use strata_txn::TransactionHandle;
+use strata_types::{Decision, Error, ErrorCode, NodeId, Result, Timestamp, TransactionId, TransactionStatus};
+use tokio::sync::oneshot;
+
+use super::entry::{Entered, Entry, State, Told};
+use super::over::{Over, aborted, answer_of};
+use super::registry::{OPEN_BYTES_MAX, Registry, Room, Wish, too_late};
+use crate::{TransactionOverview, TransactionPhase};
+
+/// The transactions that a node keeps for its clients, and how those ended that did so a moment ago (GRPC-4). Cheap to
+/// clone.
+#[derive(Clone)]
+pub struct OpenTransactions {
+    registry: Arc<Registry>,
+}
+
+impl OpenTransactions {
+    /// None yet. They are told to be at `node`, and reach the shards through `router`.
+    pub fn new(router: Arc<Router>, node: NodeId) -> OpenTransactions {
+        OpenTransactions { registry: Registry::new(router, node) }
+    }
+
+    /// What is open here, for administration.
+    pub fn list(&self) -> Vec<TransactionOverview> {
+        let now = self.registry.env().now();
+        let table = self.registry.table.lock();
+        let told = table.entries.values().map(|entry| (entry, entry.told())).filter(|(_, told)| !told.is_over);
+        let overview = |(entry, told): (&Arc<Entry>, Told)| TransactionOverview {
+            id: told.handle.id,
+            anchor: told.is_anchored.then_some(told.handle.anchor),
+            read_timestamp: told.handle.read_timestamp,
+            age: told.age,
+            phase: TransactionPhase::Active,
+            node: self.registry.node,
+            shard: None,
+            elapsed: now.since(entry.opened),
+            locks: 0,
+            waits_for: None,
+        };
+        told.map(overview).collect()
+    }
+
+    /// Ends a transaction that is open here, unless it is committed already. `None`: it is not open here.
+    pub async fn abort(&self, id: TransactionId, deadline: Duration) -> Result<Option<TransactionStatus>> {
+        let Some(entry) = self.registry.find(id) else { return Ok(None) };
+        let mut entered = self.registry.wait_for(entry, deadline).await?;
+        if let State::Over(over) = &*entered.state {
+            return Ok(over.status());
+        }
+        self.registry.end(&mut entered, Over::GivenUp("an operator aborted the transaction".to_owned()));
+        Ok(Some(TransactionStatus::Decided(Decision::Aborted)))
+    }
+
+    pub(crate) fn router(&self) -> &Arc<Router> {
+        &self.registry.router
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        self.registry.env()
+    }
+
+    /// Opens one.
+    pub(crate) async fn begin(&self, wish: Wish, deadline: Duration) -> Result<Arc<Entry>> {
+        let _room = Room::take(&self.registry)?;
+        let begun = self.registry.env().timeout(deadline, self.registry.open(wish)).await;
+        let entry = begun.map_err(|_| too_late("no timestamp came"))??;
+        let entry = Arc::new(entry);
+        self.registry.table.lock().entries.insert(entry.told().handle.id, entry.clone());
+        Ok(entry)
+    }
+
+    /// Waits until no other call works on the transaction.
+    pub(crate) async fn enter(&self, id: TransactionId, deadline: Duration) -> Result<Entered> {
+        let Some(entry) = self.registry.find(id) else { return Err(not_here(id)) };
+        self.registry.wait_for(entry, deadline).await
+    }
+
+    /// Makes room for something that the transaction is going to hold.
+    pub(crate) fn charge(&self, entered: &Entered, bytes: usize) -> Result<()> {
+        let held = self.registry.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > OPEN_BYTES_MAX {
+            self.registry.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            let sentence = format!("open transactions hold {} MiB on this node already", OPEN_BYTES_MAX >> 20);
+            return Err(Error::not_applied(ErrorCode::Overloaded, sentence));
+        }
+        entered.entry.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Ends it without its writes. Doing so twice does no harm, nor does it for one that nobody knows.
+    pub(crate) async fn roll_back(&self, id: TransactionId, deadline: Duration) -> Result<()> {
+        let Some(entry) = self.registry.find(id) else { return Ok(()) };
+        let mut entered = self.registry.wait_for(entry, deadline).await?;
+        if let State::Over(over) = &*entered.state {
+            return match over {
+                Over::Answered(Ok(_)) => Err(over.error()),
+                Over::Answered(Err(_)) | Over::RolledBack | Over::GivenUp(_) => Ok(()),
+            };
+        }
+        if let State::Writer(transaction) = self.registry.end(&mut entered, Over::RolledBack) {
+            drop(entered);
+            // Its locks end by themselves if this takes too long.
+            let _ = self.registry.env().timeout(deadline, transaction.rollback()).await;
+        }
+        Ok(())
+    }
+
+    /// Commits it, or says again how that went. `handle`: where to ask if nobody here knows.
+    pub(crate) async fn commit(
+        &self,
+        id: TransactionId,
+        handle: Option<TransactionHandle>,
+        deadline: Duration,
+    ) -> Result<Timestamp> {
+        let Some(entry) = self.registry.find(id) else {
+            let Some(handle) = handle else { return Err(unknown_commit(id)) };
+            return answer_of(self.outcome(handle, deadline).await?, &handle);
+        };
+        let mut entered = self.registry.wait_for(entry, deadline).await?;
+        if let State::Over(over) = &*entered.state {
+            if let Some(answer) = over.commit_answer() {
+                return answer;
+            }
+            let handle = entered.entry.told().handle;
+            return answer_of(self.registry.ask(handle, deadline).await?, &handle);
+        }
+        if let State::Reader(snapshot) = &*entered.state {
+            let at = snapshot.timestamp();
+            self.registry.end(&mut entered, Over::Answered(Ok(at)));
+            return Ok(at);
+        }
+        // Nobody can take it back once it is sent: it goes on even if the client leaves, and its answer is kept.
+        let (answer, receiver) = oneshot::channel();
+        let registry = self.registry.clone();
+        self.registry.env().spawn("grpc-commit", async move {
+            let unanswered = Error::unknown(ErrorCode::Unavailable, "the commit was sent and not answered");
+            let State::Writer(mut transaction) = registry.end(&mut entered, Over::Answered(Err(unanswered))) else {
+                return;
+            };
+            transaction.with_deadline(deadline);
+            let result = transaction.commit().await;
+            registry.note_end(&entered.entry, &result);
+            *entered.state = State::Over(Over::Answered(result.clone()));
+            drop(entered);
+            // Whoever has left does not want to know.
+            let _ = answer.send(result);
+        });
+        let late =
+            || Error::unknown(ErrorCode::DeadlineExceeded, "the commit was not answered by the deadline: ask again");
+        match self.registry.env().timeout(deadline, receiver).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(late()),
+        }
+    }
+
+    /// What has become of a transaction that may be open here or not.
+    pub(crate) async fn outcome(&self, handle: TransactionHandle, deadline: Duration) -> Result<TransactionStatus> {
+        let Some(entry) = self.registry.find(handle.id) else { return self.registry.ask(handle, deadline).await };
+        let Ok(state) = entry.state.try_lock() else { return Ok(TransactionStatus::Pending) };
+        let State::Over(over) = &*state else { return Ok(TransactionStatus::Pending) };
+        match over.status() {
+            Some(status) => Ok(status),
+            None => {
+                drop(state);
+                self.registry.ask(entry.told().handle, deadline).await
+            }
+        }
+    }
+
+    /// The transaction as this node knows it, if it does.
+    pub(crate) fn told(&self, id: TransactionId) -> Option<TransactionHandle> {
+        self.registry.find(id).map(|entry| entry.told().handle)
+    }
+}
+
+fn not_here(id: TransactionId) -> Error {
+    aborted(&format!(
+        "this node has no open transaction {id}: it has ended, the node was started anew, or it began at another node"
+    ))
+}
+
+fn unknown_commit(id: TransactionId) -> Error {
+    let sentence = format!(
+        "this node does not know transaction {id}: if it was to be committed before, ask again with the handle that its \
+         last write answered"
+    );
+    Error::unknown(ErrorCode::InvalidArgument, sentence)
+}

@@ -1,0 +1,216 @@
+//! Which transactions a node keeps: room for new ones, an end for those that nobody uses.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use metrics::Gauge;
+use parking_lot::Mutex;
+use strata_env::{Env, Mono};
+use strata_router::Router;
+use strata_txn::{BeginOptions, TransactionHandle, TransactionOptions, Transactions};
+use strata_types::{
+    Error, ErrorCode, NodeId, Result, Space, Timestamp, TransactionId, TransactionStatus, limits::REQUEST_DEADLINE_MAX,
+};
+
+use super::entry::{Entered, Entry, IDLE_MAX, State};
+use super::over::Over;
+
+/// Most open transactions of a node.
+const OPEN_MAX: usize = 10_000;
+/// Keys and values that all open transactions of a node have read and written: what they hold in memory.
+pub(super) const OPEN_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// How a transaction ended is remembered for this long, for clients whose answer was lost.
+const ENDED_KEPT: Duration = Duration::from_secs(120);
+/// And for so many of them, the last ones.
+const ENDED_MAX: usize = 10_000;
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is kept, and the way to the shards.
+pub(super) struct Registry {
+    pub(super) node: NodeId,
+    pub(super) router: Arc<Router>,
+    transactions: Transactions,
+    pub(super) table: Mutex<Table>,
+    pub(super) bytes: AtomicUsize,
+    gauge: Gauge,
+}
+
+/// The transactions by id.
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) entries: BTreeMap<TransactionId, Arc<Entry>>,
+    /// Those that have ended, in that order, and when.
+    ended: VecDeque<(Mono, TransactionId)>,
+    /// Those that are being begun.
+    beginning: usize,
+}
+
+impl Table {
+    fn open(&self) -> usize {
+        self.entries.len() - self.ended.len() + self.beginning
+    }
+}
+
+/// How a client wants its transaction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub(crate) is_reader: bool,
+    pub(crate) at: Option<Timestamp>,
+    pub(crate) age: Option<Timestamp>,
+    pub(crate) space: Space,
+}
+
+/// Room for one more, while it is being begun.
+pub(super) struct Room<'r>(&'r Registry);
+
+impl Room<'_> {
+    pub(super) fn take(registry: &Registry) -> Result<Room<'_>> {
+        let mut table = registry.table.lock();
+        if table.open() >= OPEN_MAX {
+            let sentence =
+                format!("{OPEN_MAX} transactions are open on this node already: end some, or ask another node");
+            return Err(Error::not_applied(ErrorCode::Overloaded, sentence));
+        }
+        table.beginning += 1;
+        Ok(Room(registry))
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        let mut table = self.0.table.lock();
+        table.beginning -= 1;
+        self.0.gauge.set(table.open() as f64);
+    }
+}
+
+impl Registry {
+    pub(super) fn new(router: Arc<Router>, node: NodeId) -> Arc<Registry> {
+        let registry = Arc::new(Registry {
+            node,
+            transactions: Transactions::new(router.clone(), TransactionOptions::default()),
+            router,
+            table: Mutex::default(),
+            bytes: AtomicUsize::new(0),
+            gauge: metrics::gauge!("strata_grpc_transactions_open"),
+        });
+        let env = registry.env().clone();
+        registry.env().spawn("grpc-transactions", sweep_forever(env, Arc::downgrade(&registry)));
+        registry
+    }
+
+    pub(super) fn env(&self) -> &Env {
+        self.router.env()
+    }
+
+    pub(super) fn find(&self, id: TransactionId) -> Option<Arc<Entry>> {
+        self.table.lock().entries.get(&id).cloned()
+    }
+
+    pub(super) async fn open(&self, wish: Wish) -> Result<Entry> {
+        let snapshot = match (wish.is_reader, wish.at) {
+            (true, Some(at)) => self.transactions.snapshot_at(at).await?,
+            (true, None) => self.transactions.snapshot().await?,
+            (false, _) => {
+                let options = BeginOptions { age: wish.age, space: wish.space, deadline: Some(REQUEST_DEADLINE_MAX) };
+                let transaction = self.transactions.begin(options).await?;
+                return Ok(Entry::writer(transaction, wish.space, self.env().now()));
+            }
+        };
+        let half = || u128::from(self.env().rng.next_u64());
+        let id = TransactionId(half() << 64 | half());
+        Ok(Entry::reader(id, snapshot.with_space(wish.space), wish.space, self.env().now()))
+    }
+
+    pub(super) async fn wait_for(&self, entry: Arc<Entry>, deadline: Duration) -> Result<Entered> {
+        let locked = self.env().timeout(deadline, entry.state.clone().lock_owned()).await;
+        let state = locked.map_err(|_| too_late("another call of the transaction is under way"))?;
+        Ok(Entered { entry, state, now: self.env().now() })
+    }
+
+    pub(super) async fn ask(&self, handle: TransactionHandle, deadline: Duration) -> Result<TransactionStatus> {
+        let asked = self.env().timeout(deadline, self.transactions.outcome(handle)).await;
+        // That nobody can tell now says nothing about the transaction.
+        asked.unwrap_or_else(|_| Err(Error::unknown(ErrorCode::DeadlineExceeded, "nobody could tell by the deadline")))
+    }
+
+    /// Ends an open transaction, and returns what it was. A commit is counted when it is answered.
+    pub(super) fn end(&self, entered: &mut Entered, over: Over) -> State {
+        if !matches!(over, Over::Answered(Err(_))) {
+            count(over.name());
+        }
+        self.bytes.fetch_sub(entered.entry.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        let state = entered.entry.end(&mut entered.state, over);
+        let id = entered.entry.told().handle.id;
+        let mut table = self.table.lock();
+        table.ended.push_back((self.env().now(), id));
+        self.forget(&mut table);
+        self.gauge.set(table.open() as f64);
+        state
+    }
+
+    pub(super) fn note_end(&self, entry: &Entry, result: &Result<Timestamp>) {
+        entry.told.lock().used = self.env().now();
+        count(Over::Answered(result.clone()).name());
+    }
+
+    /// Forgets those that have ended long ago, or too many.
+    fn forget(&self, table: &mut Table) {
+        let now = self.env().now();
+        while let Some((ended, id)) = table.ended.front().copied() {
+            if table.ended.len() <= ENDED_MAX && now.since(ended) <= ENDED_KEPT {
+                return;
+            }
+            table.ended.pop_front();
+            table.entries.remove(&id);
+        }
+    }
+
+    /// Rolls back whoever has left or stays for too long.
+    fn sweep(&self) {
+        let now = self.env().now();
+        let entries: Vec<_> = {
+            let mut table = self.table.lock();
+            self.forget(&mut table);
+            table.entries.values().cloned().collect()
+        };
+        for entry in entries {
+            let told = entry.told();
+            let why = match () {
+                () if told.is_over => continue,
+                () if now.since(told.used) > IDLE_MAX => {
+                    format!("the transaction was rolled back after {} s without a call", IDLE_MAX.as_secs())
+                }
+                () if entry.time_left(now).is_zero() => {
+                    let most = entry.age_max().as_secs();
+                    format!("the transaction was rolled back after {most} s, the most that it may take")
+                }
+                () => continue,
+            };
+            // One whose call is under way is looked at again.
+            let Ok(state) = entry.state.clone().try_lock_owned() else { continue };
+            if !matches!(&*state, State::Over(_)) {
+                let mut entered = Entered { entry, state, now };
+                drop(self.end(&mut entered, Over::GivenUp(why)));
+            }
+        }
+    }
+}
+
+async fn sweep_forever(env: Env, registry: Weak<Registry>) {
+    loop {
+        env.sleep(SWEEP_INTERVAL).await;
+        let Some(registry) = registry.upgrade() else { return };
+        registry.sweep();
+    }
+}
+
+fn count(how: &'static str) {
+    metrics::counter!("strata_grpc_transactions_ended_total", "how" => how).increment(1);
+}
+
+pub(super) fn too_late(what: &str) -> Error {
+    Error::not_applied(ErrorCode::DeadlineExceeded, format!("{what} by the deadline"))
+}

@@ -1,0 +1,250 @@
+//! A cluster in memory: two real shards, a counter, and locks that nobody waits for.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use strata_codec::{decode_reply, encode_command};
+use strata_env::Env;
+use strata_machine::{CommandContext, Machine, View, ViewMut};
+use strata_router::{Link, LinkError, Router, RouterOptions, ShardBatch, ShardReply, TimestampKind};
+use strata_shard::{Obstacle, ShardMachine};
+use strata_types::{
+    Conflict, ConflictReason, Decision, Epoch, Error, ErrorCode, LogIndex, NodeDescriptor, NodeId, Operation,
+    ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Result, ShardId, ShardMap, ShardPlacement, Slot,
+    SlotRange, SpaceKey, Term, Timestamp, TransactionCall, TransactionId, TransactionReply,
+};
+
+#[derive(Default)]
+struct Tablet(BTreeMap<Bytes, Bytes>);
+
+impl View for Tablet {
+    fn get(&self, key: &[u8]) -> Option<Bytes> {
+        self.0.get(key).cloned()
+    }
+
+    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &Bytes) -> bool) {
+        let range = Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end);
+        let _ = self.0.range(range).all(|(key, value)| visit(key, value));
+    }
+}
+
+impl ViewMut for Tablet {
+    fn put(&mut self, key: Bytes, value: Bytes) {
+        self.0.insert(key, value);
+    }
+
+    fn delete(&mut self, key: Bytes) {
+        self.0.remove(&key);
+    }
+}
+
+#[derive(Default)]
+struct Shard {
+    tablet: Tablet,
+    clock: u64,
+    log: u64,
+}
+
+#[derive(Default)]
+struct State {
+    shards: BTreeMap<ShardId, Shard>,
+    locks: BTreeMap<SpaceKey, TransactionId>,
+    counter: u64,
+    holds: Vec<Timestamp>,
+    /// Replies to commits and decisions are lost.
+    is_mute: bool,
+    /// Commits and decisions take so long.
+    delay: Duration,
+}
+
+/// The cluster.
+pub(crate) struct Shards {
+    env: Env,
+    map: Arc<ShardMap>,
+    state: Mutex<State>,
+}
+
+impl Shards {
+    /// The cluster and a router to it.
+    pub(crate) fn start(env: Env) -> (Arc<Shards>, Arc<Router>) {
+        let placement = |shard: u32| ShardPlacement {
+            shard: ShardId(shard),
+            slots: SlotRange::share(shard, 2),
+            replicas: vec![ReplicaPlacement { replica: ReplicaId(u64::from(shard) + 1), node: NodeId(1) }],
+            ..ShardPlacement::default()
+        };
+        let nodes = vec![NodeDescriptor { id: NodeId(1), ..NodeDescriptor::default() }];
+        let shards = vec![placement(0), placement(1)];
+        let map = Arc::new(ShardMap { epoch: Epoch(1), nodes, shards, ..ShardMap::default() });
+        let fresh = |shard| (ShardId(shard), Shard { clock: 1, ..Shard::default() });
+        let state = State { shards: [fresh(0), fresh(1)].into(), ..State::default() };
+        let shards = Arc::new(Shards { env: env.clone(), map: map.clone(), state: Mutex::new(state) });
+        let router = Router::new(env, shards.clone(), map, RouterOptions::default());
+        (shards, router)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panicked")
+    }
+
+    /// From now on, or no more, the replies to commits and decisions are lost.
+    pub(crate) fn mute(&self, is_mute: bool) {
+        self.state().is_mute = is_mute;
+    }
+
+    /// How long commits and decisions take from now on.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.state().delay = delay;
+    }
+
+    /// The timestamps that were held.
+    pub(crate) fn holds(&self) -> Vec<Timestamp> {
+        self.state().holds.clone()
+    }
+
+    /// How many keys are locked.
+    pub(crate) fn locked(&self) -> usize {
+        self.state().locks.len()
+    }
+
+    fn carry_out(&self, shard: ShardId, request: &Request) -> Result<Reply> {
+        let mut state = self.state();
+        if let Operation::Transact(call) = &request.operation
+            && let Some(reply) = state.answer(shard, call)
+        {
+            return Ok(Reply::Transact(reply));
+        }
+        match state.shards.get_mut(&shard).expect("a shard of the map").apply(request)? {
+            // Whoever asks again finds it resolved.
+            Reply::Blocked { by } => Err(Error::not_applied(ErrorCode::Blocked, format!("{} is in the way", by.id))),
+            reply => Ok(reply),
+        }
+    }
+}
+
+impl State {
+    /// What never comes into the log.
+    fn answer(&mut self, shard: ShardId, call: &TransactionCall) -> Option<TransactionReply> {
+        match call {
+            TransactionCall::Lock { transaction, key, .. } => {
+                let owner = *self.locks.entry(key.clone()).or_insert(transaction.id);
+                let tablet = &self.shards[&shard].tablet;
+                Some(match owner == transaction.id {
+                    true => TransactionReply::Locked {
+                        item: strata_shard::get(tablet, &RequestHeader::default(), &key.key).unwrap_or_default(),
+                        changed: strata_shard::newest_change(tablet, key),
+                    },
+                    false => TransactionReply::Conflict(Conflict {
+                        reason: ConflictReason::Locked,
+                        key: Some(key.clone()),
+                        rival: Some(owner),
+                        at: Timestamp(0),
+                    }),
+                })
+            }
+            TransactionCall::Unlock { transaction, .. } => {
+                self.locks.retain(|_, owner| *owner != transaction.id);
+                Some(TransactionReply::Done)
+            }
+            TransactionCall::Status { transaction } => {
+                let status = strata_shard::status(&self.shards[&shard].tablet, transaction.id);
+                Some(TransactionReply::Status(status))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Shard {
+    /// What a leader does: stamp and apply, or read behind its clock.
+    fn apply(&mut self, request: &Request) -> Result<Reply> {
+        let header = &request.header;
+        if let Some(at) = header.at {
+            self.clock = self.clock.max(at.0 + 1);
+        }
+        let obstacle = |obstacle| match obstacle {
+            Obstacle::Blocked(by) => Ok(Reply::Blocked { by }),
+            Obstacle::TooOld { horizon } => {
+                Err(Error::not_applied(ErrorCode::SnapshotTooOld, format!("nothing before {horizon} is kept")))
+            }
+        };
+        match &request.operation {
+            Operation::Get { key } => {
+                let found = strata_shard::get(&self.tablet, header, key);
+                return found.map(|item| Reply::Get { item, freshness: None }).or_else(obstacle);
+            }
+            Operation::Scan { start, end, limit } => {
+                let all = |_: &[u8]| true;
+                return strata_shard::scan(&self.tablet, header, start, end.as_deref(), *limit, &all).or_else(obstacle);
+            }
+            _ => {}
+        }
+        if let Operation::Transact(call) = &request.operation {
+            let not_before = match &**call {
+                TransactionCall::Commit(part) | TransactionCall::Prepare(part) => part.transaction.read_timestamp.0 + 1,
+                TransactionCall::Resolve { decision: Decision::Committed(at), .. } => at.0,
+                _ => 0,
+            };
+            self.clock = self.clock.max(not_before);
+        }
+        self.log += 1;
+        let (index, stamp) = (LogIndex(self.log), Timestamp(self.clock));
+        let context = CommandContext { term: Term(1), index, position: 0, stamp };
+        let reply = ShardMachine.apply(&mut self.tablet, context, &encode_command(request)?);
+        decode_reply(reply).expect("our own bytes")
+    }
+}
+
+fn is_end(request: &Request) -> bool {
+    let Operation::Transact(call) = &request.operation else { return false };
+    matches!(**call, TransactionCall::Commit(_) | TransactionCall::Decide { .. })
+}
+
+#[async_trait]
+impl Link for Shards {
+    async fn execute(
+        &self,
+        _node: NodeId,
+        batch: ShardBatch,
+        _deadline: Duration,
+    ) -> std::result::Result<ShardReply, LinkError> {
+        let (is_mute, delay) = {
+            let state = self.state();
+            (state.is_mute, state.delay)
+        };
+        let ends = batch.requests.iter().any(is_end);
+        self.env.sleep(Duration::from_millis(1) + if ends { delay } else { Duration::ZERO }).await;
+        let results = batch.requests.iter().map(|request| self.carry_out(batch.shard, request)).collect();
+        if ends && is_mute {
+            return Err(LinkError::Unknown { detail: "connection reset".to_owned() });
+        }
+        Ok(ShardReply::Done(results))
+    }
+
+    async fn fetch_map(&self, _newer_than: Epoch) -> Result<Arc<ShardMap>> {
+        Ok(self.map.clone())
+    }
+
+    async fn timestamp(&self, kind: TimestampKind, _deadline: Duration) -> Result<Timestamp> {
+        let mut state = self.state();
+        state.counter += u64::from(kind == TimestampKind::Begin);
+        Ok(Timestamp(state.counter))
+    }
+
+    async fn hold(&self, at: Timestamp, _deadline: Duration) -> Result<()> {
+        self.state().holds.push(at);
+        Ok(())
+    }
+}
+
+/// Keys of different shards: the slots of the first one are below 8192.
+pub(crate) fn keys() -> (Bytes, Bytes) {
+    let key = |wanted: bool| {
+        let mut keys = (0..).map(|number: u32| Bytes::from(format!("key{number}")));
+        keys.find(|key| (Slot::of_key(key).number() < 8_192) == wanted).expect("half of all keys")
+    };
+    (key(true), key(false))
+}

@@ -1,0 +1,112 @@
+//! Writes of a batch: into the log together, and again if a transaction was in the way.
+
+use bytes::Bytes;
+use strata_codec::decode_reply;
+use strata_raft::{Group, ProposeError};
+use strata_types::{Error, ErrorCode, Operation, Reply, Request, Result, Timestamp, TransactionCall, TransactionReply};
+
+use crate::LocalShards;
+use crate::blockers::{self, InTheWay};
+use crate::local_shards::{BLOCKED_SLICE, Work};
+use crate::plan::Plan;
+
+/// What came of a command: the group's refusal, or the machine's answer.
+pub(crate) type Written = std::result::Result<Result<Reply>, ProposeError>;
+
+impl LocalShards {
+    /// Has commands replicated and applied. Those that meet a transaction which is not decided are proposed again when it
+    /// is: they changed nothing, and their new entry gets a new stamp.
+    pub(crate) async fn write(
+        &self,
+        work: &Work<'_>,
+        plan: &Plan,
+        mut commands: Vec<Bytes>,
+        requests: &[Request],
+    ) -> Vec<Written> {
+        let asked = |at: usize| &requests[plan.writes[at]].operation;
+        let mut written: Vec<Option<Written>> = (0..commands.len()).map(|at| self.enter(work, asked(at))).collect();
+        let mut todo: Vec<usize> = (0..commands.len()).filter(|at| written[*at].is_none()).collect();
+        let until = self.node().env().now() + BLOCKED_SLICE;
+        while !todo.is_empty() {
+            let proposed: Vec<Bytes> = todo.iter().map(|at| commands[*at].clone()).collect();
+            let replies = propose(work.place.group, proposed, plan.not_before).await;
+            let (mut in_the_way, mut again) = (InTheWay::new(), Vec::new());
+            for (at, reply) in todo.into_iter().zip(replies) {
+                match reply.map(decode) {
+                    Ok(Ok(Reply::Blocked { by })) => {
+                        blockers::note(&mut in_the_way, by, age_of(asked(at)));
+                        written[at] = Some(Ok(Err(blockers::blocked(&by))));
+                        again.push(at);
+                    }
+                    reply => written[at] = Some(reply),
+                }
+            }
+            todo = again;
+            if !todo.is_empty() {
+                let cleared = self.steps().blockers.clear(work.slot(), in_the_way).await;
+                if !cleared && self.node().env().now() >= until {
+                    break;
+                }
+            }
+        }
+        commands.clear();
+        let written: Vec<Written> = written.into_iter().map(|result| result.expect("each has its answer")).collect();
+        for (at, result) in written.iter().enumerate() {
+            self.leave(work, asked(at), result);
+        }
+        written
+    }
+
+    /// A part of a transaction arrives: its refusal, if the transaction lost a lock here.
+    fn enter(&self, work: &Work<'_>, operation: &Operation) -> Option<Written> {
+        let Operation::Transact(call) = operation else { return None };
+        match &**call {
+            TransactionCall::Commit(part) | TransactionCall::Prepare(part) => {
+                let refusal = self.steps().enter(&work.place, &part.transaction)?;
+                Some(Ok(Ok(Reply::Transact(refusal))))
+            }
+            _ => None,
+        }
+    }
+
+    /// Gives back the locks of a transaction that has ended here.
+    fn leave(&self, work: &Work<'_>, operation: &Operation, result: &Written) {
+        let Operation::Transact(call) = operation else { return };
+        let has_ended = match (&**call, result) {
+            (TransactionCall::Resolve { .. } | TransactionCall::Commit(_), _) => true,
+            (TransactionCall::Prepare(_), Ok(Ok(Reply::Transact(TransactionReply::Conflict(_))))) => true,
+            _ => false,
+        };
+        if has_ended {
+            self.steps().release(work.place.shard, call.transaction().id);
+        }
+    }
+}
+
+async fn propose(
+    group: &Group,
+    commands: Vec<Bytes>,
+    not_before: Timestamp,
+) -> Vec<std::result::Result<Bytes, ProposeError>> {
+    metrics::counter!("strata_kv_writes_total").increment(commands.len() as u64);
+    group
+        .propose_at(commands, not_before)
+        .await
+        .into_iter()
+        .map(|result| result.map(|proposed| proposed.reply))
+        .collect()
+}
+
+/// The age of the transaction that asks, if one does.
+fn age_of(operation: &Operation) -> Option<Timestamp> {
+    let Operation::Transact(call) = operation else { return None };
+    Some(call.transaction().age)
+}
+
+/// The reply of a command. One that does not decode was applied all the same.
+pub(crate) fn decode(reply: Bytes) -> Result<Reply> {
+    decode_reply(reply).unwrap_or_else(|error| {
+        let message = format!("the write was applied, but its reply is damaged: {error}");
+        Err(Error::new(ErrorCode::Internal, strata_types::Outcome::Applied, message))
+    })
+}

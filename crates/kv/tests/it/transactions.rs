@@ -1,0 +1,278 @@
+//! Transactions over whole nodes: what happens when their coordinators do not do their part.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use strata_cluster::TimeLimits;
+use strata_router::{Kv as _, Router};
+use strata_txn::{BeginOptions, Snapshot, TransactionOptions, Transactions};
+use strata_types::{
+    ConflictReason, Decision, ErrorCode, LockWait, Operation, Outcome, Part, ReadPreference, Reply, Request,
+    RequestHeader, Result, ShardId, Slot, Space, SpaceKey, SpaceWrite, Timestamp, Transaction, TransactionCall,
+    TransactionId, TransactionReply, TransactionStatus,
+};
+
+use crate::requests::{DEADLINE, Gateway, cluster, get, put, shard_of};
+
+fn transactions(gateway: &Gateway) -> Transactions {
+    Transactions::new(gateway.router.clone(), TransactionOptions::default())
+}
+
+/// Keys of different shards.
+fn keys(gateway: &Gateway) -> [String; 2] {
+    let of = |shard| {
+        let mut keys = (0..100).map(|number| format!("key {number}"));
+        keys.find(|key| shard_of(&gateway.node, key) == ShardId(shard)).expect("a quarter of all keys")
+    };
+    [of(0), of(1)]
+}
+
+async fn value(router: &Router, key: &str) -> Option<Bytes> {
+    match router.call(get(key), DEADLINE).await.expect("a healthy cluster") {
+        Reply::Get { item, .. } => item.map(|item| item.value),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn total(snapshot: &Snapshot, keys: &[String]) -> u64 {
+    let mut total = 0;
+    for key in keys {
+        let item = snapshot.get(key.clone()).await.expect("readable");
+        total += item.map_or(0, |item| String::from_utf8_lossy(&item.value).parse::<u64>().expect("a number"));
+    }
+    total
+}
+
+/// A coordinator whose steps are taken one by one.
+struct ByHand<'a> {
+    router: &'a Router,
+    transaction: Transaction,
+}
+
+impl<'a> ByHand<'a> {
+    async fn begin(gateway: &'a Gateway, number: u128, anchor: &str) -> ByHand<'a> {
+        let at = gateway.node.timestamps().begin(DEADLINE).await.expect("a timestamp");
+        let anchor = Slot::of_key(anchor.as_bytes());
+        let transaction = Transaction { id: TransactionId(number), anchor, read_timestamp: at, age: at };
+        ByHand { router: &gateway.router, transaction }
+    }
+
+    async fn call(&self, call: TransactionCall) -> Result<TransactionReply> {
+        let request = Request { header: RequestHeader::default(), operation: Operation::Transact(Box::new(call)) };
+        match self.router.call(request, DEADLINE).await? {
+            Reply::Transact(reply) => Ok(reply),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn part(&self, key: &str, value: &str) -> Part {
+        let key = SpaceKey { space: Space::default(), key: Bytes::copy_from_slice(key.as_bytes()) };
+        let value = Some(Bytes::copy_from_slice(value.as_bytes()));
+        let (transaction, slot) = (self.transaction, key.slot());
+        Part { transaction, slot, reads: Vec::new(), ranges: Vec::new(), writes: vec![SpaceWrite { key, value }] }
+    }
+
+    async fn prepare(&self, key: &str, value: &str) -> TransactionReply {
+        self.call(TransactionCall::Prepare(self.part(key, value))).await.expect("an answer")
+    }
+
+    async fn decide(&self, commit_at: Timestamp, keys: &[String]) -> TransactionStatus {
+        let participants = keys.iter().map(|key| Slot::of_key(key.as_bytes())).collect();
+        let decide = TransactionCall::Decide { transaction: self.transaction, commit_at, participants };
+        match self.call(decide).await.expect("an answer") {
+            TransactionReply::Status(status) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn prepared(reply: TransactionReply) -> Timestamp {
+    match reply {
+        TransactionReply::Prepared { at } => at,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transfer_over_two_shards_is_seen_whole_or_not_at_all_from_every_node() {
+    let (_machines, gateways) = cluster(31).await;
+    let keys = keys(&gateways[0]);
+    for (key, amount) in keys.iter().zip(["70", "30"]) {
+        gateways[0].router.call(put(key, amount), DEADLINE).await.expect("written");
+    }
+    let before = transactions(&gateways[1]).snapshot().await.expect("a snapshot");
+    let mut transfer = transactions(&gateways[2]).begin(BeginOptions::default()).await.expect("begun");
+    assert!(transfer.get(keys[0].clone()).await.expect("read").is_some());
+    transfer.put(keys[0].clone(), "60").await.expect("buffered");
+    transfer.put(keys[1].clone(), "40").await.expect("buffered");
+    let at = transfer.commit().await.expect("committed");
+    for gateway in &gateways {
+        assert_eq!(value(&gateway.router, &keys[0]).await.as_deref(), Some(b"60".as_slice()));
+        assert_eq!(value(&gateway.router, &keys[1]).await.as_deref(), Some(b"40".as_slice()));
+        let now = transactions(gateway).snapshot().await.expect("a snapshot");
+        assert!(now.timestamp() >= at, "what was committed before is in the snapshot");
+        assert_eq!(total(&now, &keys).await, 100);
+        let old = transactions(gateway).snapshot_at(before.timestamp()).await.expect("inside the retention");
+        let first = old.get(keys[0].clone()).await.expect("read").expect("there");
+        assert_eq!(first.value, "70", "the snapshot was taken before");
+    }
+    assert_eq!(total(&before, &keys).await, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_read_what_was_changed_since_is_told_over_which_key() {
+    let (_machines, gateways) = cluster(32).await;
+    let keys = keys(&gateways[0]);
+    let mut late = transactions(&gateways[0]).begin(BeginOptions::default()).await.expect("begun");
+    assert_eq!(late.get(keys[0].clone()).await.expect("read"), None);
+    gateways[1].router.call(put(&keys[0], "1"), DEADLINE).await.expect("written");
+    late.put(keys[1].clone(), "from an old read").await.expect("buffered");
+    let error = late.commit().await.expect_err("what it read has changed");
+    assert_eq!((error.code, error.outcome), (ErrorCode::Conflict, Outcome::NotApplied));
+    let conflict = error.conflict.expect("says over what");
+    assert_eq!(conflict.reason, ConflictReason::Changed);
+    assert_eq!(conflict.key.expect("a key").key, keys[0].as_bytes());
+    assert_eq!(value(&gateways[2].router, &keys[1]).await, None);
+}
+
+/// KV-7
+#[tokio::test(start_paused = true)]
+async fn what_is_decided_is_seen_though_its_coordinator_died_before_it_said_so_to_all() {
+    let (_machines, gateways) = cluster(33).await;
+    let keys = keys(&gateways[0]);
+    let hand = ByHand::begin(&gateways[0], 7, &keys[0]).await;
+    let first = prepared(hand.prepare(&keys[0], "a").await);
+    let second = prepared(hand.prepare(&keys[1], "b").await);
+    let at = first.max(second);
+    let committed = TransactionStatus::Decided(Decision::Committed(at));
+    assert_eq!(hand.decide(at, &keys).await, committed);
+    assert_eq!(hand.decide(at, &keys).await, committed, "a second time is the first one");
+    for (gateway, (key, held)) in gateways.iter().zip(keys.iter().zip(["a", "b"])) {
+        assert_eq!(value(&gateway.router, key).await.as_deref(), Some(held.as_bytes()));
+    }
+    // A follower finds it, too.
+    let mut anywhere = get(&keys[1]);
+    anywhere.header.prefer = ReadPreference::Any;
+    for gateway in &gateways {
+        let reply = gateway.router.call(anywhere.clone(), DEADLINE).await.expect("readable");
+        assert!(matches!(&reply, Reply::Get { item: Some(item), .. } if item.value == "b"), "{reply:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_nobody_finishes_is_aborted_by_who_meets_it() {
+    let (_machines, gateways) = cluster(34).await;
+    let keys = keys(&gateways[0]);
+    let hand = ByHand::begin(&gateways[0], 7, &keys[0]).await;
+    let at = prepared(hand.prepare(&keys[0], "never").await);
+    // The part of another shard is met before the one of the record has been prepared, or after: both end.
+    let other = ByHand::begin(&gateways[0], 8, &keys[0]).await;
+    let elsewhere = prepared(other.prepare(&keys[1], "never").await);
+    for (key, gateway) in keys.iter().zip(&gateways) {
+        gateway.router.call(put(key, "mine"), DEADLINE).await.expect("the way is free in the end");
+        assert_eq!(value(&gateway.router, key).await.as_deref(), Some(b"mine".as_slice()));
+    }
+    for (hand, at) in [(&hand, at), (&other, elsewhere)] {
+        assert_eq!(hand.decide(at, &keys).await, TransactionStatus::Decided(Decision::Aborted));
+    }
+    let late = other.prepare(&keys[0], "too late").await;
+    assert!(
+        matches!(&late, TransactionReply::Conflict(conflict) if conflict.reason == ConflictReason::Aborted),
+        "{late:?}"
+    );
+    assert_eq!(value(&gateways[0].router, &keys[0]).await.as_deref(), Some(b"mine".as_slice()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_that_wait_for_each_other_the_older_one_gets_on() {
+    let (_machines, gateways) = cluster(35).await;
+    let keys = keys(&gateways[0]);
+    let older = ByHand::begin(&gateways[0], 1, &keys[0]).await;
+    let younger = ByHand::begin(&gateways[1], 2, &keys[1]).await;
+    prepared(older.prepare(&keys[0], "older").await);
+    prepared(younger.prepare(&keys[1], "younger").await);
+    let first = async {
+        let at = prepared(older.prepare(&keys[1], "older").await);
+        older.decide(at, &keys).await
+    };
+    let second = async {
+        let at = prepared(younger.prepare(&keys[0], "younger").await);
+        younger.decide(at, &keys).await
+    };
+    let (first, second) = futures_util::future::join(first, second).await;
+    assert!(matches!(first, TransactionStatus::Decided(Decision::Committed(_))), "{first:?}");
+    assert_eq!(second, TransactionStatus::Decided(Decision::Aborted));
+    assert_eq!(value(&gateways[2].router, &keys[1]).await.as_deref(), Some(b"older".as_slice()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_behind_and_met_by_nobody_goes_away_by_itself() {
+    let (_machines, gateways) = cluster(36).await;
+    let keys = keys(&gateways[0]);
+    let lost = ByHand::begin(&gateways[0], 7, &keys[0]).await;
+    prepared(lost.prepare(&keys[0], "never").await);
+    let decided = ByHand::begin(&gateways[0], 8, &keys[1]).await;
+    let at = prepared(decided.prepare(&keys[1], "kept").await);
+    decided.decide(at, &keys[1..]).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    for gateway in &gateways {
+        for group in gateway.node.host().groups().into_iter().filter(|group| group.id().shard().is_some()) {
+            let state = group.tablet().get(strata_codec::SHARD_STATE_KEY).expect("readable");
+            let state = state.map(|row| strata_codec::ShardState::decode(row).expect("decodes")).unwrap_or_default();
+            assert_eq!((state.prepared, state.ranged), (0, 0), "{}", group.id());
+        }
+    }
+    assert_eq!(value(&gateways[1].router, &keys[1]).await.as_deref(), Some(b"kept".as_slice()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn locks_of_a_client_that_died_become_free() {
+    let (_machines, gateways) = cluster(37).await;
+    let key = keys(&gateways[0])[0].clone();
+    let dead = ByHand::begin(&gateways[0], 7, &key).await;
+    let name = SpaceKey { space: Space::default(), key: Bytes::copy_from_slice(key.as_bytes()) };
+    let lock = TransactionCall::Lock { transaction: dead.transaction, key: name, wait: LockWait::Wait };
+    let locked = dead.call(lock).await.expect("an answer");
+    assert!(matches!(locked, TransactionReply::Locked { item: None, .. }), "{locked:?}");
+    let all = transactions(&gateways[1]);
+    let mut refused = all.begin(BeginOptions::default()).await.expect("begun");
+    let error = refused.get_for_update(key.clone(), LockWait::NoWait).await.expect_err("locked");
+    assert_eq!(error.conflict.expect("a conflict").reason, ConflictReason::Locked);
+    let mut waiting = all.begin(BeginOptions::default()).await.expect("begun");
+    waiting.with_deadline(Duration::from_secs(20));
+    waiting.get_for_update(key.clone(), LockWait::Wait).await.expect("it is free after a while");
+    waiting.put(key, "mine").await.expect("buffered");
+    waiting.commit().await.expect("committed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_or_written_at_a_time_that_has_not_come_or_is_long_gone() {
+    let (_machines, gateways) = cluster(38).await;
+    let key = keys(&gateways[0])[0].clone();
+    gateways[0].router.call(put(&key, "1"), DEADLINE).await.expect("written");
+    let mut read = get(&key);
+    read.header.at = Some(Timestamp(1 << 60));
+    let error = gateways[0].router.call(read, DEADLINE).await.expect_err("from the future");
+    assert!(error.code == ErrorCode::InvalidArgument && error.message.contains("future"), "{error}");
+    let mut write = put(&key, "2");
+    write.header.seen = Timestamp(1 << 60);
+    let error = gateways[0].router.call(write, DEADLINE).await.expect_err("from the future");
+    assert_eq!((error.code, error.outcome), (ErrorCode::InvalidArgument, Outcome::NotApplied));
+
+    let old = transactions(&gateways[0]).snapshot().await.expect("a snapshot").timestamp();
+    for gateway in &gateways {
+        let short = TimeLimits { retention: Duration::from_secs(10), age_max: Duration::from_secs(20) };
+        gateway.node.timestamps().set_limits(short);
+    }
+    for round in 0..40 {
+        gateways[0].node.timestamps().begin(DEADLINE).await.expect("time goes on");
+        let mut write = transactions(&gateways[0]).begin(BeginOptions::default()).await.expect("begun");
+        write.put(key.clone(), format!("{round}")).await.expect("buffered");
+        write.commit().await.expect("committed");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let snapshot = transactions(&gateways[0]).snapshot_at(old).await.expect("a handle");
+    let error = snapshot.get(key.clone()).await.expect_err("collected");
+    assert_eq!(error.code, ErrorCode::SnapshotTooOld, "{error}");
+    assert_eq!(value(&gateways[1].router, &key).await.as_deref(), Some(b"39".as_slice()));
+}

@@ -1,0 +1,49 @@
+//! A transaction, cut into what concerns each shard.
+
+use std::collections::BTreeMap;
+
+use strata_types::{Error, ErrorCode, Part, Result, ShardId, ShardMap, ShardPlacement, Slot, SpaceKey, Transaction};
+
+use crate::reads::ReadSet;
+use crate::writes::WriteBuffer;
+
+/// One part for each shard that was read or is written (COORD-1). A range was read on every shard.
+pub(crate) fn split(
+    map: &ShardMap,
+    transaction: Transaction,
+    reads: &ReadSet,
+    writes: &WriteBuffer,
+) -> Result<Vec<Part>> {
+    let mut parts: BTreeMap<ShardId, Part> = BTreeMap::new();
+    for (key, _) in reads.keys() {
+        part_of(map, transaction, &mut parts, key)?.reads.push(key.clone());
+    }
+    for write in writes.writes() {
+        part_of(map, transaction, &mut parts, &write.key)?.writes.push(write);
+    }
+    if reads.has_ranges() {
+        for placement in &map.shards {
+            let Some(start) = Slot::new(placement.slots.start) else { continue };
+            let part = parts.entry(placement.shard).or_insert_with(|| empty(transaction, start));
+            part.ranges = reads.ranges().collect();
+        }
+    }
+    Ok(parts.into_values().collect())
+}
+
+fn part_of<'p>(
+    map: &ShardMap,
+    transaction: Transaction,
+    parts: &'p mut BTreeMap<ShardId, Part>,
+    key: &SpaceKey,
+) -> Result<&'p mut Part> {
+    let slot = key.slot();
+    let placement: &ShardPlacement = map.shard_of(slot).ok_or_else(|| {
+        Error::not_applied(ErrorCode::NotReady, format!("the shard map {} has no shard for slot {slot}", map.epoch))
+    })?;
+    Ok(parts.entry(placement.shard).or_insert_with(|| empty(transaction, slot)))
+}
+
+fn empty(transaction: Transaction, slot: Slot) -> Part {
+    Part { transaction, slot, reads: Vec::new(), ranges: Vec::new(), writes: Vec::new() }
+}

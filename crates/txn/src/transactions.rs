@@ -1,0 +1,62 @@
+//! Where transactions and snapshots begin.
+
+use std::sync::Arc;
+
+use strata_router::{Router, TimestampKind};
+use strata_types::{Error, ErrorCode, Result, Timestamp, TransactionCall, TransactionReply, TransactionStatus};
+
+use crate::core::{Core, misfit};
+use crate::{BeginOptions, Snapshot, Transaction, TransactionHandle, TransactionOptions};
+
+/// Begins transactions and snapshots. Cheap to clone.
+#[derive(Clone)]
+pub struct Transactions {
+    pub(crate) core: Arc<Core>,
+}
+
+impl Transactions {
+    /// Transactions over what a router reaches.
+    pub fn new(router: Arc<Router>, options: TransactionOptions) -> Transactions {
+        Transactions { core: Core::new(router, options) }
+    }
+
+    /// Begins a transaction: it sees everything that was committed before.
+    pub async fn begin(&self, options: BeginOptions) -> Result<Transaction> {
+        let mut transaction = Transaction::open(self.core.clone(), options);
+        transaction.begun().await?;
+        Ok(transaction)
+    }
+
+    /// A snapshot of everything that was committed before.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        let at = self.core.begin(self.core.options.deadline).await?;
+        Ok(Snapshot::new(self.core.clone(), at))
+    }
+
+    /// A snapshot of what was committed up to a timestamp: an earlier one of [`Snapshot::timestamp`], or what a commit
+    /// returned. Refused if it lies ahead: what is going to be committed below it would change the snapshot.
+    pub async fn snapshot_at(&self, at: Timestamp) -> Result<Snapshot> {
+        let deadline = self.core.options.deadline;
+        let newest = self.core.router.timestamp(TimestampKind::Floor, deadline).await?;
+        if at > newest {
+            let message = format!("there is no snapshot at {at} yet: the newest timestamp is {newest}");
+            return Err(Error::not_applied(ErrorCode::InvalidArgument, message));
+        }
+        if at == Timestamp::default() {
+            let message = "there is no snapshot at @0: timestamps begin with 1";
+            return Err(Error::not_applied(ErrorCode::InvalidArgument, message));
+        }
+        self.core.router.hold(at, deadline).await?;
+        Ok(Snapshot::new(self.core.clone(), at))
+    }
+
+    /// What became of a transaction. `Unknown`: it was never prepared, or it ended so long ago that nobody remembers
+    /// it. A commit that is still under way may be `Unknown` or `Pending` now and committed later.
+    pub async fn outcome(&self, handle: TransactionHandle) -> Result<TransactionStatus> {
+        let transaction = handle.transaction();
+        match self.core.step(TransactionCall::Status { transaction }, self.core.options.deadline).await? {
+            TransactionReply::Status(status) => Ok(status),
+            other => Err(Error::not_applied(ErrorCode::Internal, misfit(&other).message)),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What a transaction wants to write: kept here until it commits.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use strata_router::check_limits;
+use strata_types::{
+    Error, ErrorCode, Operation, Result, Slot, Space, SpaceKey, SpaceWrite,
+    limits::{TRANSACTION_BYTES_MAX, TRANSACTION_WRITES_MAX},
+};
+
+/// A point in a transaction to which its writes can be taken back: see [`crate::Transaction::rollback_to`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Savepoint(u64);
+
+impl Savepoint {
+    /// Its number within the transaction.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The savepoint with this number.
+    pub fn from_number(number: u64) -> Savepoint {
+        Savepoint(number)
+    }
+}
+
+/// The last write of a key.
+#[derive(Clone, Debug)]
+struct Buffered {
+    value: Option<Bytes>,
+    /// Position among the first writes of all keys.
+    order: u64,
+}
+
+impl Buffered {
+    fn size(&self, key: &SpaceKey) -> usize {
+        key.key.len() + self.value.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// Writes, one for each key, and what is needed to take them back.
+#[derive(Debug, Default)]
+pub(crate) struct WriteBuffer {
+    writes: BTreeMap<SpaceKey, Buffered>,
+    /// What each write since the first savepoint replaced.
+    journal: Vec<(SpaceKey, Option<Buffered>)>,
+    /// Their numbers, and how long the journal was.
+    savepoints: Vec<(u64, usize)>,
+    /// Given out so far.
+    numbers: u64,
+    orders: u64,
+    /// Of the writes and of what the journal keeps.
+    bytes: usize,
+}
+
+impl WriteBuffer {
+    /// Writes a key, or removes it. Refused when that is too much for one transaction: nothing has changed then.
+    pub(crate) fn set(&mut self, key: SpaceKey, value: Option<Bytes>) -> Result<()> {
+        check_limits(&match &value {
+            Some(value) => Operation::Put { key: key.key.clone(), value: value.clone() },
+            None => Operation::Delete { key: key.key.clone() },
+        })?;
+        let old = self.writes.get(&key);
+        let count = self.writes.len() + usize::from(old.is_none());
+        if count > TRANSACTION_WRITES_MAX {
+            return Err(over("writes", count, TRANSACTION_WRITES_MAX));
+        }
+        let order = old.map_or(self.orders, |old| old.order);
+        let is_kept = !self.savepoints.is_empty();
+        let freed = if is_kept { 0 } else { old.map_or(0, |old| old.size(&key)) };
+        let fresh = Buffered { value, order };
+        let bytes = self.bytes - freed + fresh.size(&key);
+        if bytes > TRANSACTION_BYTES_MAX {
+            return Err(over("bytes", bytes, TRANSACTION_BYTES_MAX));
+        }
+        self.bytes = bytes;
+        self.orders += 1;
+        let old = self.writes.insert(key.clone(), fresh);
+        if is_kept {
+            self.journal.push((key, old));
+        }
+        Ok(())
+    }
+
+    /// What this transaction has written to a key: `Some(None)` if it removed it.
+    pub(crate) fn get(&self, key: &SpaceKey) -> Option<Option<Bytes>> {
+        self.writes.get(key).map(|buffered| buffered.value.clone())
+    }
+
+    /// The writes of a range, in key order.
+    pub(crate) fn in_range<'w>(
+        &'w self,
+        space: Space,
+        start: &Bytes,
+        end: Option<&Bytes>,
+    ) -> impl Iterator<Item = (&'w Bytes, &'w Option<Bytes>)> + use<'w> {
+        let key = |key: &Bytes| SpaceKey { space, key: key.clone() };
+        let last = end.map_or(Bound::Unbounded, |end| Bound::Excluded(key(end.max(start))));
+        let writes = self.writes.range((Bound::Included(key(start)), last));
+        writes.take_while(move |(key, _)| key.space == space).map(|(key, write)| (&key.key, &write.value))
+    }
+
+    /// Marks the present state.
+    pub(crate) fn savepoint(&mut self) -> Savepoint {
+        self.numbers += 1;
+        self.savepoints.push((self.numbers, self.journal.len()));
+        Savepoint(self.numbers)
+    }
+
+    /// Takes back every write since a savepoint, which stays; those made after it are gone.
+    pub(crate) fn rollback_to(&mut self, savepoint: Savepoint) -> Result<()> {
+        let Some(index) = self.savepoints.iter().position(|(number, _)| *number == savepoint.0) else {
+            let message = format!("there is no savepoint {} in this transaction (any more)", savepoint.0);
+            return Err(Error::not_applied(ErrorCode::InvalidArgument, message));
+        };
+        let length = self.savepoints[index].1;
+        self.savepoints.truncate(index + 1);
+        for (key, old) in self.journal.drain(length..).rev() {
+            match old {
+                Some(old) => self.writes.insert(key, old),
+                None => self.writes.remove(&key),
+            };
+        }
+        let kept = self.journal.iter().filter_map(|(key, old)| old.as_ref().map(|old| old.size(key)));
+        let live = self.writes.iter().map(|(key, write)| write.size(key));
+        self.bytes = kept.chain(live).sum();
+        Ok(())
+    }
+
+    /// The slot of the key that was written first.
+    pub(crate) fn anchor(&self) -> Option<Slot> {
+        self.writes.iter().min_by_key(|(_, write)| write.order).map(|(key, _)| key.slot())
+    }
+
+    /// All writes, in the order of their keys.
+    pub(crate) fn writes(&self) -> impl Iterator<Item = SpaceWrite> {
+        self.writes.iter().map(|(key, write)| SpaceWrite { key: key.clone(), value: write.value.clone() })
+    }
+
+    /// Whether the transaction may commit with this much beside its writes.
+    pub(crate) fn check_bytes(&self, others: usize) -> Result<()> {
+        let bytes = self.writes.iter().map(|(key, write)| write.size(key)).sum::<usize>() + others;
+        if bytes > TRANSACTION_BYTES_MAX { Err(over("bytes", bytes, TRANSACTION_BYTES_MAX)) } else { Ok(()) }
+    }
+}
+
+fn over(what: &str, count: usize, limit: usize) -> Error {
+    let message = format!("a transaction of {count} {what} is over the limit of {limit}; nothing of it was written");
+    Error::not_applied(ErrorCode::TooLarge, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_types::limits::KEY_BYTES_MAX;
+
+    use super::*;
+
+    fn key(text: &str) -> SpaceKey {
+        SpaceKey { space: Space::default(), key: Bytes::copy_from_slice(text.as_bytes()) }
+    }
+
+    fn put(buffer: &mut WriteBuffer, at: &str, value: &'static str) {
+        buffer.set(key(at), Some(Bytes::from_static(value.as_bytes()))).expect("within the limits");
+    }
+
+    fn shown(buffer: &WriteBuffer) -> Vec<(String, Option<String>)> {
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+        buffer.writes().map(|write| (text(&write.key.key), write.value.as_ref().map(text))).collect()
+    }
+
+    #[test]
+    fn a_rollback_restores_what_was_there_at_the_savepoint() {
+        let mut buffer = WriteBuffer::default();
+        put(&mut buffer, "a", "1");
+        let first = buffer.savepoint();
+        let before = shown(&buffer);
+        put(&mut buffer, "a", "2");
+        put(&mut buffer, "b", "2");
+        let second = buffer.savepoint();
+        buffer.set(key("a"), None).expect("within the limits");
+        put(&mut buffer, "a", "3");
+        buffer.rollback_to(second).expect("it is there");
+        assert_eq!(shown(&buffer), [("a".into(), Some("2".into())), ("b".into(), Some("2".into()))]);
+        buffer.rollback_to(first).expect("it is there");
+        assert_eq!(shown(&buffer), before);
+        assert_eq!(buffer.bytes, 2);
+        assert_eq!(buffer.rollback_to(second).expect_err("it is gone").code, ErrorCode::InvalidArgument);
+        put(&mut buffer, "c", "3");
+        buffer.rollback_to(first).expect("it stays");
+        assert_eq!(shown(&buffer), before);
+    }
+
+    #[test]
+    fn the_anchor_is_the_key_written_first_of_those_that_are_left() {
+        let mut buffer = WriteBuffer::default();
+        assert_eq!(buffer.anchor(), None);
+        let start = buffer.savepoint();
+        put(&mut buffer, "z", "1");
+        put(&mut buffer, "a", "1");
+        put(&mut buffer, "z", "2");
+        assert_eq!(buffer.anchor(), Some(Slot::of_key(b"z")));
+        buffer.rollback_to(start).expect("it is there");
+        put(&mut buffer, "b", "1");
+        assert_eq!(buffer.anchor(), Some(Slot::of_key(b"b")));
+    }
+
+    #[test]
+    fn what_is_over_a_limit_is_refused_and_changes_nothing() {
+        let mut buffer = WriteBuffer::default();
+        assert!(buffer.set(key(&"k".repeat(KEY_BYTES_MAX + 1)), None).is_err());
+        for number in 0..TRANSACTION_WRITES_MAX {
+            put(&mut buffer, &format!("{number:05}"), "");
+        }
+        let error = buffer.set(key("x"), None).expect_err("one too many");
+        assert_eq!(error.code, ErrorCode::TooLarge);
+        assert!(error.message.contains("10001 writes is over the limit of 10000"), "{error}");
+        put(&mut buffer, "00007", "again");
+        assert_eq!(buffer.writes().count(), TRANSACTION_WRITES_MAX);
+
+        let mut buffer = WriteBuffer::default();
+        let half = Bytes::from(vec![0; TRANSACTION_BYTES_MAX / 2]);
+        buffer.set(key("a"), Some(half.clone())).expect("within the limits");
+        let error = buffer.set(key("b"), Some(half.clone())).expect_err("the keys are too much");
+        assert!(error.message.contains("bytes is over the limit of 16777216"), "{error}");
+        // Written over, the old value needs no room; unless a savepoint may want it back.
+        buffer.set(key("a"), Some(half.clone())).expect("within the limits");
+        buffer.savepoint();
+        assert!(buffer.set(key("a"), Some(half)).is_err());
+    }
+
+    #[test]
+    fn only_the_writes_of_the_range_and_the_space_are_seen() {
+        let mut buffer = WriteBuffer::default();
+        let other = Space { database: strata_types::DatabaseId(1), ..Space::default() };
+        buffer.set(SpaceKey { space: other, ..key("b") }, None).expect("within the limits");
+        for name in ["a", "b", "c"] {
+            put(&mut buffer, name, "1");
+        }
+        let range = |start: &'static str, end: Option<&'static str>| {
+            let end = end.map(|end| Bytes::from_static(end.as_bytes()));
+            let found = buffer.in_range(Space::default(), &Bytes::from_static(start.as_bytes()), end.as_ref());
+            found.map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect::<String>()
+        };
+        assert_eq!(range("", None), "abc");
+        assert_eq!(range("b", Some("c")), "b");
+        assert_eq!(range("b", Some("a")), "");
+    }
+}

@@ -1,0 +1,233 @@
+//! Commits on one shard and on several, conflicts, limits.
+
+use strata_txn::{BeginOptions, Transactions};
+use strata_types::{
+    Conflict, ConflictReason, ErrorCode, Outcome, Retry, Space, SpaceKey, Timestamp, TransactionId,
+    limits::{TRANSACTION_AGE_MAX, TRANSACTION_READS_MAX, TRANSACTION_WRITES_MAX},
+};
+
+use crate::model::{Model, bytes, value};
+
+/// Two keys on different shards.
+pub(crate) fn apart(model: &Model) -> (String, String) {
+    let first = "a0".to_owned();
+    let other = (1..100).map(|number| format!("a{number}")).find(|key| model.shard_of(key) != model.shard_of(&first));
+    (first, other.expect("there are several shards"))
+}
+
+pub(crate) async fn read(transactions: &Transactions, key: &str) -> Option<String> {
+    let snapshot = transactions.snapshot().await.expect("a snapshot");
+    value(snapshot.get(bytes(key)).await.expect("read"))
+}
+
+fn conflict(error: &strata_types::Error) -> &Conflict {
+    assert_eq!((error.code, error.outcome, error.retry()), (ErrorCode::Conflict, Outcome::NotApplied, Retry::Restart));
+    error.conflict.as_ref().expect("typed")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lies_on_one_shard_is_committed_in_one_step() {
+    let (model, transactions) = Model::start(4);
+    model.put("{x}1", "old");
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    assert_eq!(value(txn.get("{x}1").await.expect("read")).as_deref(), Some("old"));
+    txn.put("{x}1", "new").await.expect("buffered");
+    txn.put("{x}2", "new").await.expect("buffered");
+    let before = transactions.snapshot().await.expect("a snapshot");
+    assert_eq!(value(before.get("{x}1").await.expect("read")).as_deref(), Some("old"));
+    let begun = txn.read_timestamp();
+    let at = txn.commit().await.expect("committed");
+    assert!(at > begun, "{at} {begun}");
+    assert_eq!(model.sent_but(&["get"]), ["commit"]);
+    assert_eq!(read(&transactions, "{x}1").await.as_deref(), Some("new"));
+    assert_eq!(read(&transactions, "{x}2").await.as_deref(), Some("new"));
+    assert_eq!(value(before.get("{x}1").await.expect("read")).as_deref(), Some("old"));
+    assert_eq!(before.get("{x}2").await.expect("read"), None);
+}
+
+/// COORD-3
+#[tokio::test(start_paused = true)]
+async fn what_lies_on_two_shards_is_committed_in_two_phases_and_tidied_up() {
+    let (model, transactions) = Model::start(4);
+    let (one, other) = apart(&model);
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    txn.put(one.clone(), "1").await.expect("buffered");
+    txn.put(other.clone(), "2").await.expect("buffered");
+    let handle = txn.handle();
+    let at = txn.commit().await.expect("committed");
+    assert_eq!(model.sent_but(&["get"])[..3], ["prepare", "prepare", "decide"]);
+    model.settle().await;
+    assert_eq!(model.unfinished(), 0, "resolved and forgotten");
+    for (key, expected) in [(&one, "1"), (&other, "2")] {
+        assert_eq!(read(&transactions, key).await.as_deref(), Some(expected));
+    }
+    let status = transactions.outcome(handle).await.expect("answered");
+    assert_eq!(status, strata_types::TransactionStatus::Decided(strata_types::Decision::Committed(at)));
+    let item = transactions.snapshot().await.expect("a snapshot").get(one).await.expect("read").expect("written");
+    assert_eq!(item.timestamp, at, "every write has the timestamp of the commit");
+}
+
+/// COORD-1: a shard that was only read has a part, too; else a write there, before the commit, would be overlooked.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_was_only_read_is_prepared() {
+    let (model, transactions) = Model::start(4);
+    let (one, other) = apart(&model);
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    assert_eq!(txn.get(one.clone()).await, Ok(None));
+    txn.put(other.clone(), "2").await.expect("buffered");
+    model.put(&one, "meanwhile");
+    let error = txn.commit().await.expect_err("what it has read was changed");
+    let key = SpaceKey { space: Space::default(), key: bytes(&one) };
+    assert_eq!((conflict(&error).reason, &conflict(&error).key), (ConflictReason::Changed, &Some(key)));
+    assert!(error.message.contains(&one) && error.message.contains("try again"), "{error}");
+    model.settle().await;
+    assert_eq!(model.unfinished(), 0, "nothing is left of it");
+    assert_eq!(read(&transactions, &other).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_that_read_and_write_the_same_one_commits() {
+    let (model, transactions) = Model::start(4);
+    model.put("n", "0");
+    let (mut first, mut second) = (
+        transactions.begin(BeginOptions::default()).await.expect("begun"),
+        transactions.begin(BeginOptions::default()).await.expect("begun"),
+    );
+    for txn in [&mut first, &mut second] {
+        txn.get("n").await.expect("read");
+        txn.put("n", "1").await.expect("buffered");
+    }
+    first.commit().await.expect("committed");
+    let error = second.commit().await.expect_err("lost update");
+    assert_eq!(conflict(&error).reason, ConflictReason::Changed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn write_skew_over_two_shards_does_not_happen() {
+    let (model, transactions) = Model::start(4);
+    let (one, other) = apart(&model);
+    let (mut first, mut second) = (
+        transactions.begin(BeginOptions::default()).await.expect("begun"),
+        transactions.begin(BeginOptions::default()).await.expect("begun"),
+    );
+    for (txn, written) in [(&mut first, &one), (&mut second, &other)] {
+        txn.get(one.clone()).await.expect("read");
+        txn.get(other.clone()).await.expect("read");
+        txn.put(written.clone(), "on call no more").await.expect("buffered");
+    }
+    let (first, second) = futures_util::future::join(first.commit(), second.commit()).await;
+    assert!(first.is_err() || second.is_err(), "both committed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_appears_in_a_range_that_was_read_is_a_conflict() {
+    let (model, transactions) = Model::start(4);
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    assert!(txn.scan_all("a", Some(bytes("b")), None).await.expect("scanned").is_empty());
+    txn.put("z", "1").await.expect("buffered");
+    model.put("a5", "phantom");
+    let error = txn.commit().await.expect_err("a phantom");
+    assert_eq!(conflict(&error).reason, ConflictReason::Changed);
+}
+
+/// COORD-1: what was not looked at may change: a scan that ended early has read less.
+#[tokio::test(start_paused = true)]
+async fn only_what_a_scan_returned_was_read() {
+    let (model, transactions) = Model::start(4);
+    for key in ["a1", "a2", "a3", "a4"] {
+        model.put(key, "1");
+    }
+    let begin = || transactions.begin(BeginOptions::default());
+    let mut txn = begin().await.expect("begun");
+    let items = txn.scan_all("a", Some(bytes("b")), Some(2)).await.expect("scanned");
+    assert_eq!(crate::model::shown(&items), "a1=1 a2=1");
+    txn.put("z", "1").await.expect("buffered");
+    model.put("a3", "2");
+    txn.commit().await.expect("it has not read that far");
+
+    let mut txn = begin().await.expect("begun");
+    txn.scan_all("a", Some(bytes("b")), Some(2)).await.expect("scanned");
+    txn.put("z", "2").await.expect("buffered");
+    model.put("a15", "2");
+    txn.commit().await.expect_err("it lies between what it has read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_only_reads_asks_nobody_to_commit() {
+    let (model, transactions) = Model::start(4);
+    model.put("k", "1");
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    txn.get("k").await.expect("read");
+    model.put("k", "2");
+    let begun = txn.read_timestamp();
+    assert_eq!(txn.commit().await, Ok(begun));
+    assert_eq!(model.sent_but(&["get"]), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_over_a_limit_is_refused_before_anything_is_sent() {
+    let (model, transactions) = Model::start(4);
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    for number in 0..TRANSACTION_WRITES_MAX {
+        txn.put(format!("{number}"), "").await.expect("within the limit");
+    }
+    let error = txn.put("one more", "").await.expect_err("over the limit");
+    assert_eq!(error.code, ErrorCode::TooLarge);
+    assert!(error.message.contains("10001 writes"), "{error}");
+    drop(txn);
+
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    txn.put("w", "").await.expect("buffered");
+    for chunk in (0..=TRANSACTION_READS_MAX).collect::<Vec<_>>().chunks(1000) {
+        for number in chunk {
+            txn.get(format!("r{number}")).await.expect("read");
+        }
+    }
+    let error = txn.commit().await.expect_err("over the limit");
+    assert!(error.code == ErrorCode::TooLarge && error.message.contains("10001 keys and ranges"), "{error}");
+
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    txn.put("w", vec![0; 16 << 20]).await.expect_err("the key makes it too long");
+    assert_eq!(model.sent_but(&["get"]), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_open_for_too_long_does_not_write() {
+    let (model, transactions) = Model::start(4);
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    txn.put("k", "1").await.expect("buffered");
+    model.env().sleep(TRANSACTION_AGE_MAX + crate::model::SECOND).await;
+    let error = txn.put("l", "1").await.expect_err("too old");
+    assert!(error.code == ErrorCode::SnapshotTooOld && error.message.contains("300 s at most"), "{error}");
+    assert_eq!(txn.commit().await.expect_err("too old").code, ErrorCode::SnapshotTooOld);
+    assert_eq!(model.sent_but(&[]), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn spaces_are_apart() {
+    let (_, transactions) = Model::start(4);
+    let other = Space { database: strata_types::DatabaseId(7), ..Space::default() };
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    txn.put("k", "here").await.expect("buffered");
+    txn.with_space(other).put("k", "there").await.expect("buffered");
+    assert_eq!(value(txn.get("k").await.expect("read")).as_deref(), Some("there"));
+    txn.commit().await.expect("committed");
+    let snapshot = transactions.snapshot().await.expect("a snapshot");
+    assert_eq!(value(snapshot.get("k").await.expect("read")).as_deref(), Some("here"));
+    let snapshot = snapshot.with_space(other);
+    assert_eq!(value(snapshot.get("k").await.expect("read")).as_deref(), Some("there"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_is_that_of_the_first_attempt() {
+    let (_, transactions) = Model::start(4);
+    let first = transactions.begin(BeginOptions::default()).await.expect("begun");
+    assert_eq!(first.age(), first.read_timestamp());
+    let age = Some(first.age());
+    let second = transactions.begin(BeginOptions { age, ..BeginOptions::default() }).await.expect("begun");
+    assert_eq!(second.age(), first.age());
+    assert!(second.read_timestamp() > first.read_timestamp());
+    assert_ne!(second.handle().id, first.handle().id);
+    assert_ne!(second.handle().id, TransactionId::default());
+    assert_ne!(second.age(), Timestamp::default());
+}

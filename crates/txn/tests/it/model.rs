@@ -1,0 +1,453 @@
+//! A cluster in one map: real shards, a counter, locks in memory, and faults on the way there.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use strata_codec::{decode_reply, encode_command};
+use strata_env::sim::SimWorld;
+use strata_env::{Env, Mono};
+use strata_machine::{CommandContext, Machine, View, ViewMut};
+use strata_router::{Link, LinkError, Router, RouterOptions, ShardBatch, ShardReply, TimestampKind, lies_in};
+use strata_shard::{Obstacle, ShardMachine};
+use strata_txn::{TransactionOptions, Transactions};
+use strata_types::{
+    Conflict, ConflictReason, Decision, Epoch, Error, ErrorCode, LockWait, LogIndex, NodeDescriptor, NodeId, Operation,
+    ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Result, ShardId, ShardMap, ShardPlacement, Slot,
+    SlotRange, SpaceKey, Term, Timestamp, Transaction, TransactionCall, TransactionId, TransactionReply,
+    TransactionStatus,
+};
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+/// Whoever keeps others waiting for so long is aborted.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// So long a lock is waited for in one call.
+const LOCK_SLICE: Duration = Duration::from_millis(500);
+
+/// What happens to a batch that has a request of this name (see [`name`]) in it.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// It is not sent.
+    NotSent,
+    /// It is sent and lost.
+    LoseRequest,
+    /// It is carried out; the reply is lost.
+    LoseReply,
+    /// It takes this much longer on its way there.
+    Slow(Duration),
+    /// It is refused so.
+    Refuse(Error),
+    /// It is carried out; the answer to each request of this name is another one.
+    Answer(TransactionReply),
+}
+
+#[derive(Default)]
+struct Tablet(BTreeMap<Bytes, Bytes>);
+
+impl View for Tablet {
+    fn get(&self, key: &[u8]) -> Option<Bytes> {
+        self.0.get(key).cloned()
+    }
+
+    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &Bytes) -> bool) {
+        let range = self.0.range(Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end));
+        for (key, value) in range {
+            if !visit(key, value) {
+                return;
+            }
+        }
+    }
+}
+
+impl ViewMut for Tablet {
+    fn put(&mut self, key: Bytes, value: Bytes) {
+        self.0.insert(key, value);
+    }
+
+    fn delete(&mut self, key: Bytes) {
+        self.0.remove(&key);
+    }
+}
+
+#[derive(Default)]
+struct Shard {
+    tablet: Tablet,
+    clock: u64,
+    log: u64,
+    locks: BTreeMap<SpaceKey, Transaction>,
+}
+
+#[derive(Default)]
+struct State {
+    map: Arc<ShardMap>,
+    shards: BTreeMap<ShardId, Shard>,
+    /// The last timestamp that was handed out.
+    counter: u64,
+    faults: VecDeque<(&'static str, Fault)>,
+    always: Option<(&'static str, Fault)>,
+    sent: Vec<(&'static str, Request)>,
+    /// Since when somebody is in the way.
+    met: BTreeMap<TransactionId, Mono>,
+    holds: Vec<Timestamp>,
+}
+
+/// The cluster.
+pub(crate) struct Model {
+    env: Env,
+    state: Mutex<State>,
+}
+
+/// What a request is called in these tests.
+pub(crate) fn name(request: &Request) -> &'static str {
+    match &request.operation {
+        Operation::Get { .. } => "get",
+        Operation::Scan { .. } => "scan",
+        Operation::Transact(call) => match **call {
+            TransactionCall::Commit(_) => "commit",
+            TransactionCall::Prepare(_) => "prepare",
+            TransactionCall::Decide { .. } => "decide",
+            TransactionCall::Abort { .. } => "abort",
+            TransactionCall::Push { .. } => "push",
+            TransactionCall::Status { .. } => "status",
+            TransactionCall::Resolve { .. } => "resolve",
+            TransactionCall::Forget { .. } => "forget",
+            TransactionCall::Lock { .. } => "lock",
+            TransactionCall::Unlock { .. } => "unlock",
+        },
+        _ => "write",
+    }
+}
+
+/// Two nodes' worth of map.
+fn map(shards: u32) -> Arc<ShardMap> {
+    let node = |id| NodeDescriptor { id: NodeId(id), ..NodeDescriptor::default() };
+    let placement = |shard| ShardPlacement {
+        shard: ShardId(shard),
+        slots: SlotRange::share(shard, shards),
+        replicas: vec![ReplicaPlacement { replica: ReplicaId(u64::from(shard) + 1), node: NodeId(1) }],
+        ..ShardPlacement::default()
+    };
+    let shards = (0..shards).map(placement).collect();
+    Arc::new(ShardMap { epoch: Epoch(1), nodes: vec![node(1)], shards, ..ShardMap::default() })
+}
+
+impl Model {
+    /// A cluster and transactions over it. Every message takes a millisecond.
+    pub(crate) fn start(shards: u32) -> (Arc<Model>, Transactions) {
+        Model::with_options(shards, TransactionOptions::default())
+    }
+
+    pub(crate) fn with_options(shards: u32, options: TransactionOptions) -> (Arc<Model>, Transactions) {
+        let env = SimWorld::new(11).node(1).env();
+        let map = map(shards);
+        let fresh = || Shard { clock: 1, ..Shard::default() };
+        let shards = map.shards.iter().map(|placement| (placement.shard, fresh())).collect();
+        let state = State { map: map.clone(), shards, ..State::default() };
+        let model = Arc::new(Model { env: env.clone(), state: Mutex::new(state) });
+        let router = Router::new(env, model.clone(), map, RouterOptions::default());
+        (model, Transactions::new(router, options))
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// What happens to the next batches with such a request.
+    pub(crate) fn script(&self, faults: impl IntoIterator<Item = (&'static str, Fault)>) {
+        self.state.lock().faults.extend(faults);
+    }
+
+    /// What happens to every batch with such a request.
+    pub(crate) fn always(&self, fault: Option<(&'static str, Fault)>) {
+        self.state.lock().always = fault;
+    }
+
+    /// The names of all requests that were sent since the last call, but for these.
+    pub(crate) fn sent_but(&self, others: &[&str]) -> Vec<&'static str> {
+        let sent = std::mem::take(&mut self.state.lock().sent);
+        sent.into_iter().map(|(name, _)| name).filter(|name| !others.contains(name)).collect()
+    }
+
+    /// All requests that were sent.
+    pub(crate) fn sent(&self) -> Vec<Request> {
+        self.state.lock().sent.iter().map(|(_, request)| request.clone()).collect()
+    }
+
+    /// A single-key write, as a client without transactions makes it.
+    pub(crate) fn put(&self, key: &str, value: &str) -> Timestamp {
+        let operation = Operation::Put { key: bytes(key), value: bytes(value) };
+        let mut state = self.state.lock();
+        let slot = Slot::of_key(key.as_bytes());
+        let shard = state.shard_at(slot);
+        state.apply(shard, &Request { header: RequestHeader::default(), operation }).expect("written");
+        Timestamp(state.shards[&shard].clock)
+    }
+
+    /// The shard of a key.
+    pub(crate) fn shard_of(&self, key: &str) -> ShardId {
+        self.state.lock().shard_at(Slot::of_key(key.as_bytes()))
+    }
+
+    /// Transactions that are prepared, or not forgotten, on any shard.
+    pub(crate) fn unfinished(&self) -> usize {
+        let state = self.state.lock();
+        state.shards.values().map(|shard| strata_shard::unfinished(&shard.tablet, 1000).len()).sum()
+    }
+
+    /// How many keys are locked.
+    pub(crate) fn locked(&self) -> usize {
+        self.state.lock().shards.values().map(|shard| shard.locks.len()).sum()
+    }
+
+    /// The timestamps that were held.
+    pub(crate) fn holds(&self) -> Vec<Timestamp> {
+        self.state.lock().holds.clone()
+    }
+
+    /// Lets everything that is under way come to its end.
+    pub(crate) async fn settle(&self) {
+        self.env.sleep(Duration::from_millis(100)).await;
+    }
+
+    async fn carry_out(&self, batch: &ShardBatch) -> ShardReply {
+        let mut results = Vec::new();
+        for request in batch.requests.iter() {
+            results.push(self.answer(batch.shard, request).await);
+        }
+        ShardReply::Done(results)
+    }
+
+    async fn answer(&self, shard: ShardId, request: &Request) -> Result<Reply> {
+        if let Operation::Transact(call) = &request.operation {
+            match &**call {
+                TransactionCall::Lock { transaction, key, wait } => {
+                    return self.lock(shard, transaction, key, *wait).await.map(Reply::Transact);
+                }
+                TransactionCall::Unlock { transaction, .. } => {
+                    let mut state = self.state.lock();
+                    state.shard(shard).locks.retain(|_, owner| owner.id != transaction.id);
+                    return Ok(Reply::Transact(TransactionReply::Done));
+                }
+                TransactionCall::Status { transaction } => {
+                    let status = strata_shard::status(&self.state.lock().shards[&shard].tablet, transaction.id);
+                    return Ok(Reply::Transact(TransactionReply::Status(status)));
+                }
+                _ => {}
+            }
+        }
+        let mut state = self.state.lock();
+        let slots = state.map.shard(shard).expect("a shard of the map").slots;
+        assert!(lies_in(&request.operation, slots), "routed to the wrong shard: {request:?}");
+        loop {
+            let by = match state.apply(shard, request)? {
+                Reply::Blocked { by } => by,
+                reply => return Ok(reply),
+            };
+            if !state.clear(shard, by, self.env.now()) {
+                let message = format!("transaction {} is in the way; nothing was applied", by.id);
+                return Err(Error::not_applied(ErrorCode::Blocked, message));
+            }
+        }
+    }
+
+    async fn lock(
+        &self,
+        shard: ShardId,
+        transaction: &Transaction,
+        key: &SpaceKey,
+        wait: LockWait,
+    ) -> Result<TransactionReply> {
+        let until = self.env.now() + LOCK_SLICE;
+        loop {
+            {
+                let mut state = self.state.lock();
+                let shard = state.shard(shard);
+                let owner = shard.locks.get(key).filter(|owner| owner.id != transaction.id).copied();
+                let rival = owner.filter(|owner| (owner.age, owner.id) < (transaction.age, transaction.id));
+                let Some(rival) = rival else {
+                    shard.locks.insert(key.clone(), *transaction);
+                    let changed = strata_shard::newest_change(&shard.tablet, key);
+                    let header = RequestHeader::default();
+                    let item = strata_shard::get(&shard.tablet, &header, &key.key).unwrap_or_default();
+                    return Ok(TransactionReply::Locked { item, changed });
+                };
+                if wait == LockWait::SkipLocked {
+                    return Ok(TransactionReply::Skipped);
+                }
+                if wait == LockWait::NoWait || self.env.now() >= until {
+                    let (reason, rival) = (ConflictReason::Locked, Some(rival.id));
+                    let conflict = Conflict { reason, key: Some(key.clone()), rival, at: Timestamp(0) };
+                    return Ok(TransactionReply::Conflict(conflict));
+                }
+            }
+            self.env.sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+impl State {
+    fn shard(&mut self, shard: ShardId) -> &mut Shard {
+        self.shards.get_mut(&shard).expect("a shard of the map")
+    }
+
+    fn shard_at(&self, slot: Slot) -> ShardId {
+        self.map.shard_of(slot).expect("the map covers all slots").shard
+    }
+
+    /// What the leader does: stamp and apply, or read behind the clock.
+    fn apply(&mut self, shard: ShardId, request: &Request) -> Result<Reply> {
+        let shard = self.shard(shard);
+        let header = &request.header;
+        if let Some(at) = header.at {
+            shard.clock = shard.clock.max(at.0 + 1);
+        }
+        let obstacle = |obstacle| match obstacle {
+            Obstacle::Blocked(by) => Ok(Reply::Blocked { by }),
+            Obstacle::TooOld { horizon } => {
+                Err(Error::not_applied(ErrorCode::SnapshotTooOld, format!("nothing before {horizon} is kept")))
+            }
+        };
+        match &request.operation {
+            Operation::Get { key } => {
+                let found = strata_shard::get(&shard.tablet, header, key);
+                return found.map(|item| Reply::Get { item, freshness: None }).or_else(obstacle);
+            }
+            Operation::Scan { start, end, limit } => {
+                let all = |_: &[u8]| true;
+                return strata_shard::scan(&shard.tablet, header, start, end.as_deref(), *limit, &all)
+                    .or_else(obstacle);
+            }
+            _ => {}
+        }
+        let not_before = match &request.operation {
+            Operation::Transact(call) => match &**call {
+                TransactionCall::Commit(part) | TransactionCall::Prepare(part) => part.transaction.read_timestamp.0 + 1,
+                TransactionCall::Resolve { decision: Decision::Committed(at), .. } => at.0,
+                _ => 0,
+            },
+            _ => 0,
+        };
+        shard.clock = shard.clock.max(not_before);
+        shard.log += 1;
+        let (index, stamp) = (LogIndex(shard.log), Timestamp(shard.clock));
+        let context = CommandContext { term: Term(1), index, position: 0, stamp };
+        let reply = ShardMachine.apply(&mut shard.tablet, context, &encode_command(request)?);
+        decode_reply(reply).expect("our own bytes")
+    }
+
+    fn call(&mut self, shard: ShardId, call: TransactionCall) -> Result<TransactionReply> {
+        let request = Request { header: RequestHeader::default(), operation: Operation::Transact(Box::new(call)) };
+        match self.apply(shard, &request)? {
+            Reply::Transact(reply) => Ok(reply),
+            other => panic!("a step was answered by {other:?}"),
+        }
+    }
+
+    /// What a node does about a transaction that is in the way. Whether it is gone.
+    fn clear(&mut self, shard: ShardId, by: Transaction, now: Mono) -> bool {
+        let anchor = self.shard_at(by.anchor);
+        let since = *self.met.entry(by.id).or_insert(now);
+        let decision = match strata_shard::status(&self.shards[&anchor].tablet, by.id) {
+            TransactionStatus::Decided(decision) => decision,
+            _ if now.since(since) < PATIENCE => return false,
+            _ => match self.call(anchor, TransactionCall::Abort { transaction: by }) {
+                Ok(TransactionReply::Status(TransactionStatus::Decided(decision))) => decision,
+                other => panic!("an abort decides: {other:?}"),
+            },
+        };
+        let slots = self.map.shard(shard).expect("a shard of the map").slots;
+        let slot = Slot::new(slots.start).expect("a slot");
+        self.call(shard, TransactionCall::Resolve { transaction: by, slot, decision }).expect("resolved");
+        true
+    }
+
+    fn fault_of(&mut self, batch: &ShardBatch) -> Option<(&'static str, Fault)> {
+        let is_in = |wanted: &str| batch.requests.iter().any(|request| name(request) == wanted);
+        if let Some((wanted, _)) = self.faults.front()
+            && is_in(wanted)
+        {
+            return self.faults.pop_front();
+        }
+        self.always.clone().filter(|(wanted, _)| is_in(wanted))
+    }
+}
+
+#[async_trait]
+impl Link for Model {
+    async fn execute(
+        &self,
+        _node: NodeId,
+        batch: ShardBatch,
+        _deadline: Duration,
+    ) -> std::result::Result<ShardReply, LinkError> {
+        let fault = {
+            let mut state = self.state.lock();
+            state.sent.extend(batch.requests.iter().map(|request| (name(request), request.clone())));
+            state.fault_of(&batch)
+        };
+        self.env.sleep(Duration::from_micros(500)).await;
+        let lost = || Err(LinkError::Unknown { detail: "connection reset".to_owned() });
+        let reply = match &fault {
+            Some((_, Fault::NotSent)) => return Err(LinkError::NotSent { detail: "connection refused".to_owned() }),
+            Some((_, Fault::LoseRequest)) => return lost(),
+            Some((_, Fault::Refuse(error))) => {
+                return Ok(ShardReply::Done(vec![Err(error.clone()); batch.requests.len()]));
+            }
+            Some((_, Fault::Slow(time))) => {
+                self.env.sleep(*time).await;
+                self.carry_out(&batch).await
+            }
+            Some((_, Fault::LoseReply | Fault::Answer(_))) | None => self.carry_out(&batch).await,
+        };
+        self.env.sleep(Duration::from_micros(500)).await;
+        match (fault, reply) {
+            (Some((_, Fault::LoseReply)), _) => lost(),
+            (Some((wanted, Fault::Answer(answer))), ShardReply::Done(results)) => {
+                let answered = |(request, result)| match name(request) == wanted {
+                    true => Ok(Reply::Transact(answer.clone())),
+                    false => result,
+                };
+                Ok(ShardReply::Done(batch.requests.iter().zip(results).map(answered).collect()))
+            }
+            (_, reply) => Ok(reply),
+        }
+    }
+
+    async fn fetch_map(&self, _newer_than: Epoch) -> Result<Arc<ShardMap>> {
+        Ok(self.state.lock().map.clone())
+    }
+
+    async fn timestamp(&self, kind: TimestampKind, _deadline: Duration) -> Result<Timestamp> {
+        self.env.sleep(Duration::from_micros(500)).await;
+        let timestamp = {
+            let mut state = self.state.lock();
+            state.counter += u64::from(kind == TimestampKind::Begin);
+            Timestamp(state.counter)
+        };
+        self.env.sleep(Duration::from_micros(500)).await;
+        Ok(timestamp)
+    }
+
+    async fn hold(&self, at: Timestamp, _deadline: Duration) -> Result<()> {
+        self.state.lock().holds.push(at);
+        Ok(())
+    }
+}
+
+pub(crate) fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+/// `key=value` of items, in their order.
+pub(crate) fn shown(items: &[strata_types::Item]) -> String {
+    let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    items.iter().map(|item| format!("{}={}", text(&item.key), text(&item.value))).collect::<Vec<_>>().join(" ")
+}
+
+/// The value of an item.
+pub(crate) fn value(item: Option<strata_types::Item>) -> Option<String> {
+    item.map(|item| String::from_utf8_lossy(&item.value).into_owned())
+}
