@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use strata_sim::Stories;
+
 const USAGE: &str = "\
-usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--hours H] [--nodes N] [--trace] [--mutant NAME]
-                  [--ledger FILE --commit ID]
+usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--hours H] [--nodes N] [--stories S] [--trace]
+                  [--mutant NAME] [--ledger FILE --commit ID]
 
   --seed N      first seed (default 1); alone it replays that seed and prints what happened
   --seconds S   simulated seconds under faults a run (default 60)
@@ -13,9 +15,10 @@ usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--hours H] [--
   --wall W      go on with further seeds for W seconds of real time
   --hours H     go on with further seeds until H hours were simulated
   --nodes N     number of founding nodes, 3 to 5 (default: from the seed)
+  --stories S   what clients with transactions do, such as bank,lists; none; --stories list names them
+                (default: from the seed)
   --trace       print every event of every run
-  --mutant NAME switch on a seeded bug, which must be found (debug builds): read-without-quorum, ack-before-sync,
-                one-step-change, replica-id-reused, purge-during-transfer, old-route-served, removed-node-votes
+  --mutant NAME switch on a seeded bug, which must be found (debug builds); --mutant list names them
   --ledger FILE append a line about all runs to this file
   --commit ID   what the line calls the code
 
@@ -29,6 +32,7 @@ pub(crate) struct Arguments {
     pub(crate) wall: Option<Duration>,
     pub(crate) simulated: Option<Duration>,
     pub(crate) nodes: Option<usize>,
+    pub(crate) stories: Option<Stories>,
     pub(crate) trace: bool,
     pub(crate) mutant: Option<String>,
     pub(crate) ledger: Option<PathBuf>,
@@ -45,6 +49,7 @@ impl Arguments {
             wall: None,
             simulated: None,
             nodes: None,
+            stories: None,
             trace: false,
             mutant: None,
             ledger: None,
@@ -59,6 +64,7 @@ impl Arguments {
                 "--wall" => parsed.wall = Some(Duration::from_secs(number(&name, &value()?)?)),
                 "--hours" => parsed.simulated = Some(Duration::from_secs(number(&name, &value()?)? * 3_600)),
                 "--nodes" => parsed.nodes = Some(number(&name, &value()?)?.clamp(3, 5) as usize),
+                "--stories" => parsed.stories = Some(value()?.parse()?),
                 "--trace" => parsed.trace = true,
                 "--mutant" => parsed.mutant = Some(value()?),
                 "--ledger" => parsed.ledger = Some(value()?.into()),

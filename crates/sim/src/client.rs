@@ -34,7 +34,7 @@ impl Record {
         Arc::new(Record { start, history: Mutex::default(), acknowledged: Mutex::default(), trace })
     }
 
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64
     }
 
@@ -48,8 +48,22 @@ impl Record {
     }
 
     fn invoke(&self, client: ClientId, key: &str, call: Call) -> OperationId {
-        let at = self.now();
+        self.invoke_at(client, key, call, self.now())
+    }
+
+    /// An operation began then.
+    pub(crate) fn invoke_at(&self, client: ClientId, key: &str, call: Call, at: u64) -> OperationId {
         self.history.lock().invoke(client, key.to_owned(), call, at)
+    }
+
+    /// An operation has its answer, or was not applied.
+    pub(crate) fn end(&self, id: OperationId, answer: Option<Answer>) {
+        let at = self.now();
+        let mut history = self.history.lock();
+        match answer {
+            Some(answer) => history.ok(id, answer, at),
+            None => history.fail(id, at),
+        }
     }
 
     fn finish(&self, id: OperationId, result: &Result<Answer, Error>) {
@@ -92,8 +106,7 @@ impl Client {
     pub(crate) async fn work(mut self, mut stop: tokio::sync::watch::Receiver<bool>) {
         while !*stop.borrow_and_update() {
             let call = self.next_call();
-            let generation = self.record.start.elapsed().as_secs() / KEY_LIFE.as_secs();
-            let key = format!("k{}-{generation}", self.dice.between(0, KEYS_AT_ONCE - 1));
+            let key = some_key(&self.record, &mut self.dice);
             self.perform(&key, call).await;
             let pause = Duration::from_micros(self.dice.between(1_000, self.think_max.as_micros() as u64));
             tokio::time::sleep(pause).await;
@@ -151,6 +164,12 @@ impl Client {
             _ => Answer::Done,
         })
     }
+}
+
+/// One of the keys that are in use now.
+pub(crate) fn some_key(record: &Record, dice: &mut Dice) -> String {
+    let generation = record.start.elapsed().as_secs() / KEY_LIFE.as_secs();
+    format!("k{}-{generation}", dice.between(0, KEYS_AT_ONCE - 1))
 }
 
 fn operation(key: &str, call: &Call) -> Operation {

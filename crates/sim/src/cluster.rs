@@ -6,19 +6,21 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use strata_cluster::{Node, NodeParts};
+use strata_cluster::{Node, NodeParts, TimeLimits};
 use strata_env::sim::{SimNode, SimWorld};
-use strata_kv::{LocalShards, NodeLink};
+use strata_kv::Gateway;
 use strata_net::{Caller, Inbox, Switchboard};
 use strata_raft::GroupStatus;
+use strata_router::RouterOptions;
 use strata_storage::memory::{Durable, MemoryTablets};
-use strata_types::{NodeId, ShardMap};
+use strata_types::{GroupId, NodeId, ShardMap};
 
 use crate::fabric::{Fabric, Host, SimTransport};
 use crate::invariants::Invariants;
 use crate::seat::{Running, Seat};
 use crate::shape::Shape;
 use crate::tablets::WatchedTablets;
+use crate::time_rules::TimeRules;
 use crate::trace::{Trace, trace};
 
 /// How long a machine rests after its node did not start.
@@ -33,6 +35,7 @@ pub(crate) struct Cluster {
     pub(crate) fabric: Arc<Fabric>,
     pub(crate) trace: Arc<Trace>,
     pub(crate) invariants: Mutex<Invariants>,
+    pub(crate) time: Mutex<TimeRules>,
     pub(crate) shape: Shape,
     world: SimWorld,
     seats: Mutex<Vec<Seat>>,
@@ -65,6 +68,7 @@ impl Cluster {
             fabric,
             trace,
             invariants: Mutex::default(),
+            time: Mutex::default(),
             shape,
             world,
             seats,
@@ -160,13 +164,15 @@ impl Cluster {
             settings: seat.settings(&self.shape, host),
             progress: Arc::new(|_| ()),
         };
+        let limits = TimeLimits { retention: self.shape.history, ..TimeLimits::default() };
         let node = Arc::new(Mutex::new(None));
         let (found, board, cluster, life) = (node.clone(), switchboard.clone(), Arc::downgrade(self), seat.life);
         let starting = env.spawn("sim-start", async move {
             match Node::start(parts).await {
                 Ok(node) => {
-                    let shards = Arc::new(LocalShards::new(node.clone()));
-                    NodeLink::new(shards).register(&board);
+                    node.timestamps().set_limits(limits);
+                    // Serves until the machine stops, which ends this task.
+                    let _gateway = Gateway::open(&node, &board, RouterOptions::default());
                     *found.lock() = Some(node.clone());
                     look_on(cluster, host, life, node).await;
                 }
@@ -244,6 +250,12 @@ impl Cluster {
             }
             self.start(host);
         }
+    }
+
+    /// The machine that leads the meta group.
+    pub(crate) fn meta_leader(&self) -> Option<Host> {
+        let leads = |node: &Node| node.host().group(GroupId::META).is_some_and(|group| group.status().is_leader);
+        self.nodes().into_iter().find(|(_, _, node)| leads(node)).map(|(host, _, _)| host)
     }
 
     /// A machine that leads some group of the present.

@@ -127,6 +127,16 @@ impl Fabric {
         (state.sent, state.delivered)
     }
 
+    /// One way of something that is no message here: how long it takes, unless it gets lost.
+    pub(crate) fn journey(&self, from: Host, to: Host) -> Option<Duration> {
+        let mut state = self.state.lock();
+        let Weather { lost, delay_micros: (low, high), .. } = state.weather;
+        if state.cut.contains(&(from, to)) || state.dice.chance(lost) {
+            return None;
+        }
+        Some(Duration::from_micros(state.dice.between(low, high)))
+    }
+
     fn send(&self, from: Host, to: Host, lane: Lane, parcel: Parcel) {
         let mut state = self.state.lock();
         state.sent += 1;

@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     ClockJump,
     /// The leader of a busy group dies.
     KillLeader,
+    /// The leader of the meta group dies.
+    KillMetaLeader,
     /// A node is away for long enough that the others cut their logs.
     LongAbsence,
     /// A sync fails: the node must stop itself.
@@ -38,7 +40,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 16] = [
+    pub(crate) const ALL: [Fault; 17] = [
         Fault::Kill,
         Fault::PowerLoss,
         Fault::Blackout,
@@ -52,6 +54,7 @@ impl Fault {
         Fault::StuckDisk,
         Fault::ClockJump,
         Fault::KillLeader,
+        Fault::KillMetaLeader,
         Fault::LongAbsence,
         Fault::SyncError,
         Fault::SplitChange,

@@ -8,6 +8,7 @@
 //! # Model
 //! ```text
 //!   clients -- Router --+                       +-- SimDisk: loses and tears what was not synced
+//!   transactions -------+
 //!                       |    +--------------+   |
 //!   nemesis --faults--> +--> | cluster::Node| --+-- Fabric: delays, loses, doubles, reorders, cuts
 //!   operator -commands->+    | (the real one)|  |
@@ -20,21 +21,24 @@
 //!
 //! The seed decides how many machines there are, whether others join them, and whether there is an operator: who drains
 //! and removes nodes, moves and rebuilds replicas, takes that back, stops nodes in good order, loses disks, and starts
-//! machines with the data of nodes that were removed. Refusals are fine. What nobody survives is not asked for: of all
-//! copies of something a majority stays, because one disk is lost at a time, and none while a replica is rebuilt.
+//! machines with the data of nodes that were removed. Most runs have clients that use transactions too (`txn`); their
+//! machines die at any moment. Refusals are fine. What nobody survives is not asked for: of all copies of something a
+//! majority stays, because one disk is lost at a time, and none while a replica is rebuilt.
 //!
 //! # Path of a run
 //! 1. `run` founds a cluster and waits until it is `settled`.
 //! 2. Clients work (`client`), faults come and go (`nemesis`), and the operator acts (`operator`), side by side.
 //! 3. Everything heals; the operator only gives up nodes whose disks are gone. The cluster must settle: nothing is under
 //!    way or planned, members are those of the map and alike.
-//! 4. Every key is read, and every key's history is checked.
+//! 4. Of transactions nothing may be left open; all whose end nobody knows are asked for.
+//! 5. Every key is read, and every key's history is checked; and all transactions together.
 //!
 //! # Invariants
 //! - SIM-DET-1: equal seeds give byte-equal traces.
 //! - A run that injected no faults or acknowledged no operations proves nothing and counts as failed.
 //! - What nodes must keep, SIM-RAFT, SIM-MAP, SIM-MEMBER, SIM-NODE, SIM-LIVE and SIM-CLIENT, is in `invariants` and in what
 //!   it is made of: `map_history` (between maps), `member_rules` (between maps, leaders and disks), `files` (disks).
+//! - What transactions must keep, SIM-TXN, is in `txn`; what timestamps must, SIM-TIME, in `time_rules`.
 //!
 //! # Left out
 //! tonic, RocksDB and the real disk: real processes test those. Damaged files: `strata-cluster` tests those. Zones and
@@ -53,6 +57,7 @@ mod invariants;
 mod link;
 mod map_history;
 mod member_rules;
+pub mod model;
 mod nemesis;
 mod operator;
 mod run;
@@ -60,6 +65,9 @@ mod seat;
 mod settled;
 mod shape;
 mod tablets;
+mod time_rules;
 mod trace;
+mod txn;
 
 pub use run::{Plan, Report, run};
+pub use txn::Stories;

@@ -4,17 +4,20 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use strata_cluster::Timestamps;
 use strata_env::Env;
 use strata_kv::execute_at;
 use strata_net::{Caller, Inbox, Switchboard, Transport as _};
-use strata_router::{Link, LinkError, ShardBatch, ShardReply};
-use strata_types::{ClusterId, Epoch, NodeId, Result, ShardMap};
+use strata_router::{HOLD_TIME, Link, LinkError, ShardBatch, ShardReply, TimestampKind};
+use strata_types::{ClusterId, Epoch, Error, ErrorCode, NodeId, Result, ShardMap, Timestamp};
 
 use crate::cluster::Cluster;
 use crate::fabric::{Host, SimTransport};
 
 /// A client's way to the cluster.
 pub(crate) struct ClientLink {
+    env: Env,
+    host: Host,
     caller: Arc<Caller>,
     cluster: Weak<Cluster>,
     /// Keeps the inbox that answers arrive at.
@@ -31,12 +34,34 @@ impl ClientLink {
     ) -> Arc<ClientLink> {
         let node = NodeId(host as u64);
         transport.identify(id, node);
-        let caller = Caller::new(env, transport.clone());
+        let caller = Caller::new(env.clone(), transport.clone());
         caller.identify(node);
         let switchboard = Switchboard::new(caller.clone(), transport);
         let inbox: Arc<dyn Inbox> = switchboard.clone();
         cluster.fabric.attach(host, Arc::downgrade(&inbox));
-        Arc::new(ClientLink { caller, cluster: Arc::downgrade(cluster), _switchboard: switchboard })
+        Arc::new(ClientLink { env, host, caller, cluster: Arc::downgrade(cluster), _switchboard: switchboard })
+    }
+}
+
+impl ClientLink {
+    /// Some node that runs. The simulated way of what SDKs send by gRPC.
+    fn some_node(&self) -> Result<(Arc<Cluster>, Host, Arc<Timestamps>)> {
+        let unavailable = |detail: &str| Error::not_applied(ErrorCode::Unavailable, detail);
+        let cluster = self.cluster.upgrade().ok_or_else(|| unavailable("there is no cluster any more"))?;
+        let nodes = cluster.nodes();
+        if nodes.is_empty() {
+            return Err(unavailable("no node runs"));
+        }
+        let (host, _, node) = &nodes[self.env.random_below(nodes.len() as u64) as usize];
+        Ok((cluster, *host, node.timestamps().clone()))
+    }
+
+    /// One way over the network. What is lost never arrives.
+    async fn travel(&self, cluster: &Cluster, from: Host, to: Host) {
+        match cluster.fabric.journey(from, to) {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -49,6 +74,39 @@ impl Link for ClientLink {
         deadline: Duration,
     ) -> std::result::Result<ShardReply, LinkError> {
         execute_at(&self.caller, node, batch, deadline).await
+    }
+
+    async fn timestamp(&self, kind: TimestampKind, deadline: Duration) -> Result<Timestamp> {
+        let (cluster, host, timestamps) = self.some_node()?;
+        let asked = cluster.time.lock().asked();
+        let ask = async {
+            self.travel(&cluster, self.host, host).await;
+            let answer = match kind {
+                TimestampKind::Begin => timestamps.begin(deadline).await,
+                TimestampKind::Floor => timestamps.floor(deadline).await,
+            };
+            self.travel(&cluster, host, self.host).await;
+            answer
+        };
+        let late =
+            |_| Error::not_applied(ErrorCode::DeadlineExceeded, format!("host-{host} gave no timestamp in time"));
+        let answer = self.env.timeout(deadline, ask).await.map_err(late)?;
+        let answer = answer.map_err(|error| Error::not_applied(ErrorCode::Unavailable, error.to_string()))?;
+        let broken = cluster.time.lock().answered(kind, asked, answer);
+        if let Some(broken) = broken {
+            cluster.invariants.lock().report(broken);
+        }
+        Ok(answer)
+    }
+
+    async fn hold(&self, at: Timestamp, _deadline: Duration) -> Result<()> {
+        let (_, _, timestamps) = self.some_node()?;
+        let (guard, env) = (timestamps.register(at), self.env.clone());
+        self.env.spawn("sim-hold", async move {
+            env.sleep(HOLD_TIME * 2).await;
+            drop(guard);
+        });
+        Ok(())
     }
 
     /// Mostly a stale route is answered with the newer map. Only a client that was away while all nodes were replaced has

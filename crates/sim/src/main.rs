@@ -4,6 +4,7 @@
 
 mod arguments;
 mod ledger;
+mod mutants;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -12,27 +13,6 @@ use strata_sim::{Plan, Report, run};
 
 use crate::arguments::Arguments;
 use crate::ledger::Tally;
-
-#[cfg(debug_assertions)]
-fn choose_mutant(name: &str) -> Result<(), String> {
-    use strata_raft::mutant::{Mutant, choose};
-    choose(match name {
-        "read-without-quorum" => Mutant::ReadWithoutQuorum,
-        "ack-before-sync" => Mutant::AckBeforeSync,
-        "one-step-change" => Mutant::OneStepChange,
-        "replica-id-reused" => Mutant::ReplicaIdReused,
-        "purge-during-transfer" => Mutant::PurgeDuringTransfer,
-        "old-route-served" => Mutant::OldRouteServed,
-        "removed-node-votes" => Mutant::RemovedNodeVotes,
-        _ => return Err(format!("unknown mutant `{name}`")),
-    });
-    Ok(())
-}
-
-#[cfg(not(debug_assertions))]
-fn choose_mutant(_name: &str) -> Result<(), String> {
-    Err("seeded bugs are compiled into debug builds only".into())
-}
 
 /// A machine that is shown nothing for what it would have to wait for may panic over it, and that is caught, so nothing is
 /// said of panics of nodes: those that are not caught stop the node, which is a violation. The simulator's own are shown.
@@ -47,7 +27,7 @@ fn quiet_panics() {
 
 fn main() -> ExitCode {
     let checked = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| {
-        arguments.mutant.as_deref().map_or(Ok(()), choose_mutant)?;
+        arguments.mutant.as_deref().map_or(Ok(()), mutants::choose)?;
         Ok(arguments)
     });
     let arguments = match checked {
@@ -72,7 +52,7 @@ fn main() -> ExitCode {
 fn run_all(arguments: &Arguments) -> Tally {
     let (start, mut tally, mut seed) = (Instant::now(), Tally::default(), arguments.seed);
     loop {
-        let report = run(Plan { seed, seconds: arguments.seconds, nodes: arguments.nodes });
+        let report = run(Plan { seed, seconds: arguments.seconds, nodes: arguments.nodes, stories: arguments.stories });
         tally.add(&report);
         print(&report, arguments.trace);
         seed += 1;
@@ -94,7 +74,7 @@ fn print(report: &Report, trace: bool) {
     }
     println!(
         "seed {}: {:.1} s, {} faults, {} operations acknowledged, {} messages, {} states checked, {} joins, {} moves, \
-         {} removals",
+         {} removals, {} transactions committed, {} aborted",
         report.seed,
         report.simulated.as_secs_f64(),
         report.faults,
@@ -103,7 +83,9 @@ fn print(report: &Report, trace: bool) {
         report.checks,
         report.joins,
         report.moves,
-        report.removals
+        report.removals,
+        report.committed,
+        report.aborted
     );
     for violation in &report.violations {
         println!("VIOLATION {violation}");

@@ -50,7 +50,9 @@ impl Nemesis {
         self.installed += 1;
         trace!(self.cluster.trace, "FAULT {fault:?} host-{victim}");
         match fault {
-            Fault::Kill | Fault::PowerLoss | Fault::KillLeader => self.stop_one(fault, victim).await,
+            Fault::Kill | Fault::PowerLoss | Fault::KillLeader | Fault::KillMetaLeader => {
+                self.stop_one(fault, victim).await
+            }
             Fault::Blackout => self.blackout().await,
             Fault::LongAbsence => self.absence(victim).await,
             Fault::Isolate | Fault::Deafen | Fault::Mute => self.cut_off(fault, victim).await,
@@ -66,7 +68,12 @@ impl Nemesis {
     }
 
     async fn stop_one(&mut self, fault: Fault, victim: usize) {
-        let victim = if fault == Fault::KillLeader { self.cluster.some_leader().unwrap_or(victim) } else { victim };
+        let aimed_at = match fault {
+            Fault::KillLeader => self.cluster.some_leader(),
+            Fault::KillMetaLeader => self.cluster.meta_leader(),
+            _ => None,
+        };
+        let victim = aimed_at.unwrap_or(victim);
         self.cluster.stop(victim, fault == Fault::PowerLoss);
         let down = self.millis(10, 3_000);
         tokio::time::sleep(down).await;
@@ -208,7 +215,9 @@ impl Nemesis {
 
     fn clock(&mut self, victim: usize) {
         let machine = self.cluster.machine(victim);
-        machine.set_clock_offset(self.dice.between(0, 2_000_000) as i64 - 1_000_000);
+        // A second or so; or a year.
+        let most = if self.dice.chance(300) { 365 * 24 * 3_600 * 1_000 } else { 1_000_000 };
+        machine.set_clock_offset(self.dice.between(0, 2 * most) as i64 - most as i64);
         machine.set_clock_drift(self.dice.between(0, 40_000) as i64 - 20_000);
     }
 

@@ -19,6 +19,7 @@ use crate::operator::Operator;
 use crate::settled::unsettled;
 use crate::shape::Shape;
 use crate::trace::{Trace, trace};
+use crate::txn::{Stories, Transactors};
 
 /// Clients of a run. Few: the checker's cost is in operations that overlap.
 const CLIENTS: u64 = 4;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub seconds: u64,
     /// How many nodes; the seed decides when this is `None`.
     pub nodes: Option<usize>,
+    /// What clients with transactions do; the seed decides when this is `None`.
+    pub stories: Option<Stories>,
 }
 
 /// What came of it.
@@ -63,6 +66,10 @@ pub struct Report {
     pub joins: usize,
     /// Changes of members that were made.
     pub moves: u64,
+    /// Transactions that were committed, snapshots among them.
+    pub committed: u64,
+    /// Transactions that were refused or given up.
+    pub aborted: u64,
     /// Nodes that were removed, or replaced after their disks were lost.
     pub removals: usize,
     /// What happened, line by line.
@@ -83,7 +90,10 @@ pub fn run(plan: Plan) -> Report {
 async fn simulate(plan: Plan) -> Report {
     let trace = Arc::new(Trace::new());
     let world = SimWorld::new(plan.seed);
-    let shape = Shape::roll(&mut Dice::new(plan.seed, "shape"), plan.nodes);
+    let mut shape = Shape::roll(&mut Dice::new(plan.seed, "shape"), plan.nodes);
+    if let Some(stories) = plan.stories {
+        shape.stories = stories.list();
+    }
     let (founders, has_operator) = (shape.founders, shape.has_operator);
     trace!(trace, "seed {} {shape:?}", plan.seed);
     let fabric = Fabric::new(Dice::new(plan.seed, "fabric"));
@@ -93,15 +103,21 @@ async fn simulate(plan: Plan) -> Report {
     }
     let watch = tokio::spawn(watch(cluster.clone()));
     let record = Record::new(trace.clone());
+    let mut counts = (0, 0);
     let mut nemesis = Nemesis::new(cluster.clone(), Dice::new(plan.seed, "nemesis"));
 
     if within(FOUNDING_MAX, || unsettled(&cluster).is_none()).await {
         let mut clients = start_clients(&plan, &world, &fabric, &cluster);
+        let map = clients.map.clone();
+        let transactors = Transactors::new(plan.seed, &world, &cluster, &record, map);
+        transactors.prepare().await;
         let operator = has_operator.then(|| Operator::new(cluster.clone(), Dice::new(plan.seed, "operator")));
-        let operator = under_faults(&plan, &mut nemesis, operator, &mut clients, &record).await;
+        let operator = under_faults(&plan, &mut nemesis, operator, &mut clients, (&record, &transactors)).await;
         if cluster.invariants.lock().violations().is_empty() {
-            heal(&cluster, operator, &record, &mut clients).await;
+            heal(&cluster, operator, (&record, &transactors), &mut clients).await;
         }
+        transactors.judge();
+        counts = transactors.book.counts();
     } else {
         let missing = unsettled(&cluster).unwrap_or_default();
         report(&cluster, format!("SIM-LIVE-1 a fresh cluster becomes ready: {missing}"));
@@ -124,6 +140,8 @@ async fn simulate(plan: Plan) -> Report {
         joins: maps.nodes_ever().saturating_sub(founders),
         moves: maps.changes(),
         removals: maps.nodes_removed(),
+        committed: counts.0,
+        aborted: counts.1,
         trace: trace.text(),
     }
 }
@@ -158,11 +176,12 @@ struct Clients {
     /// Keeps their ends of the network.
     _links: Vec<Arc<ClientLink>>,
     seed: u64,
+    map: Arc<ShardMap>,
 }
 
 fn start_clients(plan: &Plan, world: &SimWorld, fabric: &Arc<Fabric>, cluster: &Arc<Cluster>) -> Clients {
     let map = cluster.nodes().first().map(|(_, _, node)| node.map()).unwrap_or_else(|| Arc::new(ShardMap::default()));
-    let mut clients = Clients { routers: Vec::new(), _links: Vec::new(), seed: plan.seed };
+    let mut clients = Clients { routers: Vec::new(), _links: Vec::new(), seed: plan.seed, map: map.clone() };
     for number in 1..=CLIENTS {
         let host = FIRST_CLIENT_HOST + number as usize;
         let env = world.node(host as u64).env();
@@ -181,11 +200,11 @@ async fn under_faults(
     nemesis: &mut Nemesis,
     operator: Option<Operator>,
     clients: &mut Clients,
-    record: &Arc<Record>,
+    (record, transactors): (&Arc<Record>, &Arc<Transactors>),
 ) -> Option<Operator> {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let operator = operator.map(|operator| tokio::spawn(operator.work(stopped.clone())));
-    let working: Vec<_> = clients
+    let mut working: Vec<_> = clients
         .routers
         .iter()
         .map(|(id, router)| {
@@ -195,6 +214,7 @@ async fn under_faults(
             tokio::spawn(client.work(stopped.clone()))
         })
         .collect();
+    working.extend(transactors.start(&stopped));
     let until = tokio::time::Instant::now() + Duration::from_secs(plan.seconds);
     // What comes after the first violation is mostly its consequence.
     while tokio::time::Instant::now() < until && nemesis.cluster.invariants.lock().violations().is_empty() {
@@ -211,7 +231,12 @@ async fn under_faults(
 }
 
 /// All faults end: the cluster must serve again, agree with itself, and hold what it acknowledged.
-async fn heal(cluster: &Arc<Cluster>, operator: Option<Operator>, record: &Arc<Record>, clients: &mut Clients) {
+async fn heal(
+    cluster: &Arc<Cluster>,
+    operator: Option<Operator>,
+    (record, transactors): (&Arc<Record>, &Arc<Transactors>),
+    clients: &mut Clients,
+) {
     trace!(cluster.trace, "HEALING");
     cluster.fabric.mend();
     cluster.fabric.set_weather(crate::fabric::Weather::CALM);
@@ -244,6 +269,12 @@ async fn heal(cluster: &Arc<Cluster>, operator: Option<Operator>, record: &Arc<R
         if record.acknowledged() == before {
             report(cluster, format!("SIM-LIVE-3 a healed cluster serves: the final read of {key:?} failed"));
         }
+    }
+    transactors.settle().await;
+    // What tidies up after transactions may have written since.
+    if !within(HEALING_MAX, || unsettled(cluster).is_none()).await {
+        let missing = unsettled(cluster).unwrap_or_default();
+        report(cluster, format!("SIM-LIVE-2 a healed cluster converges: after all was done, {missing}"));
     }
     trace!(cluster.trace, "SETTLED");
     cluster.check();

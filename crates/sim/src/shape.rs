@@ -5,6 +5,7 @@ use std::time::Duration;
 use strata_raft::Retention;
 
 use crate::dice::Dice;
+use crate::txn::Story;
 
 /// Machines that a run has at most.
 pub(crate) const MACHINES_MAX: usize = 5;
@@ -22,6 +23,10 @@ pub(crate) struct Shape {
     pub(crate) has_operator: bool,
     /// How long a node may be silent before it is replaced.
     pub(crate) replace_after: Duration,
+    /// What clients with transactions do.
+    pub(crate) stories: Vec<Story>,
+    /// How long what was overwritten is kept for readers.
+    pub(crate) history: Duration,
 }
 
 impl Shape {
@@ -41,6 +46,8 @@ impl Shape {
         let has_operator = dice.chance(750);
         let joiners = if has_operator { dice.between(0, 2) as usize } else { 0 };
         let patience = Duration::from_millis(dice.between(10_000, 20_000));
+        let stories = Story::roll(dice);
+        let history = Duration::from_secs(*dice.pick(&[3, 8, 20, 600]));
         Shape {
             founders,
             joiners: joiners.min(MACHINES_MAX - founders),
@@ -48,6 +55,8 @@ impl Shape {
             retention,
             has_operator,
             replace_after: if has_operator { patience } else { Duration::from_secs(300) },
+            stories,
+            history,
         }
     }
 
