@@ -16,7 +16,7 @@ SEED ?=
 # Simulated hours of `make sim-long`.
 HOURS ?= 1
 
-.PHONY: help setup run build test verify fix bench bench-peers bench-membership sim sim-long
+.PHONY: help setup run build test verify fix bench bench-peers bench-membership sim sim-long sim-mutants model
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,8 +74,15 @@ sim-long: setup ## Simulate for HOURS=n simulated hours and add a line to docs/s
 	$(CARGO) run --bin strata-sim -- --hours $(HOURS) --seed $(or $(SEED),$(shell date +%s)) \
 	  --ledger docs/simulation-ledger.md --commit $(shell git rev-parse --short HEAD) $(ARGS)
 
-bench: setup ## Measure latency, failover, blackout and idle nodes, release build (ARGS=--quick)
-	$(CARGO) build --release --bin strata --bin strata-bench
+sim-mutants: setup ## Search for every seeded bug of transactions in the simulator: minutes
+	SIM_TURN=all $(CARGO) test -p strata-sim --test it seeded_bugs_of_transactions
+
+model: setup ## Play the rules of transactions alone, millions of random schedules, release build (ARGS='--without RULE')
+	$(CARGO) run --release --bin strata-model -- --schedules 1000000 $(ARGS)
+
+# Beside etcd, transactions are measured only if it is installed: `make bench-peers` installs it.
+bench: setup ## Measure latency, failover, blackout, idle nodes and transactions, release build (ARGS=--quick)
+	$(CARGO) build --release --bin strata --bin strata-bench --example cycles_bench
 	$(TARGET_DIR)/release/strata-bench all $(ARGS)
 
 bench-membership: setup ## Measure joins, drains, restarts, lost disks and faults under load, release build: half an hour

@@ -1,6 +1,7 @@
 //! The command line, as data.
 
 mod membership;
+mod transactions;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use membership::{MembershipArgs, Part};
+pub(crate) use transactions::{TransactionsArgs, TransactionsPart};
 
 /// Measures Strata on this machine: starts clusters on loopback, puts load on them, kills nodes.
 #[derive(Debug, Parser)]
@@ -49,7 +51,10 @@ pub(crate) enum Command {
     /// CPU time of a read by level, by leaders and by any replica
     #[command(after_help = "Example:\n  strata-bench reads --callers 256 --rounds 5")]
     Reads(ReadsArgs),
-    /// Latency, failover, blackout and idle with their defaults
+    /// What transactions cost: single, transfer, etcd, hot, scan, overwrites, check
+    #[command(after_help = "Example:\n  strata-bench transactions --only single,hot --seconds 10")]
+    Transactions(TransactionsArgs),
+    /// Latency, failover, blackout, idle and transactions with their defaults
     #[command(after_help = "Example:\n  strata-bench all --quick")]
     All(AllArgs),
 }
@@ -253,6 +258,10 @@ impl AllArgs {
     pub(crate) fn idle(&self) -> IdleArgs {
         IdleArgs { common: self.common.clone(), shards: 64, seconds: 20, settle: 10 }
     }
+
+    pub(crate) fn transactions(&self) -> TransactionsArgs {
+        TransactionsArgs::all(self.common.clone())
+    }
 }
 
 impl Cli {
@@ -266,6 +275,7 @@ impl Cli {
             Command::Idle(args) => &args.common,
             Command::Membership(args) => &args.common,
             Command::Reads(args) => &args.common,
+            Command::Transactions(args) => &args.common,
             Command::All(args) => &args.common,
         }
     }
@@ -323,6 +333,8 @@ mod tests {
         let Command::Failover(failover) = parse("failover") else { panic!("failover") };
         let Command::Blackout(blackout) = parse("blackout") else { panic!("blackout") };
         let Command::Idle(idle) = parse("idle") else { panic!("idle") };
+        let Command::Transactions(transactions) = parse("transactions") else { panic!("transactions") };
+        assert_eq!(format!("{:?}", all.transactions()), format!("{transactions:?}"));
         assert_eq!(format!("{:?}", all.latency()), format!("{latency:?}"));
         assert_eq!(format!("{:?}", all.failover()), format!("{failover:?}"));
         assert_eq!(format!("{:?}", all.blackout()), format!("{blackout:?}"));

@@ -14,6 +14,7 @@
 //!           idle       memory and CPU of nodes that do nothing
 //!           membership nodes join, drain, stop, lose their disks and fail while others join, under an open loop
 //!           reads      CPU of a read by level, and by leaders or any replica
+//!           transactions  what they cost beside bare puts and etcd, hot keys, snapshots under load
 //!   load    closed loop, open loop, latencies; one `Caller` for etcd, our unary Kv and our SDK
 //!   procs   child processes, the two kinds of cluster, /proc, /metrics
 //!   report  Markdown tables for people and JSON for scripts, goals beside what was measured
@@ -107,6 +108,7 @@ async fn measure(cli: &Cli) -> Result<bool> {
         Command::Idle(args) => vec![finish(runs::idle::run(args).await?, &args.common).await?],
         Command::Membership(args) => vec![finish(runs::membership::run(args).await?, &args.common).await?],
         Command::Reads(args) => vec![finish(runs::reads::run(args).await?, &args.common).await?],
+        Command::Transactions(args) => vec![finish(runs::transactions::run(args).await?, &args.common).await?],
         Command::All(args) => {
             let common = &args.common;
             vec![
@@ -114,6 +116,7 @@ async fn measure(cli: &Cli) -> Result<bool> {
                 finish(runs::failover::run(&args.failover()).await?, common).await?,
                 finish(runs::blackout::run(&args.blackout()).await?, common).await?,
                 finish(runs::idle::run(&args.idle()).await?, common).await?,
+                finish(runs::transactions::run(&args.transactions()).await?, common).await?,
             ]
         }
     };

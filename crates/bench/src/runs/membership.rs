@@ -16,7 +16,6 @@ mod faults;
 mod found;
 mod join;
 mod leaders;
-mod memory;
 mod waiting;
 
 use anyhow::{Context, Result};

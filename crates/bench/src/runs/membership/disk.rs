@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use strata_types::NodeState;
 
+use super::super::memory::MemoryWatch;
 use super::super::writers::{KEY_BYTES, Writers};
 use super::arena::{Arena, FILLED_BYTES, FIRST, NODES};
 use super::found::{Found, beside};
 use super::join::joined;
-use super::memory::MemoryWatch;
 use super::waiting::{node_at, redundant, wish};
 use crate::args::MembershipArgs;
 use crate::load::Dice;
