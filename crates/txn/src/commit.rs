@@ -107,8 +107,10 @@ impl Round {
     /// (COORD-4).
     async fn refused(&self, conflict: Conflict) -> Result<Timestamp> {
         match conflict.reason {
-            ConflictReason::Changed | ConflictReason::Aborted | ConflictReason::TooOld => {
-                return Err(Error::of_conflict(conflict));
+            ConflictReason::Changed | ConflictReason::Aborted => return Err(Error::of_conflict(conflict)),
+            // A copy that was sent before may have been applied so long ago that no trace of it is kept.
+            ConflictReason::TooOld => {
+                return Err(self.untold(Error { outcome: Outcome::Unknown, ..Error::of_conflict(conflict) }));
             }
             ConflictReason::Wounded | ConflictReason::Locked => {}
         }

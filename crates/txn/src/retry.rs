@@ -31,7 +31,7 @@ impl Transactions {
     /// a new one, which has the age of the first one, so that its turn comes some time. Ends after
     /// [`TransactionOptions::attempts`] or [`TransactionOptions::retry_time`] with the last conflict.
     ///
-    /// ```ignore
+    /// ```text
     /// transactions.transact(|mut txn| async move { txn.put("k", "v") }).await?;
     /// ```
     ///

@@ -62,7 +62,8 @@ async fn a_step_without_an_answer_is_sent_again() {
     model.script([Fault::LoseReply, Fault::LoseRequest]);
     let reply = router.send(step(|transaction, _| TransactionCall::Abort { transaction }), SECOND).await;
     assert_eq!(reply, Ok(Reply::Transact(TransactionReply::Done)));
-    assert_eq!(model.sent().len(), 3);
+    // Whom it asks after an answer was lost may not lead.
+    assert!(model.sent().len() >= 3, "{:?}", model.sent());
 }
 
 /// Waiting for a transaction is no failure of a node: it does not use up what retries may cost.

@@ -225,6 +225,7 @@ mod tests {
             entry(Fate::Committed { at: None, ended: 1 }, vec![write("a", 1)]),
             entry(Fate::Committed { at: None, ended: 9 }, vec![read("a", 1, None)]),
         ];
+        entries[1].client = ClientId(2);
         entries[1].began = 5;
         assert_eq!(serializable(&entries).names(), ["G-single-realtime"]);
         entries[1].began = 0;
