@@ -72,9 +72,10 @@ impl LocalShards {
     /// Gives back the locks of a transaction that has ended here.
     fn leave(&self, work: &Work<'_>, operation: &Operation, result: &Written) {
         let Operation::Transact(call) = operation else { return };
-        let has_ended = match (&**call, result) {
-            (TransactionCall::Resolve { .. } | TransactionCall::Commit(_), _) => true,
-            (TransactionCall::Prepare(_), Ok(Ok(Reply::Transact(TransactionReply::Conflict(_))))) => true,
+        let is_refused = matches!(result, Ok(Ok(Reply::Transact(TransactionReply::Conflict(_)))));
+        let has_ended = match **call {
+            TransactionCall::Resolve { .. } | TransactionCall::Commit(_) => true,
+            TransactionCall::Prepare(_) => is_refused,
             _ => false,
         };
         if has_ended {

@@ -16,13 +16,16 @@ async fn it_is_done_again_until_nobody_comes_in_between_and_keeps_its_age() {
             let (model, seen) = (&model, &seen);
             async move {
                 txn.get("k").await?;
-                let mut seen = seen.lock();
-                seen.push((txn.age(), txn.read_timestamp()));
-                if seen.len() < 4 {
+                let attempts = {
+                    let mut seen = seen.lock();
+                    seen.push((txn.age(), txn.read_timestamp()));
+                    seen.len()
+                };
+                if attempts < 4 {
                     model.put("k", "other");
                 }
                 txn.put("k", "mine").await?;
-                Ok(seen.len())
+                Ok(attempts)
             }
         })
         .await;
