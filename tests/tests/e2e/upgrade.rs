@@ -35,13 +35,13 @@ fn programs_are_exchanged_under_load_with_one_step_back_and_old_ones_are_refused
     assert!(status["notes"].to_string().contains("strata cluster upgrade"), "{status}");
 
     let raised = cluster.run(&["upgrade"]).succeeded().json();
-    assert_eq!((&raised["before"], &raised["version"]), (&1.into(), &2.into()), "{raised}");
+    assert_eq!((&raised["before"], &raised["version"]), (&1.into(), &3.into()), "{raised}");
     writers.go_on("the version was raised");
-    assert_eq!(version(&cluster), (2, 2));
+    assert_eq!(version(&cluster), (3, 3));
     cluster.stop(1);
     cluster.start(place.path(), 1, OLD);
     let ended = cluster.wait_end(1);
-    assert!(ended.status != 0 && ended.stderr.contains("has version v2"), "{ended:?}");
+    assert!(ended.status != 0 && ended.stderr.contains("has version v3"), "{ended:?}");
     cluster.start(place.path(), 1, &[]);
     cluster.wait_ready(1);
     cluster.wait_healthy();
