@@ -22,11 +22,12 @@ const TAG_COMPARE_AND_SET: u8 = 3;
 const TAG_BATCH: u8 = 4;
 pub(crate) const TAG_COMMIT: u8 = 5;
 pub(crate) const TAG_PREPARE: u8 = 6;
-pub(crate) const TAG_DECIDE: u8 = 7;
+// 7 was a decision apart from the commits; no release wrote one.
 pub(crate) const TAG_ABORT: u8 = 8;
 pub(crate) const TAG_RESOLVE: u8 = 9;
 pub(crate) const TAG_FORGET: u8 = 10;
 pub(crate) const TAG_COLLECT: u8 = 11;
+pub(crate) const TAG_COMMIT_LAST: u8 = 12;
 
 const MUTATION_PUT: u8 = 1;
 const MUTATION_DELETE: u8 = 2;
@@ -110,19 +111,10 @@ pub enum CommandBody {
         /// The writes, in order.
         mutations: Vec<Mutation>,
     },
-    /// Checks and writes all of a transaction.
+    /// Checks and writes the part of a transaction that decides: all others are prepared.
     Commit(Part),
     /// Checks a part of a transaction, and locks what it has read and wants to write.
     Prepare(Part),
-    /// Commits a transaction of which all parts are prepared.
-    Decide {
-        /// Which one.
-        transaction: Transaction,
-        /// When, in logical time.
-        commit_at: Timestamp,
-        /// A slot of each participant.
-        participants: Vec<Slot>,
-    },
     /// Aborts a transaction, unless it is committed.
     Abort {
         /// Which one.
@@ -179,11 +171,8 @@ pub fn encode_collect(horizon: Timestamp, rows: &[Bytes]) -> Bytes {
 
 fn encode_call(header: &CommandHeader, call: &TransactionCall) -> strata_types::Result<Bytes> {
     match call {
-        TransactionCall::Commit(part) => Ok(header.encode_part(TAG_COMMIT, part)),
-        TransactionCall::Prepare(part) => Ok(header.encode_part(TAG_PREPARE, part)),
-        TransactionCall::Decide { transaction, commit_at, participants } => {
-            Ok(header.encode_decide(transaction, *commit_at, participants))
-        }
+        TransactionCall::Commit(part) => Ok(header.encode_commit(part)),
+        TransactionCall::Prepare(part) => Ok(header.encode_prepare(part)),
         TransactionCall::Abort { transaction } => Ok(header.encode_about(TAG_ABORT, transaction)),
         TransactionCall::Resolve { transaction, slot, decision } => {
             Ok(header.encode_resolve(transaction, *slot, *decision))
@@ -210,11 +199,8 @@ impl Command {
                 self.header.encode_compare_and_set(key, expected, value.as_ref())
             }
             CommandBody::Batch { mutations } => self.header.encode_batch(mutations),
-            CommandBody::Commit(part) => self.header.encode_part(TAG_COMMIT, part),
-            CommandBody::Prepare(part) => self.header.encode_part(TAG_PREPARE, part),
-            CommandBody::Decide { transaction, commit_at, participants } => {
-                self.header.encode_decide(transaction, *commit_at, participants)
-            }
+            CommandBody::Commit(part) => self.header.encode_commit(part),
+            CommandBody::Prepare(part) => self.header.encode_prepare(part),
             CommandBody::Abort { transaction } => self.header.encode_about(TAG_ABORT, transaction),
             CommandBody::Resolve { transaction, slot, decision } => {
                 self.header.encode_resolve(transaction, *slot, *decision)

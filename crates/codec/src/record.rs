@@ -7,7 +7,7 @@ use crate::transaction::{SLOT_BYTES, TRANSACTION_BYTES, id_key};
 use crate::{DecodeError, Decoder, Encoder, KeyKind};
 
 const FORMAT: u8 = 1;
-const STATE_PENDING: u8 = 0;
+// 0 was a record that is not decided; no release wrote one.
 const STATE_COMMITTED: u8 = 1;
 const STATE_ABORTED: u8 = 2;
 
@@ -15,11 +15,12 @@ const STATE_ABORTED: u8 = 2;
 ///
 /// ```text
 ///   format u8 | transaction | state u8 | with committed: timestamp u64, acknowledged u8, count u32, slots
-///   state 0: pending    1: committed    2: aborted
+///   state 1: committed    2: aborted
 ///
-///   none --prepare--> pending --decide--> committed --forget--> acknowledged ---\
-///    |                   \------abort---> aborted -------------------------------+--> none, below the horizon
-///    \-----------------------abort-----/ \------------- closed -----------------/
+///   none --commit, others are prepared--> committed --forget--> acknowledged --\
+///    |\------commit, on one shard------------------------------> acknowledged --+--> none, below the horizon
+///     \------abort---------------------> aborted ------------------------------/
+///                                                 \------------ closed --------/
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionRecord {
@@ -32,15 +33,13 @@ pub struct TransactionRecord {
 /// How far a transaction is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordState {
-    /// Not decided.
-    Pending,
     /// All its writes have this timestamp.
     Committed {
         /// The timestamp.
         at: Timestamp,
         /// Whether every participant has made its writes what they are: nobody will ask for the record then.
         acknowledged: bool,
-        /// A slot of each participant; none when the transaction lay on one shard.
+        /// A slot of each other shard, where it was prepared; none when the transaction lay on one.
         participants: Vec<Slot>,
     },
     /// None of its writes is ever seen.
@@ -51,7 +50,6 @@ impl TransactionRecord {
     /// What it says.
     pub fn status(&self) -> TransactionStatus {
         match self.state {
-            RecordState::Pending => TransactionStatus::Pending,
             RecordState::Committed { at, .. } => TransactionStatus::Decided(Decision::Committed(at)),
             RecordState::Aborted => TransactionStatus::Decided(Decision::Aborted),
         }
@@ -60,7 +58,6 @@ impl TransactionRecord {
     /// Whether only a repeated request can still ask for it.
     pub fn is_settled(&self) -> bool {
         match self.state {
-            RecordState::Pending => false,
             RecordState::Committed { acknowledged, .. } => acknowledged,
             RecordState::Aborted => true,
         }
@@ -70,14 +67,11 @@ impl TransactionRecord {
     pub fn encode(&self) -> Bytes {
         let committed = match &self.state {
             RecordState::Committed { participants, .. } => 8 + 1 + 4 + participants.len() * SLOT_BYTES,
-            RecordState::Pending | RecordState::Aborted => 0,
+            RecordState::Aborted => 0,
         };
         let mut encoder = Encoder::with_capacity(1 + TRANSACTION_BYTES + 1 + committed);
         encoder.u8(FORMAT).transaction(&self.transaction);
         match &self.state {
-            RecordState::Pending => {
-                encoder.u8(STATE_PENDING);
-            }
             RecordState::Aborted => {
                 encoder.u8(STATE_ABORTED);
             }
@@ -97,7 +91,6 @@ impl TransactionRecord {
         decoder.format(FORMAT, "record format")?;
         let transaction = decoder.transaction()?;
         let state = match decoder.u8("record state")? {
-            STATE_PENDING => RecordState::Pending,
             STATE_ABORTED => RecordState::Aborted,
             STATE_COMMITTED => RecordState::Committed {
                 at: decoder.timestamp("record commit timestamp")?,
@@ -111,7 +104,7 @@ impl TransactionRecord {
     }
 }
 
-/// The tablet key of a record that somebody may still have to act on: pending, or committed and not acknowledged.
+/// The tablet key of a record that somebody may still have to act on: committed, and not acknowledged.
 ///
 /// ```text
 ///   kind u8 | id u128

@@ -5,12 +5,14 @@
 //!   key: database u32 | key space u32 | length u32, user key        list of x: count u32, x ...
 //!   range: database u32 | key space u32 | start bytes | end bytes?  x?: presence u8, then x
 //!   write: key | value bytes?
-//!   part: transaction | slot u16 | list of keys read | list of ranges read | list of writes
+//!   part: transaction | slot u16 | list of keys read | list of ranges read | list of writes    (without what is prepared)
+//!   prepared: at u64 | list of slots
 //! ```
 
 use bytes::Bytes;
 use strata_types::{
-    DatabaseId, KeySpaceId, Part, Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Timestamp, Transaction, TransactionId,
+    DatabaseId, KeySpaceId, Part, Prepared, Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Timestamp, Transaction,
+    TransactionId,
 };
 
 use crate::fields::{LENGTH_BYTES, optional_bytes_size};
@@ -47,6 +49,10 @@ pub(crate) fn part_size(part: &Part) -> usize {
     TRANSACTION_BYTES + SLOT_BYTES + keys_size(&part.reads) + ranges_size(&part.ranges) + writes
 }
 
+pub(crate) fn prepared_size(prepared: &Prepared) -> usize {
+    8 + 4 + prepared.participants.len() * SLOT_BYTES
+}
+
 impl Encoder {
     pub(crate) fn slot(&mut self, slot: Slot) -> &mut Self {
         self.u16(slot.number())
@@ -81,6 +87,12 @@ impl Encoder {
         self.transaction(&part.transaction).slot(part.slot).space_keys(&part.reads).space_ranges(&part.ranges);
         self.list(&part.writes, |encoder, write| {
             encoder.space_key(&write.key).optional_bytes(write.value.as_deref());
+        })
+    }
+
+    pub(crate) fn prepared(&mut self, prepared: &Prepared) -> &mut Self {
+        self.u64(prepared.at.0).list(&prepared.participants, |encoder, slot| {
+            encoder.slot(*slot);
         })
     }
 
@@ -141,7 +153,19 @@ impl Decoder {
                 let key = decoder.space_key()?;
                 Ok(SpaceWrite { key, value: decoder.optional_bytes("write value")? })
             })?,
+            prepared: Prepared::default(),
         })
+    }
+
+    /// What is prepared on at least one other shard.
+    pub(crate) fn prepared(&mut self) -> Result<Prepared, DecodeError> {
+        let at = self.timestamp("prepared timestamp")?;
+        let field = "prepared participant count";
+        let participants = self.list(SLOT_BYTES, field, |decoder| decoder.slot("prepared participant"))?;
+        match participants.is_empty() {
+            true => Err(DecodeError::BadValue { field, value: 0 }),
+            false => Ok(Prepared { at, participants }),
+        }
     }
 
     /// What [`Encoder::list`] wrote; each item has so many bytes at least.

@@ -1,7 +1,7 @@
 //! Commands of transactions, as the log carries them after the header.
 //!
 //! ```text
-//!   commit, prepare: part                       decide: transaction | timestamp u64 | count u32, slots
+//!   commit, prepare: part                       commit last: part | prepared, of one other shard at least
 //!   abort, forget: transaction                  resolve: transaction | slot u16 | committed u8, [timestamp u64]
 //!   collect: horizon u64 | count u32, tablet keys
 //! ```
@@ -10,24 +10,30 @@ use bytes::Bytes;
 use strata_types::{Decision, Part, Slot, Timestamp, Transaction};
 
 use crate::command::{
-    CommandBody, CommandHeader, TAG_ABORT, TAG_COLLECT, TAG_COMMIT, TAG_DECIDE, TAG_FORGET, TAG_PREPARE, TAG_RESOLVE,
+    CommandBody, CommandHeader, TAG_ABORT, TAG_COLLECT, TAG_COMMIT, TAG_COMMIT_LAST, TAG_FORGET, TAG_PREPARE,
+    TAG_RESOLVE,
 };
 use crate::fields::LENGTH_BYTES;
-use crate::transaction::{SLOT_BYTES, TRANSACTION_BYTES, part_size};
+use crate::transaction::{SLOT_BYTES, TRANSACTION_BYTES, part_size, prepared_size};
 use crate::{DecodeError, Decoder};
 
 impl CommandHeader {
-    pub(crate) fn encode_part(&self, tag: u8, part: &Part) -> Bytes {
-        let mut encoder = self.encoder(tag, part_size(part));
-        encoder.part(part);
+    pub(crate) fn encode_commit(&self, part: &Part) -> Bytes {
+        if part.prepared.participants.is_empty() {
+            return self.encode_part(TAG_COMMIT, part);
+        }
+        let mut encoder = self.encoder(TAG_COMMIT_LAST, part_size(part) + prepared_size(&part.prepared));
+        encoder.part(part).prepared(&part.prepared);
         encoder.finish()
     }
 
-    pub(crate) fn encode_decide(&self, transaction: &Transaction, at: Timestamp, participants: &[Slot]) -> Bytes {
-        let mut encoder = self.encoder(TAG_DECIDE, TRANSACTION_BYTES + 8 + 4 + participants.len() * SLOT_BYTES);
-        encoder.transaction(transaction).u64(at.0).list(participants, |encoder, slot| {
-            encoder.slot(*slot);
-        });
+    pub(crate) fn encode_prepare(&self, part: &Part) -> Bytes {
+        self.encode_part(TAG_PREPARE, part)
+    }
+
+    fn encode_part(&self, tag: u8, part: &Part) -> Bytes {
+        let mut encoder = self.encoder(tag, part_size(part));
+        encoder.part(part);
         encoder.finish()
     }
 
@@ -64,12 +70,10 @@ impl CommandBody {
         Ok(match tag {
             TAG_COMMIT => CommandBody::Commit(decoder.part()?),
             TAG_PREPARE => CommandBody::Prepare(decoder.part()?),
-            TAG_DECIDE => CommandBody::Decide {
-                transaction: decoder.transaction()?,
-                commit_at: decoder.timestamp("decide timestamp")?,
-                participants: decoder
-                    .list(SLOT_BYTES, "decide participant count", |decoder| decoder.slot("decide participant"))?,
-            },
+            TAG_COMMIT_LAST => {
+                let part = decoder.part()?;
+                CommandBody::Commit(Part { prepared: decoder.prepared()?, ..part })
+            }
             TAG_ABORT => CommandBody::Abort { transaction: decoder.transaction()? },
             TAG_RESOLVE => CommandBody::Resolve {
                 transaction: decoder.transaction()?,

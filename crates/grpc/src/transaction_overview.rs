@@ -49,8 +49,6 @@ pub enum TransactionPhase {
     Waiting,
     /// The shard has its part, and nobody here knows what was decided.
     Prepared,
-    /// The shard has its record, and it is not decided.
-    Pending,
     /// It is committed, and not every shard has made its writes visible.
     Committed,
 }
@@ -61,7 +59,6 @@ impl From<TransactionPhase> for v1::TransactionPhase {
             TransactionPhase::Active => v1::TransactionPhase::Active,
             TransactionPhase::Waiting => v1::TransactionPhase::Waiting,
             TransactionPhase::Prepared => v1::TransactionPhase::Prepared,
-            TransactionPhase::Pending => v1::TransactionPhase::Pending,
             TransactionPhase::Committed => v1::TransactionPhase::Committed,
         }
     }

@@ -25,8 +25,6 @@ pub enum OpenPhase {
     Active,
     /// The shard has its part.
     Prepared,
-    /// The shard has its record, and it is not decided.
-    Pending,
     /// It is committed, and not resolved everywhere.
     Committed,
     /// It waits for a lock.
@@ -34,8 +32,14 @@ pub enum OpenPhase {
 }
 
 impl OpenPhase {
-    const ALL: [OpenPhase; 5] =
-        [OpenPhase::Active, OpenPhase::Prepared, OpenPhase::Pending, OpenPhase::Committed, OpenPhase::Waiting];
+    /// By their numbers between nodes. 2 was a record that is not decided.
+    const ALL: [Option<OpenPhase>; 5] = [
+        Some(OpenPhase::Active),
+        Some(OpenPhase::Prepared),
+        None,
+        Some(OpenPhase::Committed),
+        Some(OpenPhase::Waiting),
+    ];
 }
 
 /// A transaction on a shard.
@@ -65,7 +69,6 @@ impl LocalShards {
             for Unfinished { transaction, state } in found.unwrap_or_default() {
                 let phase = match state {
                     UnfinishedState::Prepared { .. } => OpenPhase::Prepared,
-                    UnfinishedState::Pending => OpenPhase::Pending,
                     UnfinishedState::Committed { .. } => OpenPhase::Committed,
                 };
                 let elapsed = self.unfinished_for(shard, transaction.id);
@@ -121,7 +124,7 @@ fn encode(open: &[OpenTransaction]) -> Bytes {
     for open in open {
         let Transaction { id, anchor, read_timestamp, age } = open.transaction;
         output.raw(&id.0.to_be_bytes()).u16(anchor.number()).u64(read_timestamp.0).u64(age.0);
-        let phase = OpenPhase::ALL.iter().position(|phase| *phase == open.phase).unwrap_or_default();
+        let phase = OpenPhase::ALL.iter().position(|phase| *phase == Some(open.phase)).unwrap_or_default();
         output.u8(u8::try_from(phase).unwrap_or_default()).u32(open.shard.0);
         output.u64(open.elapsed.as_millis() as u64).u32(open.locks);
         match open.waits_for {
@@ -146,7 +149,7 @@ fn decode_one(input: &mut Decoder) -> Result<OpenTransaction, DecodeError> {
     let anchor = Slot::new(number).ok_or(DecodeError::BadValue { field: "anchor", value: number.into() })?;
     let (read_timestamp, age) = (Timestamp(input.u64("read timestamp")?), Timestamp(input.u64("age")?));
     let phase = input.u8("phase")?;
-    let phase = OpenPhase::ALL.get(usize::from(phase)).copied();
+    let phase = OpenPhase::ALL.get(usize::from(phase)).copied().flatten();
     let phase = phase.ok_or(DecodeError::BadValue { field: "phase", value: 0 })?;
     let shard = ShardId(input.u32("shard")?);
     let elapsed = Duration::from_millis(input.u64("elapsed")?);

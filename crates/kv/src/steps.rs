@@ -174,8 +174,12 @@ impl Steps {
             if is_decided {
                 self.pushes.forget(transaction.id);
             }
-            if is_decided || env.now() >= until {
+            if is_decided {
                 return Ok(TransactionReply::Status(status));
+            }
+            // Without a record it is not decided: its coordinator may be at work, and has as long as others have patience.
+            if env.now() >= until {
+                return Ok(TransactionReply::Status(TransactionStatus::Pending));
             }
             if self.pushes.is_due(transaction, age, env.now()) {
                 return abort(place, transaction).await;

@@ -1,8 +1,8 @@
 //! What a leader does for transactions that nobody finishes, and for rows that nobody needs any more.
 //!
-//! A coordinator that dies leaves intents and records. Whoever meets them sees to them; what nobody meets is found here,
-//! because it would keep others waiting later, and history from being collected. Nothing here is needed for anything to
-//! be right: it may be late, and it may be done by several at once.
+//! A coordinator that dies leaves intents, and records of what it committed. Whoever meets them sees to them; what nobody
+//! meets is found here, because it would keep others waiting later, and history from being collected. Nothing here is
+//! needed for anything to be right: it may be late, and it may be done by several at once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -123,7 +123,6 @@ impl LocalShards {
                 note(&mut in_the_way, transaction, None);
                 blockers.clear(slot, in_the_way).await;
             }
-            UnfinishedState::Pending => drop(blockers.call(TransactionCall::Push { transaction, age: None }).await),
             UnfinishedState::Committed { at, participants } => {
                 self.resolve_everywhere(transaction, at, participants).await;
             }

@@ -23,10 +23,11 @@
 //! stands in its history (`versions.rs`). Reads ([`get`], [`scan`]) do not go through the log; they see what there is now,
 //! or what there was at a timestamp.
 //!
-//! A transaction that lies on one shard is one command. One that lies on several is *prepared* on each: what it has read is
-//! checked, and what it has read and wants to write is held (`locks.rs`) until its *record*, on the shard of its anchor,
-//! says committed or aborted; then it is *resolved* on each (`transactions.rs`). Rows that nobody needs any more, because
-//! nobody reads below the *horizon*, are collected (`collect.rs`).
+//! A transaction that lies on one shard is one command. One that lies on several is *prepared* on each but that of its
+//! anchor: what it has read is checked, and what it has read and wants to write is held (`locks.rs`). Then the part of the
+//! anchor is committed, as if it were the only one, and that leaves its *record*: committed. An abort leaves one before, and
+//! the commit is refused. With what the record says it is *resolved* on the others (`transactions.rs`). Rows that nobody
+//! needs any more, because nobody reads below the *horizon*, are collected (`collect.rs`).
 //!
 //! # Path of a put with a session
 //! 1. [`ShardMachine`] decodes the command; its keys and values are slices of the log entry.
@@ -36,11 +37,12 @@
 //! 5. `sessions` adds the reply to the row, drops results below the client's floor and writes the row.
 //!
 //! # Path of a transaction on two shards
-//! 1. Prepare, on both: nothing that it has read was changed since its read timestamp; nobody else holds what it has read
-//!    or wants to write. It takes its locks; the answer is the stamp. On the anchor's shard its record is pending now.
-//! 2. Decide, on the anchor's shard: the record is committed, at the later one of the two stamps.
-//! 3. Resolve, on both: each write becomes a version at that timestamp; the locks go; a mark stays, so that a prepare that
-//!    was late is refused.
+//! 1. Prepare, on the other shard: nothing that it has read was changed since its read timestamp; nobody else holds what it
+//!    has read or wants to write. It takes its locks; the answer is the stamp.
+//! 2. Commit, on the anchor's shard, not stamped before that: the same checks; its writes here are versions, and its record
+//!    says committed, at the stamp of this entry.
+//! 3. Resolve, on the other shard: each write becomes a version at that timestamp; the locks go; a mark stays, so that a
+//!    prepare that was late is refused.
 //! 4. Forget, on the anchor's shard: record and marks are garbage when the horizon has passed the read timestamp.
 //!
 //! # Invariants
@@ -59,10 +61,12 @@
 //! - SHARD-7: what an undecided transaction wants to write is neither written nor read by others, and what it has read is
 //!   not written by others. Who is kept from something has changed nothing.
 //! - SHARD-8: a step of a transaction that comes again gets the first answer and changes nothing; after a transaction was
-//!   resolved or aborted no prepare of it succeeds.
-//! - SHARD-9: a record becomes committed only from pending, and what was decided never changes.
+//!   resolved no prepare of it succeeds.
+//! - SHARD-9: a record says committed only if none was there, and what was decided never changes: after an abort no commit
+//!   succeeds.
 //! - SHARD-10: a transaction commits or is prepared only if no key and no range that it has read was changed after its
-//!   read timestamp, and with a stamp after that; it is resolved with a stamp not before its commit.
+//!   read timestamp, and with a stamp after that; it commits with a stamp not before any of its prepared parts, and is
+//!   resolved with one not before its commit.
 //! - SHARD-11: what begins or reads below the horizon is refused.
 //! - SHARD-12: what [`shard_state`] counts is there, a key is locked only by transactions that are prepared, and what has
 //!   ended leaves nothing for good but the newest values.

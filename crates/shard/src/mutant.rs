@@ -19,9 +19,9 @@ pub enum Mutant {
     ReadUnvalidated = 4,
     /// A prepare that comes a second time is carried out a second time.
     RepeatedPrepareAnew = 5,
-    /// A decision makes the record that it does not find.
-    DecideCreatesRecord = 6,
-    /// What was aborted or resolved is prepared again by a prepare that was late.
+    /// What was aborted is committed by a commit that was late.
+    LateCommitAllowed = 6,
+    /// What was resolved is prepared again by a prepare that was late.
     LatePrepareAllowed = 7,
     /// Transactions and reads from below the horizon are admitted.
     HorizonIgnored = 8,
@@ -41,7 +41,7 @@ impl Mutant {
         Mutant::RangeUnvalidated,
         Mutant::ReadUnvalidated,
         Mutant::RepeatedPrepareAnew,
-        Mutant::DecideCreatesRecord,
+        Mutant::LateCommitAllowed,
         Mutant::LatePrepareAllowed,
         Mutant::HorizonIgnored,
         Mutant::IntentIgnoredByReads,

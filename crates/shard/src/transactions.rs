@@ -1,23 +1,25 @@
 //! Steps of transactions.
 //!
 //! ```text
-//!   one shard:   commit ------------------------------> committed at its stamp, or refused
+//!   one shard:   commit: check, write -------------------> committed at its stamp, or refused
 //!
-//!   several:     prepare on each: check, lock --> prepared at its stamp
-//!                decide on the anchor's shard ---> record: pending -> committed at the latest of the stamps
-//!                resolve on each: the writes become versions at that timestamp, the locks go
+//!   several:     prepare on all but the anchor's: check, lock --> prepared at its stamp
+//!                commit on the anchor's, stamped not below any of these: check, write, record: none -> committed
+//!                resolve on the others: the writes become versions at that timestamp, the locks go
 //!                forget: the record may go
-//!   abort, by the coordinator or by somebody whom it blocks: record: pending or none -> aborted; then resolve
+//!   abort, by the coordinator or by somebody whom it blocks: record: none -> aborted; then resolve
 //! ```
-//! Each step may come twice, late, or out of order (SHARD-8): whether it has come before stands in the rows.
+//! Who finds no record knows that it is not committed yet, and an abort makes that last: it leaves a record which refuses
+//! the commit (SHARD-9). Each step may come twice, late, or out of order (SHARD-8): whether it has come before stands in
+//! the rows.
 
 use strata_codec::{
     Participant, RecordState, ResolvedParticipant, TransactionRecord, closed_record_key, participant_key, record_key,
     resolved_participant_key,
 };
 use strata_types::{
-    Conflict, ConflictReason, Decision, Error, ErrorCode, Part, Slot, SpaceKey, Timestamp, Transaction, TransactionId,
-    TransactionReply, TransactionStatus,
+    Conflict, ConflictReason, Decision, Error, ErrorCode, Part, SpaceKey, Timestamp, Transaction, TransactionReply,
+    TransactionStatus,
 };
 
 use crate::locks::{Checker, Unless};
@@ -29,13 +31,19 @@ use crate::work::Work;
 pub(crate) type Answer = Result<TransactionReply, Error>;
 
 impl Work<'_> {
-    /// All of a transaction lies here: checks it and writes.
+    /// All of a transaction that does not lie here is prepared: checks what does, and writes. This is the point at which
+    /// it is committed (SHARD-9).
     pub(crate) fn commit(&mut self, part: &Part) -> Unless<Answer> {
-        let transaction = part.transaction;
+        let (transaction, prepared) = (part.transaction, &part.prepared);
         match record(self.view, transaction.id).map(|record| record.state) {
             Some(RecordState::Committed { at, .. }) => return Ok(Ok(TransactionReply::Committed { at })),
-            Some(RecordState::Pending | RecordState::Aborted) => return Ok(Ok(aborted())),
-            None => {}
+            Some(RecordState::Aborted) if !mutated!(LateCommitAllowed) => return Ok(Ok(aborted())),
+            _ => {}
+        }
+        let is_last = !prepared.participants.is_empty();
+        if is_last && self.stamp < prepared.at {
+            let message = format!("what is prepared at {} cannot be committed at {}", prepared.at, self.stamp);
+            return Ok(Err(Error::not_applied(ErrorCode::InvalidArgument, message)));
         }
         if let Some(refusal) = self.check(part)? {
             return Ok(refusal);
@@ -44,7 +52,14 @@ impl Work<'_> {
         for write in &part.writes {
             self.write(&write.key, at, write.value.as_deref());
         }
-        self.close(transaction, RecordState::Committed { at, acknowledged: true, participants: Vec::new() });
+        let participants = prepared.participants.clone();
+        let state = RecordState::Committed { at, acknowledged: !is_last, participants };
+        if is_last {
+            let record = TransactionRecord { transaction, state };
+            self.view.put(record_key(transaction.id), record.encode());
+        } else {
+            self.close(transaction, state);
+        }
         Ok(Ok(TransactionReply::Committed { at }))
     }
 
@@ -57,9 +72,7 @@ impl Work<'_> {
         {
             return Ok(Ok(TransactionReply::Prepared { at: earlier.stamp }));
         }
-        // All slots of the part are of this shard, and the first key that is written is in it there.
-        let has_record = part.slots().any(|slot| slot == transaction.anchor);
-        if earlier.is_none() && self.is_over(transaction.id, has_record) {
+        if earlier.is_none() && is_resolved(self.view, transaction.id) && !mutated!(LatePrepareAllowed) {
             return Ok(Ok(aborted()));
         }
         if let Some(refusal) = self.check(part)? {
@@ -73,19 +86,7 @@ impl Work<'_> {
             self.state.prepared += 1;
             self.state.ranged += u64::from(has_ranges);
         }
-        if has_record {
-            let record = TransactionRecord { transaction, state: RecordState::Pending };
-            self.view.put(record_key(transaction.id), record.encode());
-        }
         Ok(Ok(TransactionReply::Prepared { at }))
-    }
-
-    /// Whether it was resolved here, or decided: then it must not be prepared any more.
-    fn is_over(&self, id: TransactionId, has_record: bool) -> bool {
-        if mutated!(LatePrepareAllowed) {
-            return false;
-        }
-        is_resolved(self.view, id) || (has_record && record(self.view, id).is_some())
     }
 
     /// What keeps a part from being committed or prepared. What it has read comes first: who cannot commit anyway must
@@ -122,37 +123,14 @@ impl Work<'_> {
         part.ranges.iter().find_map(|range| change_after(self.view, range, after))
     }
 
-    /// Commits, if the record is pending (SHARD-9). It never makes one: who finds none does not know what became of the
-    /// transaction, for its record may have been aborted, and collected.
-    pub(crate) fn decide(&mut self, transaction: Transaction, at: Timestamp, participants: &[Slot]) -> Answer {
-        if at <= transaction.read_timestamp {
-            let message = format!("what has read at {} cannot be committed at {at}", transaction.read_timestamp);
-            return Err(Error::not_applied(ErrorCode::InvalidArgument, message));
-        }
-        let found = record(self.view, transaction.id);
-        let is_open = match &found {
-            Some(record) => record.state == RecordState::Pending,
-            None => mutated!(DecideCreatesRecord),
-        };
-        if !is_open {
-            return Ok(TransactionReply::Status(found.map_or(TransactionStatus::Unknown, |record| record.status())));
-        }
-        let participants = participants.to_vec();
-        let state = RecordState::Committed { at, acknowledged: false, participants };
-        let record = TransactionRecord { transaction, state };
-        self.view.put(record_key(transaction.id), record.encode());
-        Ok(TransactionReply::Status(record.status()))
-    }
-
-    /// Aborts, unless it is decided. Where there is no record it makes one, so that the part that begins it is refused.
+    /// Aborts, unless it is decided: makes the record on which the commit is refused. Below the horizon it is refused
+    /// anyway.
     pub(crate) fn abort(&mut self, transaction: Transaction) -> Answer {
-        match record(self.view, transaction.id) {
-            Some(record) if record.state != RecordState::Pending => Ok(TransactionReply::Status(record.status())),
-            _ => {
-                self.close(transaction, RecordState::Aborted);
-                Ok(TransactionReply::Status(TransactionStatus::Decided(Decision::Aborted)))
-            }
+        if let Some(record) = record(self.view, transaction.id) {
+            return Ok(TransactionReply::Status(record.status()));
         }
+        self.close(transaction, RecordState::Aborted);
+        Ok(TransactionReply::Status(TransactionStatus::Decided(Decision::Aborted)))
     }
 
     /// Makes of the writes of a transaction what was decided, and gives back its locks.
@@ -195,6 +173,7 @@ impl Work<'_> {
             record(self.view, transaction.id)
             && !acknowledged
         {
+            self.view.delete(record_key(transaction.id));
             self.close(transaction, RecordState::Committed { at, acknowledged: true, participants });
         }
         Ok(TransactionReply::Done)
@@ -207,12 +186,8 @@ impl Work<'_> {
         }
     }
 
-    /// Puts a record that is settled in the place of the one that was open. Below the horizon nobody needs it.
+    /// Puts a record that is settled. Below the horizon nobody needs it.
     fn close(&mut self, transaction: Transaction, state: RecordState) {
-        let open = record_key(transaction.id);
-        if self.view.get(&open).is_some() {
-            self.view.delete(open);
-        }
         if !self.is_below_horizon(transaction.read_timestamp) {
             let record = TransactionRecord { transaction, state };
             self.view.put(closed_record_key(transaction.id), record.encode());

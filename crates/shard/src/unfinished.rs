@@ -24,13 +24,11 @@ pub enum UnfinishedState {
         /// When it was prepared.
         at: Timestamp,
     },
-    /// The record: not decided.
-    Pending,
     /// The record: committed, and not every participant has acknowledged that.
     Committed {
         /// All its writes have this timestamp.
         at: Timestamp,
-        /// A slot of each participant.
+        /// A slot of each other shard, where it was prepared.
         participants: Vec<Slot>,
     },
 }
@@ -48,7 +46,6 @@ pub fn unfinished(view: &dyn View, max: usize) -> Vec<Unfinished> {
     each(view, KeyKind::TransactionRecord, max, &mut found, |row| {
         let record = decode_record(row);
         let state = match record.state {
-            RecordState::Pending => UnfinishedState::Pending,
             RecordState::Committed { at, participants, .. } => UnfinishedState::Committed { at, participants },
             RecordState::Aborted => return None,
         };

@@ -64,9 +64,6 @@ fn step(work: &mut Work<'_>, body: &CommandBody) -> Unless<crate::transactions::
     match body {
         CommandBody::Commit(part) => work.commit(part),
         CommandBody::Prepare(part) => work.prepare(part),
-        CommandBody::Decide { transaction, commit_at, participants } => {
-            Ok(work.decide(*transaction, *commit_at, participants))
-        }
         CommandBody::Abort { transaction } => Ok(work.abort(*transaction)),
         CommandBody::Resolve { transaction, decision, .. } => Ok(work.resolve(*transaction, *decision)),
         CommandBody::Forget { transaction } => Ok(work.forget(*transaction)),

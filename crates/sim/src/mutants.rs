@@ -43,7 +43,7 @@ const ALL: [(&str, fn()); 29] = [
     ("range-unvalidated", || shard(Shard::RangeUnvalidated)),
     ("read-unvalidated", || shard(Shard::ReadUnvalidated)),
     ("repeated-prepare-anew", || shard(Shard::RepeatedPrepareAnew)),
-    ("decide-creates-record", || shard(Shard::DecideCreatesRecord)),
+    ("late-commit-allowed", || shard(Shard::LateCommitAllowed)),
     ("late-prepare-allowed", || shard(Shard::LatePrepareAllowed)),
     ("horizon-ignored", || shard(Shard::HorizonIgnored)),
     ("intent-ignored-by-reads", || shard(Shard::IntentIgnoredByReads)),

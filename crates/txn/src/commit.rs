@@ -1,12 +1,14 @@
-//! The commit of a transaction: one step if it concerns one shard, else two phases.
+//! The commit of a transaction: one step if it concerns one shard, else two rounds.
 //!
 //! ```text
 //!   one shard:   Commit -> Committed | Conflict
-//!   several:     Prepare on each, at once -- all Prepared --> Decide at the anchor -> answer to the caller
-//!                        |                                       |
-//!                        `-- any refuses --> Abort at the anchor |                   in the background
-//!                                                  `-------------+--> Resolve on each --> Forget
+//!   several:     Prepare on all but the anchor's, at once -- all Prepared --> Commit at the anchor -> answer to the caller
+//!                        |                                                           |
+//!                        `-- any refuses --> Abort at the anchor                     |      in the background
+//!                                                  `---------------------------------+--> Resolve on the others --> Forget
 //! ```
+//! The last one decides: its entry is the point at which the transaction is committed, on all shards. Before that nobody can
+//! have been told that it is, and whoever pushes it leaves a mark in the same log, which refuses it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +16,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use strata_types::{
-    Conflict, ConflictReason, Decision, Error, ErrorCode, Outcome, Part, Result, Slot, Timestamp, Transaction,
-    TransactionCall, TransactionReply, TransactionStatus, limits::REQUEST_DEADLINE_MAX,
+    Conflict, ConflictReason, Decision, Error, ErrorCode, Outcome, Part, Prepared, Result, Slot, Timestamp,
+    Transaction, TransactionCall, TransactionReply, TransactionStatus, limits::REQUEST_DEADLINE_MAX,
 };
 use tokio::sync::oneshot;
 
 use crate::TransactionHandle;
 use crate::core::{Core, misfit};
 use crate::locks::Locks;
+use crate::ticks;
 
 /// A transaction that is being committed.
 pub(crate) struct Commit {
@@ -36,7 +39,7 @@ pub(crate) struct Commit {
 enum Rest {
     /// Nothing; or nobody knows what, and the nodes find out if they have to.
     Nothing,
-    /// Every shard must learn the decision.
+    /// Every shard that is prepared must learn the decision.
     Resolve(Decision),
     /// It is never going to be committed: nobody was asked to.
     Abandon,
@@ -48,7 +51,7 @@ enum Rest {
 struct Round {
     core: Arc<Core>,
     transaction: Transaction,
-    /// A slot of each shard that has a part.
+    /// A slot of each shard that has a part, but for the anchor's.
     participants: Vec<Slot>,
     deadline: Duration,
 }
@@ -59,19 +62,29 @@ impl Commit {
         let (sender, receiver) = oneshot::channel();
         let Commit { core, transaction, mut parts, locks, deadline } = self;
         parts.retain(|part| !part.writes.is_empty() || !is_mutant!(PrepareOnlyWrites));
+        let is_anchors = |part: &Part| part.slots().any(|slot| slot == transaction.anchor);
+        let last = parts.iter().position(is_anchors).expect("the anchor is a key that is written");
+        let last = parts.swap_remove(last);
         let participants = parts.iter().map(|part| part.slot).collect();
         let (env, handle) = (core.env().clone(), TransactionHandle::from(&transaction));
         let round = Round { core, transaction, participants, deadline };
         env.spawn("txn-commit", async move {
-            let (answer, rest) = round.run(parts).await;
+            let (answer, rest) = round.run(parts, last).await;
             // A caller that gave up is nobody's error.
             let _ = sender.send(answer);
             if matches!(rest, Rest::Nothing) && locks.is_empty() {
                 return;
             }
             round.core.clone().in_background("txn-tidy", async move {
-                round.tidy(rest).await;
+                // Whoever locks expects others at its keys: they should not find them in the way.
+                if locks.is_empty() && matches!(rest, Rest::Resolve(Decision::Committed(_))) {
+                    ticks::next(round.core.env(), ticks::RESOLVE).await;
+                }
+                let is_heard = round.tidy(rest).await;
                 locks.release().await;
+                if is_heard {
+                    round.forget().await;
+                }
             });
         });
         let stopped = || Error::unknown(ErrorCode::NotReady, "the program is stopping");
@@ -80,52 +93,62 @@ impl Commit {
 }
 
 impl Round {
-    async fn run(&self, mut parts: Vec<Part>) -> (Result<Timestamp>, Rest) {
-        if parts.len() == 1
-            && let Some(part) = parts.pop()
-        {
-            return (self.commit_here(part).await, Rest::Nothing);
+    async fn run(&self, parts: Vec<Part>, last: Part) -> (Result<Timestamp>, Rest) {
+        if is_mutant!(CommitBeforePrepared) {
+            let (_, committed) = futures_util::future::join(self.prepare(parts), self.commit(last, Timestamp(0))).await;
+            return committed;
         }
-        match self.prepare(parts).await {
-            Ok(commit_at) => self.decide(commit_at).await,
+        let (answer, rest) = match self.prepare(parts).await {
+            Ok(at) => self.commit(last, at).await,
             Err(error) => (Err(error), Rest::Abandon),
-        }
+        };
+        // Nobody else has to learn anything.
+        let rest = if self.participants.is_empty() { Rest::Nothing } else { rest };
+        (answer, rest)
     }
 
-    /// All of it lies on one shard.
-    async fn commit_here(&self, part: Part) -> Result<Timestamp> {
-        match self.step(TransactionCall::Commit(part)).await {
-            Ok(TransactionReply::Committed { at }) => Ok(at),
+    /// The point at which it is committed, or not. Only after all other parts were prepared (COORD-3).
+    async fn commit(&self, last: Part, at: Timestamp) -> (Result<Timestamp>, Rest) {
+        let participants = self.participants.clone();
+        let committed = |at| (Ok(at), Rest::Resolve(Decision::Committed(at)));
+        match self.step(TransactionCall::Commit(Part { prepared: Prepared { at, participants }, ..last })).await {
+            Ok(TransactionReply::Committed { at }) => committed(at),
             Ok(TransactionReply::Conflict(conflict)) => self.refused(conflict).await,
-            Ok(other) => Err(self.untold(misfit(&other))),
-            Err(error) => Err(self.untold(error)),
+            Ok(other) => (Err(self.untold(misfit(&other))), Rest::Nothing),
+            Err(error) if error.outcome == Outcome::NotApplied => (Err(error), Rest::Settle),
+            Err(_) if is_mutant!(AbortAfterPrepare) => (Err(aborted()), Rest::Resolve(Decision::Aborted)),
+            Err(error) => (Err(self.untold(error)), Rest::Nothing),
         }
     }
 
     /// A commit was refused. What its entry in the log met, any copy of it meets. But what a leader had in memory says
     /// nothing about a copy that was sent before, without an answer: that one is made to fail, or found committed
     /// (COORD-4).
-    async fn refused(&self, conflict: Conflict) -> Result<Timestamp> {
+    async fn refused(&self, conflict: Conflict) -> (Result<Timestamp>, Rest) {
         match conflict.reason {
-            ConflictReason::Changed | ConflictReason::Aborted => return Err(Error::of_conflict(conflict)),
+            ConflictReason::Changed => return (Err(Error::of_conflict(conflict)), Rest::Abandon),
+            ConflictReason::Aborted => return (Err(Error::of_conflict(conflict)), Rest::Resolve(Decision::Aborted)),
             // A copy that was sent before may have been applied so long ago that no trace of it is kept.
             ConflictReason::TooOld => {
-                return Err(self.untold(Error { outcome: Outcome::Unknown, ..Error::of_conflict(conflict) }));
+                let error = Error { outcome: Outcome::Unknown, ..Error::of_conflict(conflict) };
+                return (Err(self.untold(error)), Rest::Nothing);
             }
             ConflictReason::Wounded | ConflictReason::Locked => {}
         }
         let transaction = self.transaction;
         match self.step(TransactionCall::Abort { transaction }).await {
-            Ok(TransactionReply::Status(TransactionStatus::Decided(Decision::Committed(at)))) => Ok(at),
-            Ok(TransactionReply::Status(TransactionStatus::Decided(Decision::Aborted))) => {
-                Err(Error::of_conflict(conflict))
+            Ok(TransactionReply::Status(TransactionStatus::Decided(decision @ Decision::Committed(at)))) => {
+                (Ok(at), Rest::Resolve(decision))
             }
-            Ok(other) => Err(self.untold(misfit(&other))),
-            Err(error) => Err(self.untold(Error { outcome: Outcome::Unknown, ..error })),
+            Ok(TransactionReply::Status(TransactionStatus::Decided(decision @ Decision::Aborted))) => {
+                (Err(Error::of_conflict(conflict)), Rest::Resolve(decision))
+            }
+            Ok(other) => (Err(self.untold(misfit(&other))), Rest::Nothing),
+            Err(error) => (Err(self.untold(Error { outcome: Outcome::Unknown, ..error })), Rest::Nothing),
         }
     }
 
-    /// Prepares every part. Returns the latest timestamp at which one was.
+    /// Prepares all other parts. Returns the latest timestamp at which one was.
     async fn prepare(&self, parts: Vec<Part>) -> Result<Timestamp> {
         let mut calls: FuturesUnordered<_> =
             parts.into_iter().map(|part| self.step(TransactionCall::Prepare(part))).collect();
@@ -138,66 +161,42 @@ impl Round {
                 Ok(other) => return Err(unprepared(misfit(&other))),
                 Err(error) => return Err(unprepared(error)),
             }
-            if is_mutant!(CommitBeforePrepared) {
-                break;
-            }
         }
         Ok(latest)
     }
 
-    /// The point at which it is committed, or not. Only after all parts were prepared (COORD-3).
-    async fn decide(&self, commit_at: Timestamp) -> (Result<Timestamp>, Rest) {
-        let (transaction, participants) = (self.transaction, self.participants.clone());
-        let reply = self.step(TransactionCall::Decide { transaction, commit_at, participants }).await;
-        match reply {
-            Ok(TransactionReply::Status(TransactionStatus::Decided(Decision::Committed(at)))) => {
-                (Ok(at), Rest::Resolve(Decision::Committed(at)))
-            }
-            Ok(TransactionReply::Status(TransactionStatus::Decided(Decision::Aborted))) => {
-                (Err(aborted()), Rest::Resolve(Decision::Aborted))
-            }
-            // It was prepared, so there was a record. Whoever took it away knows what became of it.
-            Ok(TransactionReply::Status(TransactionStatus::Unknown | TransactionStatus::Pending)) => {
-                let message = "the shard of the transaction's record does not know it any more";
-                (Err(self.untold(Error::unknown(ErrorCode::Unavailable, message))), Rest::Nothing)
-            }
-            Ok(other) => (Err(self.untold(misfit(&other))), Rest::Nothing),
-            Err(error) if error.outcome == Outcome::NotApplied => (Err(error), Rest::Settle),
-            Err(_) if is_mutant!(AbortAfterPrepare) => (Err(aborted()), Rest::Resolve(Decision::Aborted)),
-            Err(error) => (Err(self.untold(error)), Rest::Nothing),
-        }
-    }
-
-    /// What nobody waits for.
-    async fn tidy(&self, rest: Rest) {
+    /// What nobody waits for. Returns whether the record may go.
+    async fn tidy(&self, rest: Rest) -> bool {
+        let transaction = self.transaction;
         match rest {
-            Rest::Nothing => {}
+            Rest::Nothing => false,
             Rest::Resolve(decision) => self.resolve(decision).await,
             Rest::Abandon => {
-                let transaction = self.transaction;
                 let abort = self.slow_step(TransactionCall::Abort { transaction });
                 futures_util::future::join(abort, self.resolve(Decision::Aborted)).await;
+                false
             }
-            Rest::Settle => {
-                let transaction = self.transaction;
-                if let Some(TransactionReply::Status(TransactionStatus::Decided(decision))) =
-                    self.slow_step(TransactionCall::Abort { transaction }).await
-                {
-                    self.resolve(decision).await;
-                }
-            }
+            Rest::Settle => match self.slow_step(TransactionCall::Abort { transaction }).await {
+                Some(TransactionReply::Status(TransactionStatus::Decided(decision))) => self.resolve(decision).await,
+                _ => false,
+            },
         }
     }
 
-    /// Tells every shard. When all know that it is committed, its record has done its duty.
-    async fn resolve(&self, decision: Decision) {
+    /// Tells the other shards. Returns whether the record has done its duty: all of them know that it is committed.
+    async fn resolve(&self, decision: Decision) -> bool {
         let transaction = self.transaction;
         let resolve = |&slot: &Slot| self.slow_step(TransactionCall::Resolve { transaction, slot, decision });
         let replies = join_all(self.participants.iter().map(resolve)).await;
         let all_done = replies.iter().all(|reply| matches!(reply, Some(TransactionReply::Done)));
-        if all_done && matches!(decision, Decision::Committed(_)) {
-            self.slow_step(TransactionCall::Forget { transaction }).await;
-        }
+        all_done && matches!(decision, Decision::Committed(_))
+    }
+
+    /// Lets the record go, together with others.
+    async fn forget(&self) {
+        ticks::next(self.core.env(), ticks::FORGET).await;
+        let transaction = self.transaction;
+        self.slow_step(TransactionCall::Forget { transaction }).await;
     }
 
     async fn step(&self, call: TransactionCall) -> Result<TransactionReply> {

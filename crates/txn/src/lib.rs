@@ -14,8 +14,8 @@
 //!        `-- snapshot, snapshot_at --> Snapshot|  commit
 //!                                              v
 //!                       parts, one for each shard that was read or is written
-//!             one part: Commit                 several: Prepare each -> Decide at the anchor -> answer
-//!                                                       in the background: Resolve each -> Forget, Unlock
+//!             one part: Commit      several: Prepare each but the anchor's -> Commit the anchor's -> answer
+//!                                            in the background: Resolve the others -> Unlock, Forget
 //! ```
 //! Everything goes through [`strata_router::Router`], which finds leaders and repeats steps: a step that is repeated
 //! changes nothing and gets the first answer.
@@ -24,10 +24,12 @@
 //! 1. `begin` takes a timestamp T of the meta group's counter.
 //! 2. Two reads at T. Each keeps its shard from writing anything at or below T from then on.
 //! 3. Two `put`s stay here.
-//! 4. `commit` splits both into parts. Each shard checks that what was read is what is still there, and writes intents.
-//! 5. All have prepared: the record on the shard of the key written first becomes `committed`, at the latest of their
-//!    timestamps. This is the moment; the caller has its answer.
-//! 6. In the background each shard makes versions of its intents. When all have, the record may go.
+//! 4. `commit` splits both into parts. The shard of the key written first is the anchor's. The other one checks that what
+//!    was read is what is still there, and writes intents: it is prepared.
+//! 5. The anchor's shard checks its part, writes, and notes that the transaction is committed, in one entry of its log, not
+//!    stamped before the other part was prepared. This is the moment; the caller has its answer.
+//! 6. In the background the other shard makes versions of its intents. When it has, the record may go: that is told to the
+//!    anchor's shard together with what other transactions of the same time have to tell (`ticks.rs`).
 //!
 //! # Hot keys
 //! Checks at the commit alone would let many who change one key fail in turn. [`Transaction::get_for_update`] locks
@@ -45,7 +47,8 @@
 //! - COORD-1: whatever was read, and every write, is sent to be checked, to every shard that has some of it; of a scan
 //!   the keys from its start up to the last one that was returned, present or absent.
 //! - COORD-2: all that a transaction has read is true at the one read timestamp that its commit names.
-//! - COORD-3: a decision is asked for only after every part was prepared, at the latest of their timestamps.
+//! - COORD-3: the anchor's part is committed only after every other part was prepared, and names all of these and the
+//!   latest of their timestamps.
 //! - COORD-4: an outcome is `not applied` only if no copy of any message of the transaction can commit it any more.
 //! - COORD-5: one that did not commit leaves no lock, and intents only as long as its shards cannot be reached.
 //!
@@ -76,6 +79,7 @@ mod reads;
 mod retry;
 mod scan;
 mod snapshot;
+mod ticks;
 mod transaction;
 mod transactions;
 mod writes;

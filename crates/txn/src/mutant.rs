@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub enum Mutant {
     /// None: the code as it is.
     None = 0,
-    /// The decision is made when the first part is prepared: the others may refuse, and their writes are lost.
+    /// The anchor's part is committed while the others are being prepared: these may refuse, and their writes are lost.
     CommitBeforePrepared = 1,
-    /// A decision without an answer counts as an abort, and the shards are told so, without asking the record.
+    /// A commit without an answer counts as an abort, and the shards are told so, without asking the record.
     AbortAfterPrepare = 2,
     /// A commit without an answer is tried again by another transaction, without asking what became of it.
     BlindRetry = 3,

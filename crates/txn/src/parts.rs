@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use strata_types::{Error, ErrorCode, Part, Result, ShardId, ShardMap, ShardPlacement, Slot, SpaceKey, Transaction};
+use strata_types::{
+    Error, ErrorCode, Part, Prepared, Result, ShardId, ShardMap, ShardPlacement, Slot, SpaceKey, Transaction,
+};
 
 use crate::reads::ReadSet;
 use crate::writes::WriteBuffer;
@@ -45,5 +47,5 @@ fn part_of<'p>(
 }
 
 fn empty(transaction: Transaction, slot: Slot) -> Part {
-    Part { transaction, slot, reads: Vec::new(), ranges: Vec::new(), writes: Vec::new() }
+    Part { transaction, slot, reads: Vec::new(), ranges: Vec::new(), writes: Vec::new(), prepared: Prepared::default() }
 }

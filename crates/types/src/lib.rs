@@ -39,7 +39,7 @@ pub use operation::{
 pub use shard_map::{GroupPlacement, ReplicaPlacement, ShardMap, ShardMapError, ShardPlacement};
 pub use slot::{SLOT_COUNT, Slot, SlotRange, hash_tag};
 pub use transaction::{
-    Conflict, ConflictReason, Decision, LockWait, Part, Space, SpaceKey, SpaceRange, SpaceWrite, Transaction,
+    Conflict, ConflictReason, Decision, LockWait, Part, Prepared, Space, SpaceKey, SpaceRange, SpaceWrite, Transaction,
     TransactionCall, TransactionId, TransactionReply, TransactionStatus,
 };
 pub use version::{Feature, VersionRange};

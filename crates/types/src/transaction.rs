@@ -1,7 +1,8 @@
 //! Transactions as shards see them: what is asked of a shard on behalf of one, and what it answers.
 //!
 //! A transaction reads at one timestamp and writes at another, later one. Each shard that it touches is a *participant*
-//! and has a [`Part`]. Whether the transaction is committed stands in one *record*, on the shard of its *anchor*.
+//! and has a [`Part`]. Whether the transaction is committed stands in one *record*, on the shard of its *anchor*. The part
+//! there is never prepared: when all others are, it is committed, and that is what decides.
 //! Every call may be repeated: the second time it changes nothing and gets the first answer.
 
 use std::fmt;
@@ -94,6 +95,15 @@ pub struct SpaceWrite {
     pub value: Option<Bytes>,
 }
 
+/// What of a transaction is prepared on other shards when the part of its anchor is committed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// The latest timestamp at which any part was prepared. Says nothing without participants.
+    pub at: Timestamp,
+    /// A slot of each of these shards.
+    pub participants: Vec<Slot>,
+}
+
 /// What a transaction has read and wants to write on one shard. It has one write at most for each key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -107,6 +117,8 @@ pub struct Part {
     pub ranges: Vec<SpaceRange>,
     /// Its writes.
     pub writes: Vec<SpaceWrite>,
+    /// What must be prepared elsewhere already if this part is committed; nothing if it is the only one, or is prepared.
+    pub prepared: Prepared,
 }
 
 impl Part {
@@ -115,7 +127,8 @@ impl Part {
         let reads: usize = self.reads.iter().map(|read| read.key.len()).sum();
         let range = |range: &SpaceRange| range.start.len() + range.end.as_ref().map_or(0, Bytes::len);
         let write = |write: &SpaceWrite| write.key.key.len() + write.value.as_ref().map_or(0, Bytes::len);
-        reads + self.ranges.iter().map(range).sum::<usize>() + self.writes.iter().map(write).sum::<usize>()
+        let named = self.prepared.participants.len() * size_of::<Slot>();
+        reads + self.ranges.iter().map(range).sum::<usize>() + self.writes.iter().map(write).sum::<usize>() + named
     }
 
     /// The slots of all its keys. Ranges have none: they are about whatever of them lies on the shard.
@@ -137,11 +150,11 @@ pub enum Decision {
 /// What the shard of the record knows of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TransactionStatus {
-    /// Not decided yet.
+    /// Not decided yet, as far as who pushes it is to know: there is no record, and it still has time.
     Pending,
     /// Decided, for ever.
     Decided(Decision),
-    /// There is no record: it was not prepared, or it was decided and forgotten since.
+    /// There is no record: it is not decided, or it was decided and forgotten since.
     Unknown,
 }
 
@@ -160,20 +173,12 @@ pub enum LockWait {
 /// What is asked of a shard on behalf of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransactionCall {
-    /// All of it lies on this shard: check what it has read, and write.
+    /// All that does not lie on this shard is prepared: check what it has read here, and write. That decides: it is
+    /// committed, at the timestamp of this step. For the anchor's shard.
     Commit(Part),
     /// Check what it has read, and keep everybody from changing that, and from reading what it writes, until it is
-    /// decided. On the anchor's shard this also begins the record.
+    /// decided. For all shards but the anchor's.
     Prepare(Part),
-    /// All parts are prepared: commit. For the anchor's shard.
-    Decide {
-        /// Which one.
-        transaction: Transaction,
-        /// The latest timestamp at which any part was prepared.
-        commit_at: Timestamp,
-        /// A slot of each shard that has a part.
-        participants: Vec<Slot>,
-    },
     /// It will not be committed, unless it is already. For the anchor's shard.
     Abort {
         /// Which one.
@@ -230,8 +235,7 @@ impl TransactionCall {
     pub fn transaction(&self) -> &Transaction {
         match self {
             TransactionCall::Commit(part) | TransactionCall::Prepare(part) => &part.transaction,
-            TransactionCall::Decide { transaction, .. }
-            | TransactionCall::Abort { transaction }
+            TransactionCall::Abort { transaction }
             | TransactionCall::Push { transaction, .. }
             | TransactionCall::Status { transaction }
             | TransactionCall::Resolve { transaction, .. }
@@ -247,8 +251,7 @@ impl TransactionCall {
             TransactionCall::Commit(part) | TransactionCall::Prepare(part) => part.slot,
             TransactionCall::Resolve { slot, .. } | TransactionCall::Unlock { slot, .. } => *slot,
             TransactionCall::Lock { key, .. } => key.slot(),
-            TransactionCall::Decide { transaction, .. }
-            | TransactionCall::Abort { transaction }
+            TransactionCall::Abort { transaction }
             | TransactionCall::Push { transaction, .. }
             | TransactionCall::Status { transaction }
             | TransactionCall::Forget { transaction } => transaction.anchor,
@@ -259,7 +262,6 @@ impl TransactionCall {
     pub fn size(&self) -> usize {
         match self {
             TransactionCall::Commit(part) | TransactionCall::Prepare(part) => part.size(),
-            TransactionCall::Decide { participants, .. } => participants.len() * size_of::<Slot>(),
             TransactionCall::Lock { key, .. } => key.key.len(),
             _ => 0,
         }
@@ -309,7 +311,7 @@ pub enum TransactionReply {
     },
     /// To `Commit`, `Prepare` and `Lock`: refused, and nothing was changed.
     Conflict(Conflict),
-    /// To `Decide`, `Abort`, `Push` and `Status`.
+    /// To `Abort`, `Push` and `Status`.
     Status(TransactionStatus),
     /// To `Resolve`, `Forget` and `Unlock`.
     Done,

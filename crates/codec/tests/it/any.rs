@@ -12,8 +12,9 @@ use strata_codec::{
 };
 use strata_types::{
     ClientId, Conflict, ConflictReason, DatabaseId, Decision, Durability, Error, ErrorCode, Expected, Item, KeySpaceId,
-    LogIndex, Mutation, Outcome, Part, Reply, Revision, SLOT_COUNT, SchemaVersion, SessionRequest, Slot, Space,
-    SpaceKey, SpaceRange, SpaceWrite, Term, Timestamp, Transaction, TransactionId, TransactionReply, TransactionStatus,
+    LogIndex, Mutation, Outcome, Part, Prepared, Reply, Revision, SLOT_COUNT, SchemaVersion, SessionRequest, Slot,
+    Space, SpaceKey, SpaceRange, SpaceWrite, Term, Timestamp, Transaction, TransactionId, TransactionReply,
+    TransactionStatus,
 };
 
 /// The same cases in every run.
@@ -86,10 +87,8 @@ fn body() -> impl Strategy<Value = CommandBody> {
         }),
         vec(mutation(), 0..4).prop_map(|mutations| CommandBody::Batch { mutations }),
         part().prop_map(CommandBody::Commit),
+        (part(), prepared()).prop_map(|(part, prepared)| CommandBody::Commit(Part { prepared, ..part })),
         part().prop_map(CommandBody::Prepare),
-        (transaction(), timestamp(), vec(slot(), 0..4)).prop_map(|(transaction, commit_at, participants)| {
-            CommandBody::Decide { transaction, commit_at, participants }
-        }),
         transaction().prop_map(|transaction| CommandBody::Abort { transaction }),
         (transaction(), slot(), decision()).prop_map(|(transaction, slot, decision)| CommandBody::Resolve {
             transaction,
@@ -133,8 +132,20 @@ fn space_range() -> impl Strategy<Value = SpaceRange> {
 
 fn part() -> impl Strategy<Value = Part> {
     let write = (space_key(), option::of(bytes())).prop_map(|(key, value)| SpaceWrite { key, value });
-    (transaction(), slot(), vec(space_key(), 0..3), vec(space_range(), 0..3), vec(write, 0..3))
-        .prop_map(|(transaction, slot, reads, ranges, writes)| Part { transaction, slot, reads, ranges, writes })
+    (transaction(), slot(), vec(space_key(), 0..3), vec(space_range(), 0..3), vec(write, 0..3)).prop_map(
+        |(transaction, slot, reads, ranges, writes)| Part {
+            transaction,
+            slot,
+            reads,
+            ranges,
+            writes,
+            prepared: Prepared::default(),
+        },
+    )
+}
+
+fn prepared() -> impl Strategy<Value = Prepared> {
+    (timestamp(), vec(slot(), 1..4)).prop_map(|(at, participants)| Prepared { at, participants })
 }
 
 fn decision() -> impl Strategy<Value = Decision> {
@@ -184,7 +195,7 @@ pub(crate) fn key_locks() -> impl Strategy<Value = KeyLocks> {
 pub(crate) fn record() -> impl Strategy<Value = TransactionRecord> {
     let committed = (timestamp(), any::<bool>(), vec(slot(), 0..3))
         .prop_map(|(at, acknowledged, participants)| RecordState::Committed { at, acknowledged, participants });
-    let state = prop_oneof![Just(RecordState::Pending), Just(RecordState::Aborted), committed];
+    let state = prop_oneof![Just(RecordState::Aborted), committed];
     (transaction(), state).prop_map(|(transaction, state)| TransactionRecord { transaction, state })
 }
 

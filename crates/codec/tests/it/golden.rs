@@ -111,6 +111,7 @@ pub(crate) fn request(session: Option<SessionRequest>, operation: Operation) -> 
         level: ReadLevel::Linearizable,
         prefer: ReadPreference::Leader,
         at: None,
+        begins: false,
     };
     Request { header, operation }
 }

@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 use strata_codec::{
-    Command, CommandBody, CommandHeader, Intent, KeyLocks, Participant, RangeLocks, RecordState, ResolvedParticipant,
-    SHARD_STATE_KEY, ShardState, StoredValue, TransactionRecord, Version, closed_record_key, decode_reply,
-    encode_collect, encode_command, encode_reply, history_after_key, history_key, intent_key, participant_key,
-    range_locks_key, record_key, resolved_participant_key,
+    Command, CommandBody, CommandHeader, DecodeError, Intent, KeyLocks, Participant, RangeLocks, RecordState,
+    ResolvedParticipant, SHARD_STATE_KEY, ShardState, StoredValue, TransactionRecord, Version, closed_record_key,
+    decode_reply, encode_collect, encode_command, encode_reply, history_after_key, history_key, intent_key,
+    participant_key, range_locks_key, record_key, resolved_participant_key,
 };
 use strata_types::{
-    Conflict, ConflictReason, DatabaseId, Decision, ErrorCode, KeySpaceId, LockWait, Operation, Part, Reply, Slot,
-    Space, SpaceKey, SpaceRange, SpaceWrite, Timestamp, Transaction, TransactionCall, TransactionId, TransactionReply,
-    TransactionStatus,
+    Conflict, ConflictReason, DatabaseId, Decision, ErrorCode, KeySpaceId, LockWait, Operation, Part, Prepared, Reply,
+    Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Timestamp, Transaction, TransactionCall, TransactionId,
+    TransactionReply, TransactionStatus,
 };
 
 use crate::golden::{Golden, RoundTrip, item, request, revision};
@@ -51,6 +51,7 @@ fn part() -> Part {
         reads: vec![key()],
         ranges: ranges(),
         writes: vec![write(Some(Bytes::from_static(b"value"))), write(None)],
+        prepared: Prepared::default(),
     }
 }
 
@@ -82,13 +83,10 @@ fn commands() {
         golden.example(name, &bytes, &format!("{HEAD} {TRANSACTION} {body}"));
     };
     let transaction = transaction();
-    let body =
+    let part_body =
         format!("slot:2 reads:4 {KEY} {RANGES} writes:4 {KEY} has_value:1 value_length:4 value:5 {KEY} has_value:1");
-    add("commit", TransactionCall::Commit(part()), &body);
-    add("prepare", TransactionCall::Prepare(part()), &body);
-    let participants = vec![slot(5), slot(16_383)];
-    let decide = TransactionCall::Decide { transaction, commit_at: Timestamp(21), participants };
-    add("decide", decide, "commit_at:8 participants:4 slot:2 slot:2");
+    add("commit", TransactionCall::Commit(part()), &part_body);
+    add("prepare", TransactionCall::Prepare(part()), &part_body);
     add("abort", TransactionCall::Abort { transaction }, "");
     let resolve = |decision| TransactionCall::Resolve { transaction, slot: slot(5), decision };
     add("resolve, committed", resolve(Decision::Committed(Timestamp(21))), "slot:2 committed:1 commit_at:8");
@@ -99,7 +97,28 @@ fn commands() {
     golden.example("collect", &collect, &format!("{HEAD} horizon:8 count:4 length:4 row:3 length:4 row:5"));
     let body = CommandBody::Collect { horizon: Timestamp(22), rows: rows.to_vec() };
     assert_eq!(collect, Command { header: CommandHeader::default(), body }.encode());
+    let prepared = Prepared { at: Timestamp(21), participants: vec![slot(5), slot(16_383)] };
+    let last = TransactionCall::Commit(Part { prepared, ..part() });
+    let last = encode_command(&request(None, Operation::Transact(Box::new(last)))).unwrap();
+    let layout = format!("{HEAD} {TRANSACTION} {part_body} prepared_at:8 participants:4 slot:2 slot:2");
+    golden.example("commit, prepared elsewhere", &last, &layout);
     golden.check();
+}
+
+/// Tag 7 was a decision apart from the commits, and state 0 a record that is not decided.
+#[test]
+fn what_is_not_written_any_more_is_refused() {
+    let commit =
+        encode_command(&request(None, Operation::Transact(Box::new(TransactionCall::Commit(part()))))).unwrap();
+    let mut decide = commit.to_vec();
+    decide[1] = 7;
+    let refused = Command::decode(decide.into()).unwrap_err();
+    assert_eq!(refused, DecodeError::BadValue { field: "command tag", value: 7 });
+    let aborted = TransactionRecord { transaction: transaction(), state: RecordState::Aborted }.encode();
+    let mut pending = aborted.to_vec();
+    *pending.last_mut().unwrap() = 0;
+    let refused = TransactionRecord::decode(pending.into()).unwrap_err();
+    assert_eq!(refused, DecodeError::BadValue { field: "record state", value: 0 });
 }
 
 #[test]
@@ -206,7 +225,6 @@ fn records() {
         |acknowledged, participants| row(RecordState::Committed { at: Timestamp(21), acknowledged, participants });
     let head = format!("format:1 {TRANSACTION} state:1");
     Golden::new("record.golden", round_trip)
-        .example("pending", &row(RecordState::Pending), &head)
         .example("aborted", &row(RecordState::Aborted), &head)
         .example(
             "committed",

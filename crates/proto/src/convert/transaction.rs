@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use strata_types::{
-    DatabaseId, Error, KeySpaceId, Part, Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Timestamp, Transaction,
-    TransactionId,
+    DatabaseId, Error, KeySpaceId, Part, Prepared, Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Timestamp,
+    Transaction, TransactionId,
 };
 
 use super::invalid;
@@ -121,6 +121,7 @@ impl TryFrom<v1::TransactionPart> for Part {
             reads: part.reads.into_iter().map(SpaceKey::from).collect(),
             ranges: part.ranges.into_iter().map(SpaceRange::from).collect(),
             writes: part.writes.into_iter().map(SpaceWrite::try_from).collect::<Result<_, Error>>()?,
+            prepared: Prepared::default(),
         })
     }
 }

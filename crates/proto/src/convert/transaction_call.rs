@@ -1,6 +1,6 @@
 //! TransactionCall.
 
-use strata_types::{Decision, Error, Slot, Timestamp, TransactionCall};
+use strata_types::{Decision, Error, Part, Prepared, Slot, Timestamp, TransactionCall};
 
 use super::invalid;
 use super::lock_wait::lock_wait_of;
@@ -10,13 +10,8 @@ use crate::v1::{self, transaction_call as wire};
 impl From<TransactionCall> for v1::TransactionCall {
     fn from(call: TransactionCall) -> v1::TransactionCall {
         let call = match call {
-            TransactionCall::Commit(part) => wire::Call::Commit(part.into()),
+            TransactionCall::Commit(part) => commit(part),
             TransactionCall::Prepare(part) => wire::Call::Prepare(part.into()),
-            TransactionCall::Decide { transaction, commit_at, participants } => wire::Call::Decide(wire::Decide {
-                transaction: Some(transaction.into()),
-                commit_at: commit_at.0,
-                participants: participants.into_iter().map(number).collect(),
-            }),
             TransactionCall::Abort { transaction } => wire::Call::Abort(transaction.into()),
             TransactionCall::Push { transaction, age } => {
                 wire::Call::Push(wire::Push { transaction: Some(transaction.into()), age: age.map(|age| age.0) })
@@ -47,12 +42,8 @@ impl TryFrom<v1::TransactionCall> for TransactionCall {
     fn try_from(call: v1::TransactionCall) -> Result<TransactionCall, Error> {
         Ok(match call.call {
             Some(wire::Call::Commit(part)) => TransactionCall::Commit(part.try_into()?),
+            Some(wire::Call::CommitLast(last)) => TransactionCall::Commit(last_part(last)?),
             Some(wire::Call::Prepare(part)) => TransactionCall::Prepare(part.try_into()?),
-            Some(wire::Call::Decide(decide)) => TransactionCall::Decide {
-                transaction: transaction_of(decide.transaction)?,
-                commit_at: Timestamp(decide.commit_at),
-                participants: decide.participants.into_iter().map(slot_of).collect::<Result<_, Error>>()?,
-            },
             Some(wire::Call::Abort(transaction)) => TransactionCall::Abort { transaction: transaction.try_into()? },
             Some(wire::Call::Push(push)) => {
                 TransactionCall::Push { transaction: transaction_of(push.transaction)?, age: push.age.map(Timestamp) }
@@ -76,6 +67,25 @@ impl TryFrom<v1::TransactionCall> for TransactionCall {
             None => return Err(invalid("a step of a transaction is of a kind that this node does not know")),
         })
     }
+}
+
+/// Two kinds: a node that does not know the second one must not take it for the first, and leave the other shards out.
+fn commit(mut part: Part) -> wire::Call {
+    let Prepared { at, participants } = std::mem::take(&mut part.prepared);
+    if participants.is_empty() {
+        return wire::Call::Commit(part.into());
+    }
+    let participants = participants.into_iter().map(number).collect();
+    wire::Call::CommitLast(wire::CommitLast { part: Some(part.into()), prepared_at: at.0, participants })
+}
+
+fn last_part(last: wire::CommitLast) -> Result<Part, Error> {
+    let part = last.part.ok_or_else(|| invalid("a commit must say what it is about"))?;
+    let participants: Vec<Slot> = last.participants.into_iter().map(slot_of).collect::<Result<_, Error>>()?;
+    if participants.is_empty() {
+        return Err(invalid("a commit after prepares must say where they were"));
+    }
+    Ok(Part { prepared: Prepared { at: Timestamp(last.prepared_at), participants }, ..part.try_into()? })
 }
 
 fn number(slot: Slot) -> u32 {

@@ -6,8 +6,8 @@ use strata_codec::damage::check_format;
 use strata_proto::{error_of, status_of, v1};
 use strata_types::{
     Conflict, ConflictReason, DatabaseId, Decision, Error, ErrorCode, Item, KeySpaceId, LockWait, LogIndex, Outcome,
-    Part, Reply, Revision, Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Timestamp, Transaction, TransactionCall,
-    TransactionId, TransactionReply, TransactionStatus,
+    Part, Prepared, Reply, Revision, Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Timestamp, Transaction,
+    TransactionCall, TransactionId, TransactionReply, TransactionStatus,
 };
 
 const ID: TransactionId = TransactionId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
@@ -42,6 +42,7 @@ fn part() -> Part {
             SpaceWrite { key: key("a"), value: Some(Bytes::new()) },
             SpaceWrite { key: key("b"), value: None },
         ],
+        prepared: Prepared::default(),
     }
 }
 
@@ -49,11 +50,12 @@ fn part() -> Part {
 pub(crate) fn calls() -> Vec<TransactionCall> {
     let transaction = transaction();
     let empty = Part { reads: Vec::new(), ranges: Vec::new(), writes: Vec::new(), ..part() };
+    let prepared = Prepared { at: Timestamp(9), participants: vec![slot(0), slot(16_383)] };
     let mut calls = vec![
         TransactionCall::Commit(part()),
+        TransactionCall::Commit(Part { prepared, ..part() }),
         TransactionCall::Prepare(part()),
         TransactionCall::Prepare(empty),
-        TransactionCall::Decide { transaction, commit_at: Timestamp(9), participants: vec![slot(0), slot(16_383)] },
         TransactionCall::Abort { transaction },
         TransactionCall::Push { transaction, age: Some(Timestamp(0)) },
         TransactionCall::Push { transaction, age: None },
@@ -137,6 +139,12 @@ fn steps_and_answers_have_pinned_bytes() {
     let decision = Decision::Committed(Timestamp(9));
     let resolve = wire(TransactionCall::Resolve { transaction: transaction(), slot: slot(3), decision });
     assert_eq!(resolve, format!("3a26 0a1e{whose} 1003 1a02 0809").replace(' ', ""));
+    let alone = Part { reads: Vec::new(), ranges: Vec::new(), writes: Vec::new(), ..part() };
+    let prepared = Prepared { at: Timestamp(9), participants: vec![slot(3)] };
+    let last = wire(TransactionCall::Commit(Part { prepared, ..alone.clone() }));
+    assert_eq!(last, format!("5a29 0a22 0a1e{whose} 1005 1009 1a0103").replace(' ', ""));
+    let commit = wire(TransactionCall::Commit(alone));
+    assert_eq!(commit, format!("0a22 0a1e{whose} 1005").replace(' ', ""), "of another kind than the last of several");
     let abort = v1::Decision::from(Decision::Aborted).encode_to_vec();
     assert_eq!(hex(abort), "1200", "never what an empty message says");
     let reply = v1::TransactionReply::from(TransactionReply::Status(TransactionStatus::Decided(decision)));
@@ -147,7 +155,7 @@ fn steps_and_answers_have_pinned_bytes() {
 /// PROTO-1
 #[test]
 fn steps_that_lack_something_are_refused_by_name() {
-    use v1::transaction_call::{Call, Decide, Lock, Resolve};
+    use v1::transaction_call::{Call, CommitLast, Lock, Resolve};
     let refusal = |call: Call| {
         let error = TransactionCall::try_from(v1::TransactionCall { call: Some(call) }).expect_err("refused");
         assert_eq!((error.code, error.outcome), (ErrorCode::InvalidArgument, Outcome::NotApplied));
@@ -157,9 +165,11 @@ fn steps_that_lack_something_are_refused_by_name() {
     let short = v1::Transaction { id: Bytes::from_static(&[1; 15]), ..whose() };
     assert!(refusal(Call::Abort(short)).contains("16 bytes, not 15"));
     assert!(refusal(Call::Abort(v1::Transaction { anchor: 16_384, ..whose() })).contains("no slot 16384"));
-    let far = Decide { transaction: Some(whose()), commit_at: 1, participants: vec![1, 1 << 16] };
-    assert!(refusal(Call::Decide(far)).contains("no slot 65536"));
-    assert!(refusal(Call::Decide(Decide::default())).contains("say of which one"));
+    let last = |participants| CommitLast { part: Some(part().into()), prepared_at: 1, participants };
+    assert!(refusal(Call::CommitLast(last(vec![1, 1 << 16]))).contains("no slot 65536"));
+    assert!(refusal(Call::CommitLast(last(vec![]))).contains("say where they were"));
+    assert!(refusal(Call::CommitLast(CommitLast::default())).contains("say what it is about"));
+    assert!(refusal(Call::Prepare(v1::TransactionPart::default())).contains("say of which one"));
     let undecided = Resolve { transaction: Some(whose()), slot: 1, decision: None };
     assert!(refusal(Call::Resolve(undecided)).contains("committed or aborted"));
     let lock = Lock { transaction: Some(whose()), key: Some(key("k").into()), wait: 9 };

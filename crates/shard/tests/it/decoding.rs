@@ -6,7 +6,7 @@ use strata_codec::{Command, CommandBody, CommandHeader, decode_reply};
 use strata_machine::{CommandContext, Machine as _};
 use strata_shard::ShardMachine;
 use strata_types::{
-    ClientId, Decision, Expected, LogIndex, Mutation, Part, Revision, SessionRequest, Slot, Space, SpaceKey,
+    ClientId, Decision, Expected, LogIndex, Mutation, Part, Prepared, Revision, SessionRequest, Slot, Space, SpaceKey,
     SpaceRange, SpaceWrite, Term, Timestamp, Transaction, TransactionId,
 };
 
@@ -53,15 +53,17 @@ fn steps() -> Vec<Bytes> {
         reads: vec![key(b"read")],
         ranges: vec![SpaceRange { space: Space::default(), start: Bytes::from_static(b"x"), end: None }],
         writes: vec![SpaceWrite { key: key(of), value: Some(Bytes::from_static(b"v")) }],
+        prepared: Prepared::default(),
     };
     let resolve = |id, decision| CommandBody::Resolve { transaction: transaction(id), slot, decision };
+    let prepared = Prepared { at: Timestamp(5), participants: vec![slot] };
     let bodies = [
         CommandBody::Prepare(part(1, b"k")),
         CommandBody::Prepare(part(2, b"l")),
         CommandBody::Commit(part(3, b"m")),
-        CommandBody::Decide { transaction: transaction(1), commit_at: Timestamp(9), participants: vec![slot] },
+        CommandBody::Commit(Part { prepared, ..part(4, b"n") }),
         resolve(1, Decision::Committed(Timestamp(9))),
-        CommandBody::Forget { transaction: transaction(1) },
+        CommandBody::Forget { transaction: transaction(4) },
         CommandBody::Abort { transaction: transaction(2) },
         resolve(2, Decision::Aborted),
         CommandBody::Collect { horizon: Timestamp(2), rows: vec![strata_codec::closed_record_key(TransactionId(2))] },

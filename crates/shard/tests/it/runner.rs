@@ -10,9 +10,9 @@ use strata_codec::{Command, CommandBody, CommandHeader, encode_collect, encode_c
 use strata_machine::{CommandContext, Machine};
 use strata_shard::{ShardMachine, UnfinishedState};
 use strata_types::{
-    ClientId, DatabaseId, Decision, Expected, KeySpaceId, LogIndex, Mutation, Operation, Part, Request, RequestHeader,
-    Revision, SessionRequest, Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Term, Timestamp, Transaction,
-    TransactionCall, TransactionId,
+    ClientId, DatabaseId, Decision, Expected, KeySpaceId, LogIndex, Mutation, Operation, Part, Prepared, Request,
+    RequestHeader, Revision, SessionRequest, Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Term, Timestamp,
+    Transaction, TransactionCall, TransactionId,
 };
 
 use crate::show;
@@ -142,7 +142,6 @@ impl Shard {
                 for unfinished in strata_shard::unfinished(&self.view, max) {
                     let state = match unfinished.state {
                         UnfinishedState::Prepared { at } => format!("prepared {at}"),
-                        UnfinishedState::Pending => "pending".to_owned(),
                         UnfinishedState::Committed { at, participants } => {
                             format!("committed {at} on {}", show::slots(&participants))
                         }
@@ -168,9 +167,10 @@ impl Shard {
         }
     }
 
-    /// commit NAME PART | prepare NAME PART | decide NAME TIMESTAMP [KEY ...] | abort NAME | resolve NAME
+    /// commit NAME PART [prepared=TIMESTAMP on=KEY/KEY] | prepare NAME PART | abort NAME | resolve NAME
     /// TIMESTAMP|aborted | forget NAME | status NAME | collect HORIZON [none | ROW ...]
     ///   PART: [reads=KEY/KEY] [ranges=START..END/START..] KEY=VALUE ... KEY: writes, and keys that are removed
+    ///   prepared, on: the latest stamp of those that are prepared, and a key of each
     /// Without rows, a collect names all garbage that there is.
     fn step(
         &mut self,
@@ -191,7 +191,7 @@ impl Shard {
             self.report(output, &show::reply(&reply))?;
             return Ok(true);
         }
-        if !["commit", "prepare", "decide", "abort", "resolve", "forget", "status"].contains(&name) {
+        if !["commit", "prepare", "abort", "resolve", "forget", "status"].contains(&name) {
             return Ok(false);
         }
         let header = header(args)?;
@@ -203,15 +203,13 @@ impl Shard {
                 self.report(output, &show::status(&status))?;
                 return Ok(true);
             }
-            "commit" => TransactionCall::Commit(part(args, header.space(), transaction)),
+            "commit" => {
+                let prepared = prepared(args)?;
+                TransactionCall::Commit(Part { prepared, ..part(args, header.space(), transaction) })
+            }
             "prepare" => TransactionCall::Prepare(part(args, header.space(), transaction)),
             "abort" => TransactionCall::Abort { transaction },
             "forget" => TransactionCall::Forget { transaction },
-            "decide" => TransactionCall::Decide {
-                transaction,
-                commit_at: Timestamp(positional(args, "timestamp")?.parse()?),
-                participants: args.rest_pos().iter().map(|arg| Slot::of_key(arg.value.as_bytes())).collect(),
-            },
             _ => {
                 let decision = match positional(args, "decision")? {
                     arg if arg.value == "aborted" => Decision::Aborted,
@@ -349,7 +347,16 @@ fn part(args: &mut ArgumentConsumer<'_>, space: Space, transaction: Transaction)
     let writes: Vec<SpaceWrite> = args.rest().into_iter().map(write).collect();
     let first = writes.first().map(|write| &write.key).or(reads.first());
     let slot = first.map_or(Slot::of_key(b""), SpaceKey::slot);
-    Part { transaction, slot, reads, ranges: ranges.iter().map(range).collect(), writes }
+    let ranges = ranges.iter().map(range).collect();
+    Part { transaction, slot, reads, ranges, writes, prepared: Prepared::default() }
+}
+
+fn prepared(args: &mut ArgumentConsumer<'_>) -> Outcome<Prepared> {
+    let at = Timestamp(args.lookup_parse("prepared")?.unwrap_or(0));
+    let participants = args
+        .lookup("on")
+        .map_or(Vec::new(), |arg| arg.value.split('/').map(|key| Slot::of_key(key.as_bytes())).collect());
+    Ok(Prepared { at, participants })
 }
 
 /// The value of `size=N`: that many bytes.

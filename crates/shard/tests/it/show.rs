@@ -114,7 +114,6 @@ fn locks(locks: &KeyLocks) -> String {
 
 fn record(state: &RecordState) -> String {
     match state {
-        RecordState::Pending => "pending".to_owned(),
         RecordState::Aborted => "aborted".to_owned(),
         RecordState::Committed { at, acknowledged, participants } => {
             let acknowledged = if *acknowledged { " acknowledged" } else { "" };

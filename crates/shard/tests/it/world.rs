@@ -10,11 +10,11 @@ use proptest::option;
 use proptest::prelude::*;
 use strata_codec::{KeyKind, decode_reply, encode_collect, encode_command};
 use strata_machine::{CommandContext, Machine};
-use strata_shard::{Obstacle, ShardMachine, UnfinishedState};
+use strata_shard::{Obstacle, ShardMachine, Unfinished, UnfinishedState};
 use strata_types::{
-    Conflict, ConflictReason, Decision, Error, Expected, LogIndex, Mutation, Operation, Part, Reply, Request,
-    RequestHeader, Space, SpaceKey, SpaceRange, SpaceWrite, Term, Timestamp, Transaction, TransactionCall,
-    TransactionId, TransactionReply, TransactionStatus,
+    Conflict, ConflictReason, Decision, Error, ErrorCode, Expected, LogIndex, Mutation, Operation, Part, Prepared,
+    Reply, Request, RequestHeader, Space, SpaceKey, SpaceRange, SpaceWrite, Term, Timestamp, Transaction,
+    TransactionCall, TransactionId, TransactionReply, TransactionStatus,
 };
 
 use crate::view::Rows;
@@ -55,6 +55,11 @@ pub(crate) enum Step {
     },
     Batch(Vec<(u8, u8)>),
     Commit(Wish),
+    /// Others are prepared: at this many behind the stamp of the commit, or ahead of it.
+    CommitLast {
+        wish: Wish,
+        ahead: i64,
+    },
     Prepare(Wish),
     /// One that was sent before comes again.
     Again(usize),
@@ -86,6 +91,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..KEYS, 0..4u8, 0..4u8).prop_map(|(key, holds, value)| Step::Compare { key, holds, value }),
         1 => vec((0..KEYS, 0..4u8), 0..4).prop_map(Step::Batch),
         3 => wish().prop_map(Step::Commit),
+        2 => (wish(), -2..2i64).prop_map(|(wish, ahead)| Step::CommitLast { wish, ahead }),
         4 => wish().prop_map(Step::Prepare),
         1 => any::<usize>().prop_map(Step::Again),
         3 => (any::<usize>(), option::weighted(0.7, 0..3u64))
@@ -217,7 +223,12 @@ impl World {
     }
 
     fn transact(&mut self, call: TransactionCall) -> Reply {
-        self.operate(Operation::Transact(Box::new(call)))
+        self.answer(call).unwrap()
+    }
+
+    fn answer(&mut self, call: TransactionCall) -> Result<Reply, Error> {
+        let operation = Operation::Transact(Box::new(call));
+        self.apply(&encode_command(&Request { header: RequestHeader::default(), operation }).unwrap())
     }
 
     /// Whether an operation went through; else it was blocked by one of those that it should be blocked by, and has
@@ -279,6 +290,7 @@ impl World {
             reads: wish.reads.iter().map(|number| in_space(&key(*number))).collect(),
             ranges: range.into_iter().collect(),
             writes,
+            prepared: Prepared::default(),
         };
         self.sent.push(part.clone());
         part
@@ -339,36 +351,59 @@ impl World {
         let commit_at = commit_after.map(|after| prepared_at + after);
         if let Some(at) = commit_at {
             self.stamp = self.stamp.max(at);
-            let participants = vec![part.slot];
-            let decide = TransactionCall::Decide { transaction, commit_at: Timestamp(at), participants };
-            let decided = TransactionReply::Status(TransactionStatus::Decided(Decision::Committed(Timestamp(at))));
-            assert_eq!(self.transact(decide), Reply::Transact(decided), "SHARD-9");
             for write in &part.writes {
                 self.model.write(&write.key.key, write.value.clone(), at);
             }
-        } else {
-            self.transact(TransactionCall::Abort { transaction });
         }
         let decision = commit_at.map_or(Decision::Aborted, |at| Decision::Committed(Timestamp(at)));
         let resolve = TransactionCall::Resolve { transaction, slot: part.slot, decision };
         for _ in 0..2 {
             assert_eq!(self.transact(resolve.clone()), Reply::Transact(TransactionReply::Done));
         }
-        self.transact(TransactionCall::Forget { transaction });
     }
 
-    /// One that was never prepared: no decision makes it committed, and once it was aborted it is not prepared any more.
+    /// SHARD-9, SHARD-10: with others prepared it commits as if it were alone, but not before them; and its record stays
+    /// until it is forgotten.
+    fn commit_last(&mut self, wish: &Wish, ahead: i64) {
+        let part = self.part(wish);
+        let (at, participants) = (Timestamp(self.stamp.saturating_add_signed(ahead)), vec![part.slot]);
+        let part = Part { prepared: Prepared { at, participants }, ..part };
+        let id = part.transaction.id;
+        if at.0 > self.stamp {
+            let before = self.view.0.clone();
+            let error = self.answer(TransactionCall::Commit(part)).unwrap_err();
+            assert_eq!((error.code, &self.view.0), (ErrorCode::InvalidArgument, &before), "SHARD-10");
+            return;
+        }
+        self.begin(TransactionCall::Commit(part.clone()), &part);
+        if self.answers.contains_key(&id) {
+            let decided = TransactionStatus::Decided(Decision::Committed(Timestamp(self.stamp)));
+            assert_eq!(self.transact(TransactionCall::Abort { transaction: part.transaction }), status(decided));
+            let (slot, decision) = (part.slot, Decision::Aborted);
+            self.transact(TransactionCall::Resolve { transaction: part.transaction, slot, decision });
+            let open = |world: &World| strata_shard::unfinished(&world.view, usize::MAX).iter().any(is_committed(id));
+            assert!(open(self), "somebody has to tell the others");
+            self.transact(TransactionCall::Forget { transaction: part.transaction });
+            assert!(!open(self));
+        }
+    }
+
+    /// One that was never prepared nor committed: after its abort it is not committed, and once it was resolved it is not
+    /// prepared any more.
     fn abort(&mut self, pick: usize) {
         let Some(part) = self.sent.get(pick % self.sent.len().max(1)).cloned() else { return };
         let (transaction, slot) = (part.transaction, part.slot);
         if self.answers.contains_key(&transaction.id) {
             return;
         }
-        let (commit_at, participants) = (Timestamp(self.stamp), vec![slot]);
-        let decided = self.transact(TransactionCall::Decide { transaction, commit_at, participants });
-        let unknown = Reply::Transact(TransactionReply::Status(TransactionStatus::Unknown));
-        assert_eq!(decided, unknown, "SHARD-9");
         let decision = Decision::Aborted;
+        let decided = self.transact(TransactionCall::Abort { transaction });
+        assert_eq!(decided, status(TransactionStatus::Decided(decision)));
+        let prepared = Prepared { at: Timestamp(0), participants: vec![slot] };
+        for part in [Part { prepared, ..part.clone() }, part.clone()] {
+            let late = self.answer(TransactionCall::Commit(part));
+            assert!(!matches!(late, Ok(Reply::Transact(TransactionReply::Committed { .. }))), "SHARD-9: {late:?}");
+        }
         self.transact(TransactionCall::Resolve { transaction, slot, decision });
         let late = self.transact(TransactionCall::Prepare(part));
         assert!(matches!(late, Reply::Transact(TransactionReply::Conflict(_))), "SHARD-8: {late:?}");
@@ -414,6 +449,7 @@ impl World {
                 let part = self.part(&wish);
                 self.begin(TransactionCall::Commit(part.clone()), &part);
             }
+            Step::CommitLast { wish, ahead } => self.commit_last(&wish, ahead),
             Step::Prepare(wish) => {
                 let part = self.part(&wish);
                 self.begin(TransactionCall::Prepare(part.clone()), &part);
@@ -491,6 +527,14 @@ impl World {
         let parts = unfinished.iter().filter(|one| matches!(one.state, UnfinishedState::Prepared { .. }));
         assert!(parts.map(|one| one.transaction.id).eq(self.model.prepared.keys().copied()));
     }
+}
+
+fn status(status: TransactionStatus) -> Reply {
+    Reply::Transact(TransactionReply::Status(status))
+}
+
+fn is_committed(id: TransactionId) -> impl Fn(&Unfinished) -> bool {
+    move |one| one.transaction.id == id && matches!(one.state, UnfinishedState::Committed { .. })
 }
 
 fn keys_of(part: &Part) -> impl Iterator<Item = &SpaceKey> {

@@ -29,7 +29,7 @@ const CAUGHT_BY: [(Mutant, &str); 12] = [
     (Mutant::RangeUnvalidated, "anomaly_phantom"),
     (Mutant::ReadUnvalidated, "anomaly_lost_update"),
     (Mutant::RepeatedPrepareAnew, "prepare"),
-    (Mutant::DecideCreatesRecord, "record"),
+    (Mutant::LateCommitAllowed, "record"),
     (Mutant::LatePrepareAllowed, "prepare_late"),
     (Mutant::HorizonIgnored, "horizon"),
     (Mutant::IntentIgnoredByReads, "anomaly_dirty_read"),

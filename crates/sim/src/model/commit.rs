@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use strata_types::{
-    ConflictReason, Decision, Operation, Part, Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Timestamp, Transaction,
-    TransactionCall, TransactionStatus,
+    ConflictReason, Decision, Operation, Part, Prepared, Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Timestamp,
+    Transaction, TransactionCall, TransactionStatus,
 };
 
 use super::context::{Context, Sent, Target, Values, command_of};
@@ -24,26 +24,15 @@ pub(super) struct Commit {
 impl Commit {
     pub(super) async fn run(self) {
         let transaction = self.transaction();
-        let parts = self.parts(transaction);
-        if let [(shard, part)] = &parts[..] {
-            let answer = self.send(*shard, &TransactionCall::Commit(part.clone()), self.stamped_above(part)).await;
-            let told = match answer {
-                Some(Answer::Committed(_)) => Told::Done,
-                // It may be the second time that it is asked, and the first answer may have been collected.
-                Some(Answer::Conflict(ConflictReason::TooOld)) | None => self.not_known(),
-                Some(Answer::Conflict(_)) => Told::Refused,
-                Some(Answer::Invalid) => Told::Unknown,
-                Some(answer) => panic!("not an answer to a commit: {answer:?}"),
-            };
-            return self.context.tell(self.op, told);
-        }
+        let mut parts = self.parts(transaction);
         let anchor = self.context.world().shard_of_slot(transaction.anchor);
-        let shards: Vec<usize> = parts.iter().map(|(shard, _)| *shard).collect();
+        let last = parts.iter().position(|(shard, _)| *shard == anchor).expect("it writes there");
+        let (_, last) = parts.remove(last);
+        let others: Vec<usize> = parts.iter().map(|(shard, _)| *shard).collect();
         let decision = match self.prepare(&parts).await {
-            Some(commit_at) => {
+            Some(at) => {
                 self.context.dawdle().await;
-                let decision = self.decide(transaction, anchor, &shards, commit_at).await;
-                let Some(decision) = decision else { return };
+                let Some(decision) = self.commit(anchor, last, at, &others).await else { return };
                 decision
             }
             None => {
@@ -55,7 +44,9 @@ impl Commit {
                 }
             }
         };
-        self.clean_up(transaction, anchor, &shards, decision).await;
+        if !others.is_empty() {
+            self.clean_up(transaction, anchor, &others, decision).await;
+        }
     }
 
     fn transaction(&self) -> Transaction {
@@ -74,7 +65,8 @@ impl Commit {
         let mut parts = Vec::new();
         for shard in 0..world.groups.len() {
             let slot = Slot::of_key(&world.keys[shard]);
-            let mut part = Part { transaction, slot, reads: Vec::new(), ranges: Vec::new(), writes: Vec::new() };
+            let (reads, ranges, writes) = (Vec::new(), Vec::new(), Vec::new());
+            let mut part = Part { transaction, slot, reads, ranges, writes, prepared: Prepared::default() };
             for target in &self.targets {
                 match target {
                     Target::Key(key) if world.shard_of(*key) == shard => part.reads.push(space_key(*key)),
@@ -117,7 +109,7 @@ impl Commit {
         if self.context.world().is_without(Rule::UnknownIsSaid) { Told::Refused } else { Told::Unknown }
     }
 
-    /// Prepares all parts at once; the commit timestamp, if each was.
+    /// Prepares all other parts at once; the highest of their stamps, if each was.
     async fn prepare(&self, parts: &[(usize, Part)]) -> Option<Timestamp> {
         let mut sent = Vec::new();
         for (shard, part) in parts {
@@ -128,45 +120,39 @@ impl Commit {
             let call = self.context.world().send("prepare", shard, op, command.clone(), not_before, true);
             sent.push((Sent { what: "prepare", shard, op, command, not_before, repeatable: true }, call));
         }
-        let (mut highest, mut first) = (Timestamp(0), None);
+        let mut highest = Timestamp(0);
         for (sent, call) in sent {
             match self.context.follow(sent, call).await {
-                Some(Answer::Prepared(at)) => {
-                    highest = highest.max(at);
-                    first.get_or_insert(at);
-                }
+                Some(Answer::Prepared(at)) => highest = highest.max(at),
                 _ => return None,
             }
         }
-        if self.context.world().is_without(Rule::HighestStamp) { first } else { Some(highest) }
+        let ignores = self.context.world().is_without(Rule::HighestStamp);
+        Some(if ignores { Timestamp(0) } else { highest })
     }
 
-    /// Commits what is prepared everywhere, and tells the client. `None`: it is not known, or nobody is left to clean
-    /// up.
-    async fn decide(
-        &self,
-        transaction: Transaction,
-        anchor: usize,
-        shards: &[usize],
-        commit_at: Timestamp,
-    ) -> Option<Decision> {
-        let participants = {
+    /// Commits the last part, and tells the client. `None`: nobody knows what became of it, and others have to clean up.
+    async fn commit(&self, anchor: usize, last: Part, at: Timestamp, others: &[usize]) -> Option<Decision> {
+        let participants: Vec<Slot> = {
             let world = self.context.world();
-            shards.iter().map(|shard| Slot::of_key(&world.keys[*shard])).collect()
+            others.iter().map(|shard| Slot::of_key(&world.keys[*shard])).collect()
         };
-        let call = TransactionCall::Decide { transaction, commit_at, participants };
-        let (told, decision) = match self.send(anchor, &call, Timestamp(0)).await {
-            Some(Answer::Status(TransactionStatus::Decided(decision))) => {
-                let told = if decision == Decision::Aborted { Told::Refused } else { Told::Done };
-                (told, Some(decision))
-            }
-            _ => (self.not_known(), None),
+        let not_before = self.stamped_above(&last).max(at);
+        let call = TransactionCall::Commit(Part { prepared: Prepared { at, participants }, ..last });
+        let (told, decision) = match self.send(anchor, &call, not_before).await {
+            Some(Answer::Committed(at)) => (Told::Done, Some(Decision::Committed(at))),
+            // It may be the second time that it is asked, and the first answer may have been collected.
+            Some(Answer::Conflict(ConflictReason::TooOld)) | None => (self.not_known(), None),
+            // No copy of it will have more luck.
+            Some(Answer::Conflict(_)) => (Told::Refused, Some(Decision::Aborted)),
+            Some(Answer::Invalid) => (Told::Unknown, None),
+            Some(answer) => panic!("not an answer to a commit: {answer:?}"),
         };
         self.context.tell(self.op, told);
         decision
     }
 
-    /// Resolves all parts, and lets the record go when each has answered.
+    /// Resolves all other parts, and lets the record go when each has answered.
     async fn clean_up(&self, transaction: Transaction, anchor: usize, shards: &[usize], decision: Decision) {
         let forgets_early = self.context.world().is_without(Rule::ForgetLast);
         let is_committed = decision != Decision::Aborted;

@@ -164,20 +164,17 @@ impl Context {
         }
     }
 
-    /// What has become of a transaction; it is aborted if nothing has.
+    /// What has become of a transaction. Without a record it may still be committed: it has a while, and is aborted then.
     pub(crate) async fn push(&self, by: &Transaction) -> Option<TransactionStatus> {
         let anchor = self.world().shard_of_slot(by.anchor);
         for _ in 0..TRIES {
             let waits = self.world().dice.chance(600);
             if waits && let Some(status) = self.status(anchor, by).await {
-                match status {
-                    TransactionStatus::Decided(_) => return Some(status),
-                    TransactionStatus::Pending => {
-                        self.pause().await;
-                        continue;
-                    }
-                    TransactionStatus::Unknown => {}
+                if let TransactionStatus::Decided(_) = status {
+                    return Some(status);
                 }
+                self.pause().await;
+                continue;
             }
             let call = TransactionCall::Abort { transaction: *by };
             let op = (by.id.0 - 1) as usize;

@@ -46,14 +46,14 @@ pub enum Rule {
     ChecksSeeIntents,
     /// TXN-18: what was blocked gets a new stamp.
     NewStamp,
-    /// TXN-19: the commit timestamp is the highest of all stamps.
+    /// TXN-19: the commit is not stamped below any prepare.
     HighestStamp,
     /// TXN-20: a repeated prepare gets the first answer. (In the shard's code.)
     RepeatedPrepare,
     /// TXN-20: what was resolved is remembered. (In the shard's code.)
     ResolvedRemembered,
-    /// TXN-21: committing needs a record. (In the shard's code.)
-    DecideNeedsARecord,
+    /// TXN-21: a commit after an abort is refused. (In the shard's code.)
+    LateCommitFails,
     /// TXN-22: a late prepare fails. (In the shard's code.)
     LatePrepareFails,
     /// TXN-23: what is below the horizon is refused. (In the shard's code.)
@@ -67,8 +67,8 @@ pub enum Rule {
 }
 
 use Rule::{
-    ChecksSeeIntents, DecideNeedsARecord, FloorAfterElection, ForgetLast, FreshQuestion, HighestStamp, HorizonHolds,
-    IntentsBlock, IntentsBlockReads, LatePrepareFails, LogId, MetaConfirms, NewStamp, NoFuture, OwnTermFirst,
+    ChecksSeeIntents, FloorAfterElection, ForgetLast, FreshQuestion, HighestStamp, HorizonHolds, IntentsBlock,
+    IntentsBlockReads, LateCommitFails, LatePrepareFails, LogId, MetaConfirms, NewStamp, NoFuture, OwnTermFirst,
     RangesValidated, ReadConfirms, ReadRaisesClock, ReadersPrepare, ReadsValidated, RepeatedPrepare,
     ResolveRaisesClock, ResolveThenRead, ResolvedRemembered, SessionSeen, SharedLocksBlock, StampAboveRead,
     TermOfStamp, UnknownIsSaid, WaitForStamped,
@@ -101,7 +101,7 @@ impl Rule {
         (HighestStamp, "TXN-19", "highest-stamp"),
         (RepeatedPrepare, "TXN-20", "repeated-prepare"),
         (ResolvedRemembered, "TXN-20", "resolved-remembered"),
-        (DecideNeedsARecord, "TXN-21", "decide-needs-a-record"),
+        (LateCommitFails, "TXN-21", "late-commit-fails"),
         (LatePrepareFails, "TXN-22", "late-prepare-fails"),
         (HorizonHolds, "TXN-23", "horizon-holds"),
         (ForgetLast, "TXN-24", "forget-last"),
@@ -126,7 +126,7 @@ impl Rule {
                 | ChecksSeeIntents
                 | RepeatedPrepare
                 | ResolvedRemembered
-                | DecideNeedsARecord
+                | LateCommitFails
                 | LatePrepareFails
                 | HorizonHolds
         )
@@ -145,7 +145,7 @@ impl Rule {
             ChecksSeeIntents => Mutant::IntentIgnoredByChecks,
             RepeatedPrepare => Mutant::RepeatedPrepareAnew,
             ResolvedRemembered => Mutant::ResolvedForgotten,
-            DecideNeedsARecord => Mutant::DecideCreatesRecord,
+            LateCommitFails => Mutant::LateCommitAllowed,
             LatePrepareFails => Mutant::LatePrepareAllowed,
             HorizonHolds => Mutant::HorizonIgnored,
             _ => return None,

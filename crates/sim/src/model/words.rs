@@ -42,7 +42,6 @@ pub(crate) fn name_of(call: &TransactionCall) -> &'static str {
     match call {
         TransactionCall::Commit(_) => "commit",
         TransactionCall::Prepare(_) => "prepare",
-        TransactionCall::Decide { .. } => "decide",
         TransactionCall::Abort { .. } => "abort",
         TransactionCall::Resolve { .. } => "resolve",
         TransactionCall::Forget { .. } => "forget",

@@ -37,9 +37,8 @@ const BUGS: &[Seeded] = &[
     seeded("intent-ignored-by-checks", "registers,bank", 1, ANY),
     seeded("abort-after-prepare", "registers,bank", 1, ANY),
     seeded("follower-waits-for-index", "registers,bank", 1, ANY),
-    seeded("late-prepare-allowed", "registers,bank", 1, ANY),
+    seeded("late-commit-allowed", "registers,bank", 1, ANY),
     seeded("horizon-ignored", "registers,bank", 1, ANY),
-    seeded("resolved-forgotten", "registers,bank", 1, ANY),
 ];
 
 /// Runs of the search for one bug.

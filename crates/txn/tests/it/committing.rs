@@ -2,11 +2,12 @@
 
 use strata_txn::{BeginOptions, Transactions};
 use strata_types::{
-    Conflict, ConflictReason, ErrorCode, Outcome, Retry, Space, SpaceKey, Timestamp, TransactionId,
+    Conflict, ConflictReason, Decision, ErrorCode, Operation, Outcome, Part, Request, Retry, Slot, Space, SpaceKey,
+    Timestamp, TransactionCall, TransactionId, TransactionStatus,
     limits::{TRANSACTION_AGE_MAX, TRANSACTION_READS_MAX, TRANSACTION_WRITES_MAX},
 };
 
-use crate::model::{Model, bytes, value};
+use crate::model::{Model, SECOND, bytes, value};
 
 /// Two keys on different shards.
 pub(crate) fn apart(model: &Model) -> (String, String) {
@@ -55,16 +56,77 @@ async fn what_lies_on_two_shards_is_committed_in_two_phases_and_tidied_up() {
     txn.put(other.clone(), "2").await.expect("buffered");
     let handle = txn.handle();
     let at = txn.commit().await.expect("committed");
-    assert_eq!(model.sent_but(&["get"])[..3], ["prepare", "prepare", "decide"]);
+    let sent = model.sent();
+    assert_eq!(model.sent_but(&["get"])[..2], ["prepare", "commit"], "the anchor's shard is asked last, and once");
+    let parts: Vec<&Part> = sent.iter().filter_map(part).collect();
+    let [prepared, last] = parts[..] else { panic!("{parts:?}") };
+    assert_eq!((prepared.slot, last.slot), (Slot::of_key(other.as_bytes()), Slot::of_key(one.as_bytes())));
+    assert_eq!(last.prepared.participants, [prepared.slot]);
+    assert!(last.prepared.at > last.transaction.read_timestamp && at >= last.prepared.at, "{at} {last:?}");
     model.settle().await;
     assert_eq!(model.unfinished(), 0, "resolved and forgotten");
     for (key, expected) in [(&one, "1"), (&other, "2")] {
         assert_eq!(read(&transactions, key).await.as_deref(), Some(expected));
     }
     let status = transactions.outcome(handle).await.expect("answered");
-    assert_eq!(status, strata_types::TransactionStatus::Decided(strata_types::Decision::Committed(at)));
+    assert_eq!(status, TransactionStatus::Decided(Decision::Committed(at)));
     let item = transactions.snapshot().await.expect("a snapshot").get(one).await.expect("read").expect("written");
     assert_eq!(item.timestamp, at, "every write has the timestamp of the commit");
+}
+
+fn part(request: &Request) -> Option<&Part> {
+    let Operation::Transact(call) = &request.operation else { return None };
+    match &**call {
+        TransactionCall::Commit(part) | TransactionCall::Prepare(part) => Some(part),
+        _ => None,
+    }
+}
+
+/// All that is prepared elsewhere is given up when the last part is refused.
+#[tokio::test(start_paused = true)]
+async fn what_the_last_shard_refuses_leaves_nothing_on_the_others() {
+    let (model, transactions) = Model::start(4);
+    let (one, other) = apart(&model);
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    assert_eq!(txn.get(one.clone()).await, Ok(None));
+    txn.put(one.clone(), "1").await.expect("buffered");
+    txn.put(other.clone(), "2").await.expect("buffered");
+    model.put(&one, "meanwhile");
+    let handle = txn.handle();
+    let error = txn.commit().await.expect_err("what it has read was changed");
+    assert_eq!(conflict(&error).reason, ConflictReason::Changed);
+    model.settle().await;
+    assert_eq!(model.unfinished(), 0, "resolved");
+    assert_eq!(transactions.outcome(handle).await, Ok(TransactionStatus::Decided(Decision::Aborted)));
+    assert_eq!(read(&transactions, &other).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_several_transactions_are_given_up_together() {
+    let (model, transactions) = Model::start(4);
+    let (one, other) = apart(&model);
+    // It is told every 50 ms: just after that, there is time for all of them.
+    let past = model.env().now().0.as_millis() % 50;
+    model.env().sleep(SECOND / 1_000 * (51 - past) as u32).await;
+    for number in 0..3 {
+        let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+        for tag in [&one, &other] {
+            txn.put(format!("{{{tag}}}{number}"), "1").await.expect("buffered");
+        }
+        txn.commit().await.expect("committed");
+    }
+    let before = model.sent_but(&["get", "prepare", "commit", "resolve"]);
+    assert_eq!(before, [""; 0], "not each on its own");
+    let mut moments = Vec::new();
+    for _ in 0..100 {
+        model.env().sleep(SECOND / 1_000).await;
+        let sent = model.sent_but(&["get", "prepare", "commit", "resolve"]);
+        assert!(sent.iter().all(|name| *name == "forget"), "{sent:?}");
+        moments.push(sent.len());
+    }
+    moments.retain(|sent| *sent > 0);
+    assert_eq!(moments, [3], "in one moment, though they were committed one after the other");
+    assert_eq!(model.unfinished(), 0);
 }
 
 /// COORD-1: a shard that was only read has a part, too; else a write there, before the commit, would be overlooked.
@@ -144,6 +206,7 @@ async fn only_what_a_scan_returned_was_read() {
     txn.put("z", "1").await.expect("buffered");
     model.put("a3", "2");
     txn.commit().await.expect("it has not read that far");
+    model.settle().await;
 
     let mut txn = begin().await.expect("begun");
     txn.scan_all("a", Some(bytes("b")), Some(2)).await.expect("scanned");
@@ -196,7 +259,7 @@ async fn one_that_was_open_for_too_long_does_not_write() {
     let (model, transactions) = Model::start(4);
     let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
     txn.put("k", "1").await.expect("buffered");
-    model.env().sleep(TRANSACTION_AGE_MAX + crate::model::SECOND).await;
+    model.env().sleep(TRANSACTION_AGE_MAX + SECOND).await;
     let error = txn.put("l", "1").await.expect_err("too old");
     assert!(error.code == ErrorCode::SnapshotTooOld && error.message.contains("300 s at most"), "{error}");
     assert_eq!(txn.commit().await.expect_err("too old").code, ErrorCode::SnapshotTooOld);

@@ -19,7 +19,7 @@ async fn over_two(model: &Model, transactions: &strata_txn::Transactions) -> (Tr
 /// Each step may be sent twice: the second one changes nothing and gets the same answer.
 #[tokio::test(start_paused = true)]
 async fn lost_messages_only_cost_time() {
-    for step in ["prepare", "decide", "resolve", "forget"] {
+    for step in ["prepare", "commit", "resolve", "forget"] {
         for fault in [Fault::NotSent, Fault::LoseRequest, Fault::LoseReply] {
             let (model, transactions) = Model::start(4);
             let (txn, keys) = over_two(&model, &transactions).await;
@@ -35,10 +35,10 @@ async fn lost_messages_only_cost_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_decision_without_an_answer_is_unknown_and_can_be_asked_for() {
+async fn a_commit_without_an_answer_is_unknown_and_can_be_asked_for() {
     let (model, transactions) = Model::start(4);
     let (txn, keys) = over_two(&model, &transactions).await;
-    model.always(Some(("decide", Fault::LoseReply)));
+    model.always(Some(("commit", Fault::LoseReply)));
     let handle = txn.handle();
     let error = txn.commit().await.expect_err("no answer");
     assert_eq!(error.outcome, Outcome::Unknown);
@@ -51,24 +51,26 @@ async fn a_decision_without_an_answer_is_unknown_and_can_be_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_decision_that_never_arrives_is_unknown_until_somebody_aborts_it() {
+async fn a_commit_that_never_arrives_is_unknown_until_somebody_aborts_it() {
     let (model, transactions) = Model::start(4);
     let (txn, keys) = over_two(&model, &transactions).await;
-    model.always(Some(("decide", Fault::LoseRequest)));
+    model.always(Some(("commit", Fault::LoseRequest)));
     let handle = txn.handle();
     assert_eq!(txn.commit().await.expect_err("no answer").outcome, Outcome::Unknown);
-    assert_eq!(transactions.outcome(handle).await, Ok(TransactionStatus::Pending));
-    assert_eq!(read(&transactions, &keys[0]).await, None, "a reader waits, and then has it aborted");
+    assert_eq!(transactions.outcome(handle).await, Ok(TransactionStatus::Unknown), "there is no record yet");
+    assert_eq!(read(&transactions, &keys[0]).await, None, "where the record would be, nothing is held");
+    assert_eq!(transactions.outcome(handle).await, Ok(TransactionStatus::Unknown));
+    assert_eq!(read(&transactions, &keys[1]).await, None, "a reader waits, and then has it aborted");
     assert_eq!(transactions.outcome(handle).await, Ok(TransactionStatus::Decided(Decision::Aborted)));
 }
 
-/// The decision is lost until it is too late: somebody who waited had it aborted.
+/// The commit is lost until it is too late: somebody who waited had it aborted.
 #[tokio::test(start_paused = true)]
 async fn one_that_keeps_others_waiting_is_aborted_and_told_so() {
     let (model, transactions) = Model::start(4);
     let (mut txn, keys) = over_two(&model, &transactions).await;
     txn.with_deadline(20 * SECOND);
-    model.always(Some(("decide", Fault::LoseRequest)));
+    model.always(Some(("commit", Fault::LoseRequest)));
     let (committed, seen) = futures_util::future::join(txn.commit(), async {
         model.env().sleep(SECOND / 10).await;
         let seen = read(&transactions, &keys[1]).await;
@@ -84,12 +86,16 @@ async fn one_that_keeps_others_waiting_is_aborted_and_told_so() {
     assert_eq!(model.unfinished(), 0);
 }
 
-/// DESIGN: a coordinator that finds no record after it asked for the commit cannot tell.
+fn refusal(reason: ConflictReason) -> Fault {
+    Fault::Answer(TransactionReply::Conflict(Conflict { reason, key: None, rival: None, at: Timestamp(0) }))
+}
+
+/// TXN-26: an earlier copy may have been applied, and its record collected since.
 #[tokio::test(start_paused = true)]
-async fn a_record_that_is_gone_tells_nothing() {
+async fn a_commit_that_is_too_old_tells_nothing() {
     let (model, transactions) = Model::start(4);
     let (txn, _) = over_two(&model, &transactions).await;
-    model.script([("decide", Fault::Answer(TransactionReply::Status(TransactionStatus::Unknown)))]);
+    model.script([("commit", refusal(ConflictReason::TooOld))]);
     assert_eq!(txn.commit().await.expect_err("nobody knows").outcome, Outcome::Unknown);
 }
 
@@ -112,8 +118,11 @@ async fn what_cannot_be_prepared_is_certainly_not_committed() {
 #[tokio::test(start_paused = true)]
 async fn a_part_that_arrives_late_is_not_prepared() {
     let (model, transactions) = Model::start(4);
-    let (one, other) = apart(&model);
+    let (anchor, one) = apart(&model);
+    let is_third = |key: &String| ![&anchor, &one].iter().any(|known| model.shard_of(known) == model.shard_of(key));
+    let other = (0..100).map(|number| format!("b{number}")).find(is_third).expect("there are four shards");
     let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    txn.put(anchor, "0").await.expect("buffered");
     txn.get(one.clone()).await.expect("read");
     txn.put(one.clone(), "1").await.expect("buffered");
     txn.put(other.clone(), "2").await.expect("buffered");
@@ -141,21 +150,13 @@ async fn a_commit_goes_on_when_its_caller_goes_away() {
 /// COORD-4: a leader refuses from memory, while an earlier sending of the same commit stands in the log.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_is_not_in_the_log_is_made_sure() {
-    let wounded = |_| {
-        TransactionReply::Conflict(Conflict {
-            reason: ConflictReason::Wounded,
-            key: None,
-            rival: None,
-            at: Timestamp(0),
-        })
-    };
     for is_applied in [true, false] {
         let (model, transactions) = Model::start(4);
         let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
         txn.put("k", "mine").await.expect("buffered");
         let first = if is_applied { Fault::LoseReply } else { Fault::LoseRequest };
         let refused = match is_applied {
-            true => Fault::Answer(wounded(())),
+            true => refusal(ConflictReason::Wounded),
             false => Fault::Slow(SECOND / 100),
         };
         model.script([("commit", first), ("commit", refused)]);
@@ -163,6 +164,18 @@ async fn a_refusal_that_is_not_in_the_log_is_made_sure() {
         assert!(result.is_ok(), "{result:?}");
         assert_eq!(read(&transactions, "k").await.as_deref(), Some("mine"));
     }
+}
+
+/// COORD-4: the same of the last of several parts.
+#[tokio::test(start_paused = true)]
+async fn a_last_part_that_was_wounded_after_it_was_committed_is_found_committed() {
+    let (model, transactions) = Model::start(4);
+    let (txn, keys) = over_two(&model, &transactions).await;
+    model.script([("commit", Fault::LoseReply), ("commit", refusal(ConflictReason::Wounded))]);
+    txn.commit().await.expect("the record says so");
+    model.settle().await;
+    assert_eq!(model.unfinished(), 0, "the other shard was told");
+    assert_eq!(read(&transactions, &keys[1]).await.as_deref(), Some("2"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -108,7 +108,6 @@ pub(crate) fn name(request: &Request) -> &'static str {
         Operation::Transact(call) => match **call {
             TransactionCall::Commit(_) => "commit",
             TransactionCall::Prepare(_) => "prepare",
-            TransactionCall::Decide { .. } => "decide",
             TransactionCall::Abort { .. } => "abort",
             TransactionCall::Push { .. } => "push",
             TransactionCall::Status { .. } => "status",
@@ -182,7 +181,8 @@ impl Model {
         let mut state = self.state.lock();
         let slot = Slot::of_key(key.as_bytes());
         let shard = state.shard_at(slot);
-        state.apply(shard, &Request { header: RequestHeader::default(), operation }).expect("written");
+        let reply = state.apply(shard, &Request { header: RequestHeader::default(), operation }).expect("written");
+        assert!(!matches!(reply, Reply::Blocked { .. }), "nobody is in the way of {key}: {reply:?}");
         Timestamp(state.shards[&shard].clock)
     }
 
@@ -217,7 +217,7 @@ impl Model {
         for request in batch.requests.iter() {
             results.push(self.answer(batch.shard, request).await);
         }
-        ShardReply::Done(results)
+        ShardReply::Done { results, time: Timestamp(0) }
     }
 
     async fn answer(&self, shard: ShardId, request: &Request) -> Result<Reply> {
@@ -324,7 +324,9 @@ impl State {
         }
         let not_before = match &request.operation {
             Operation::Transact(call) => match &**call {
-                TransactionCall::Commit(part) | TransactionCall::Prepare(part) => part.transaction.read_timestamp.0 + 1,
+                TransactionCall::Commit(part) | TransactionCall::Prepare(part) => {
+                    part.prepared.at.0.max(part.transaction.read_timestamp.0 + 1)
+                }
                 TransactionCall::Resolve { decision: Decision::Committed(at), .. } => at.0,
                 _ => 0,
             },
@@ -394,7 +396,7 @@ impl Link for Model {
             Some((_, Fault::NotSent)) => return Err(LinkError::NotSent { detail: "connection refused".to_owned() }),
             Some((_, Fault::LoseRequest)) => return lost(),
             Some((_, Fault::Refuse(error))) => {
-                return Ok(ShardReply::Done(vec![Err(error.clone()); batch.requests.len()]));
+                return Ok(ShardReply::failed(error, batch.requests.len()));
             }
             Some((_, Fault::Slow(time))) => {
                 self.env.sleep(*time).await;
@@ -405,12 +407,12 @@ impl Link for Model {
         self.env.sleep(Duration::from_micros(500)).await;
         match (fault, reply) {
             (Some((_, Fault::LoseReply)), _) => lost(),
-            (Some((wanted, Fault::Answer(answer))), ShardReply::Done(results)) => {
+            (Some((wanted, Fault::Answer(answer))), ShardReply::Done { results, time }) => {
                 let answered = |(request, result)| match name(request) == wanted {
                     true => Ok(Reply::Transact(answer.clone())),
                     false => result,
                 };
-                Ok(ShardReply::Done(batch.requests.iter().zip(results).map(answered).collect()))
+                Ok(ShardReply::Done { results: batch.requests.iter().zip(results).map(answered).collect(), time })
             }
             (_, reply) => Ok(reply),
         }

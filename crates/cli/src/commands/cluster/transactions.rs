@@ -83,7 +83,6 @@ fn phase_name(phase: v1::TransactionPhase) -> &'static str {
         v1::TransactionPhase::Active => "active",
         v1::TransactionPhase::Waiting => "waiting",
         v1::TransactionPhase::Prepared => "prepared",
-        v1::TransactionPhase::Pending => "pending",
         v1::TransactionPhase::Committed => "committed",
         v1::TransactionPhase::Unspecified => "unknown",
     }
