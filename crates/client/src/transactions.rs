@@ -6,9 +6,10 @@ use strata_types::{Result, Timestamp, TransactionStatus};
 use crate::Client;
 
 impl Client {
-    /// Begins a transaction over any keys: it sees everything that was committed before, and its own writes.
+    /// Begins a transaction over any keys: it sees everything that was committed before its first read, and its own
+    /// writes. Asks nobody yet: the timestamp at which it reads comes with the first read.
     pub async fn begin(&self) -> Result<Transaction> {
-        self.transactions.begin(self.begin_options()).await
+        Ok(self.transactions.open(self.begin_options()))
     }
 
     /// Does some work in a transaction and commits it; again, if another transaction came in between. `work` may run

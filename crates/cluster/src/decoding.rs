@@ -113,6 +113,7 @@ fn questions_and_replies() {
         Question::Report,
         Question::Begin,
         Question::Floor,
+        Question::Heard { known: Timestamp(5) },
         Question::InUse { oldest: None },
         Question::InUse { oldest: Some(Timestamp(7)) },
     ];

@@ -316,6 +316,11 @@ impl Node {
         }
     }
 
+    /// Tells another node something that needs no answer.
+    pub(crate) fn tell(&self, to: NodeId, news: &Question) {
+        self.core.caller.tell(to, Lane::Control, GroupId::META, MessageKind::Cluster, encode_question(news));
+    }
+
     /// Asks a node, or this one, about the cluster.
     pub(crate) async fn ask(&self, to: NodeId, question: &Question, deadline: Duration) -> Result<Reply, String> {
         let own = self.identity().node;

@@ -20,6 +20,8 @@ pub(crate) enum Question {
     Floor,
     /// This is the oldest timestamp in use here; what is the horizon? For the leader of the meta group.
     InUse { oldest: Option<Timestamp> },
+    /// This timestamp was handed out; which one do you know of?
+    Heard { known: Timestamp },
 }
 
 /// The answer to a [`Question`].
@@ -35,7 +37,7 @@ pub(crate) enum Reply {
     Report(Box<NodeReport>),
     /// To `Command`: what the meta machine replied, be it a refusal.
     Command { reply: Bytes },
-    /// To `Begin` and `Floor`.
+    /// To `Begin`, `Floor` and `Heard`.
     Timestamp(Timestamp),
     /// To `InUse`: what is below this may be collected.
     Horizon(Timestamp),

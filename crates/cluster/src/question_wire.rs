@@ -27,6 +27,7 @@ pub(crate) fn encode_question(question: &Question) -> Bytes {
         Question::Begin => output.u8(4),
         Question::Floor => output.u8(5),
         Question::InUse { oldest } => output.u8(6).u64(oldest.unwrap_or_default().0),
+        Question::Heard { known } => output.u8(7).u64(known.0),
     };
     output.finish()
 }
@@ -41,6 +42,7 @@ pub(crate) fn decode_question(body: Bytes) -> Result<Question, DecodeError> {
         5 => Question::Floor,
         // Timestamps begin at 1.
         6 => Question::InUse { oldest: Some(Timestamp(input.u64("oldest in use")?)).filter(|oldest| oldest.0 != 0) },
+        7 => Question::Heard { known: Timestamp(input.u64("known")?) },
         tag => return Err(DecodeError::BadValue { field: "question", value: tag.into() }),
     };
     input.finish()?;
@@ -170,6 +172,8 @@ mod tests {
         let oldest = Some(Timestamp(0x0102));
         let questions = [Question::Begin, Question::Floor, Question::InUse { oldest }].map(|it| encode_question(&it));
         assert_eq!(questions, [&[1, 4][..], &[1, 5], &[1, 6, 0, 0, 0, 0, 0, 0, 1, 2]]);
+        let heard = encode_question(&Question::Heard { known: Timestamp(0x0304) });
+        assert_eq!(heard, &[1, 7, 0, 0, 0, 0, 0, 0, 3, 4][..]);
         let replies = [Reply::Timestamp(Timestamp(3)), Reply::Horizon(Timestamp(4))].map(|it| encode_reply(&it));
         assert_eq!(replies, [&[1, 6, 0, 0, 0, 0, 0, 0, 0, 3][..], &[1, 7, 0, 0, 0, 0, 0, 0, 0, 4]]);
     }
@@ -178,8 +182,9 @@ mod tests {
     fn questions_and_replies_round_trip() {
         let command = Question::Command { command: Bytes::from_static(b"any bytes") };
         let in_use = [None, Some(Timestamp(7))].map(|oldest| Question::InUse { oldest });
+        let heard = [Question::Heard { known: Timestamp(8) }];
         let questions = [Question::FetchMap { newer_than: Epoch(7) }, command, Question::Report];
-        for question in questions.into_iter().chain([Question::Begin, Question::Floor]).chain(in_use) {
+        for question in questions.into_iter().chain([Question::Begin, Question::Floor]).chain(in_use).chain(heard) {
             assert_eq!(decode_question(encode_question(&question)), Ok(question));
         }
         let placement = ReplicaPlacement { replica: ReplicaId(4), node: NodeId(1) };

@@ -52,5 +52,6 @@ pub(crate) async fn answer(node: &Node, from: NodeId, question: Question) -> Rep
         Question::Begin => time::answer(node, Ask::Begin).await,
         Question::Floor => time::answer(node, Ask::Floor).await,
         Question::InUse { oldest } => time::note_in_use(node, from, oldest),
+        Question::Heard { known } => Reply::Timestamp(time::note_heard(node, known)),
     }
 }

@@ -40,6 +40,7 @@
 //! - TIME-5: no answer depends on a machine's clock. Clocks decide only when to ask, when to give up, and when to
 //!   collect.
 //! - TIME-6: the horizon of a node only rises.
+//! - TIME-7: what a node takes for handed out was handed out: it was told by who did it, or by a node that knew.
 //!
 //! # Left out
 //! The horizon is no promise: shards refuse reads below the horizon that they have applied, so a wrong one costs a
@@ -48,6 +49,7 @@
 mod aim;
 mod clocks;
 mod error;
+mod hearsay;
 mod horizon;
 mod in_use;
 mod issuer;
@@ -70,6 +72,7 @@ pub use error::TimeError;
 pub use in_use::TimestampGuard;
 
 pub(crate) use clocks::adopt;
+pub(crate) use hearsay::note_heard;
 pub(crate) use issuer::answer;
 pub(crate) use spreading::note_in_use;
 
@@ -126,6 +129,10 @@ pub struct Timestamps {
     begins: Line,
     floors: Line,
     known: AtomicU64,
+    /// The highest one that this node has handed out itself.
+    handed_out: AtomicU64,
+    /// That has changed.
+    news: Notify,
     horizon: AtomicU64,
     in_use: Arc<InUse>,
     limits: Mutex<TimeLimits>,
@@ -145,6 +152,8 @@ impl Timestamps {
             begins: Line::default(),
             floors: Line::default(),
             known: AtomicU64::new(0),
+            handed_out: AtomicU64::new(0),
+            news: Notify::new(),
             horizon: AtomicU64::new(0),
             limits: Mutex::default(),
             issuer: Issuer::default(),
@@ -166,17 +175,6 @@ impl Timestamps {
     /// The highest timestamp that this node has heard of.
     pub fn known(&self) -> Timestamp {
         Timestamp(self.known.load(Ordering::Acquire))
-    }
-
-    /// Checks a timestamp that somebody from outside claims to have seen: at most one above what was handed out. Asks
-    /// the meta group only about one that would be news here.
-    pub async fn check_seen(&self, seen: Timestamp, deadline: Duration) -> Result<(), TimeError> {
-        let is_possible = |last: Timestamp| seen.0.saturating_sub(1) <= last.0;
-        if is_possible(self.known()) {
-            return Ok(());
-        }
-        let last = self.floor(deadline).await?;
-        if is_possible(last) { Ok(()) } else { Err(TimeError::Future { seen, last }) }
     }
 
     /// Keeps the history that a reader at this timestamp needs, until the guard is dropped or is too old.
@@ -220,6 +218,13 @@ impl Timestamps {
         metrics::gauge!("strata_time_known").set(before.max(heard.0) as f64);
     }
 
+    fn note_handed_out(&self, last: Timestamp) {
+        self.note(last);
+        if self.handed_out.fetch_max(last.0, Ordering::AcqRel) < last.0 {
+            self.news.notify_one();
+        }
+    }
+
     fn raise_horizon(&self, heard: Timestamp) {
         let before = self.horizon.fetch_max(heard.0, Ordering::AcqRel);
         metrics::gauge!("strata_time_horizon").set(before.max(heard.0) as f64);
@@ -238,5 +243,6 @@ pub(crate) fn spawn(node: &Arc<Node>) {
     node.spawn("time-floor", line::run(node.clone(), Ask::Floor));
     node.spawn("time-reserve", issuer::run(node.clone()));
     node.spawn("time-clocks", clocks::run(node.clone()));
+    node.spawn("time-hearsay", hearsay::run(node.clone()));
     node.spawn("time-horizon", spreading::run(node.clone()));
 }

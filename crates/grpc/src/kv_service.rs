@@ -7,7 +7,7 @@ use futures_util::Stream;
 use strata_env::Env;
 use strata_proto::{status_of, v1};
 use strata_router::{Kv, Scan, ScanRange, ShardExecutor};
-use strata_types::{Error, Reply, RequestHeader, limits::REQUEST_DEADLINE_DEFAULT};
+use strata_types::{Error, Reply, RequestHeader, Timestamp, limits::REQUEST_DEADLINE_DEFAULT};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::deadline;
@@ -48,12 +48,16 @@ impl KvService {
     ) -> Result<Response<WireReply>, Status>
     where
         strata_types::Request: TryFrom<Wire, Error = Error>,
-        WireReply: TryFrom<Reply, Error = Error>,
+        WireReply: TryFrom<(Reply, Timestamp), Error = Error>,
     {
         let start = self.env.now();
         let deadline = deadline::of_request(request.metadata());
         let result = match strata_types::Request::try_from(request.into_inner()) {
-            Ok(request) => self.kv.call(request, deadline).await.and_then(WireReply::try_from),
+            Ok(request) => {
+                let answer = self.kv.call(request, deadline).await;
+                // Looked at when the answer is there, so that it covers what the answer tells of.
+                answer.and_then(|reply| WireReply::try_from((reply, self.kv.time())))
+            }
             Err(error) => Err(error),
         };
         measure.answered(&self.env, start, result.is_err());

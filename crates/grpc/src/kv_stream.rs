@@ -128,7 +128,7 @@ impl Shared {
         let deadline = call.deadline.unwrap_or(REQUEST_DEADLINE_DEFAULT);
         let batch = ShardBatch { epoch: call.epoch, shard: call.shard, requests: Arc::new(call.requests) };
         match self.env.timeout(deadline, self.executor.execute(batch)).await {
-            Ok(ShardReply::Done(results)) => ShardAnswer::Done(results),
+            Ok(ShardReply::Done { results, time }) => ShardAnswer::Done { results, time },
             Ok(ShardReply::NotLeader { leader }) => ShardAnswer::NotLeader { leader },
             Ok(ShardReply::StaleRoute(map)) => ShardAnswer::StaleRoute(Box::new(map.as_ref().clone())),
             Err(_) => {
@@ -143,7 +143,7 @@ impl Shared {
         let mut answer = answer;
         let bytes = BATCH_OVERHEAD
             + match &mut answer {
-                ShardAnswer::Done(results) => {
+                ShardAnswer::Done { results, .. } => {
                     let unread = self.reply_bytes.load(Ordering::Relaxed);
                     let room = REPLY_BYTES_MAX.saturating_sub(unread).min(MESSAGE_BYTES_MAX - BATCH_OVERHEAD);
                     fit_results(results, room)

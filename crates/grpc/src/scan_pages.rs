@@ -64,7 +64,7 @@ impl ScanPages {
     fn message(&self, items: Vec<v1::Item>, resume: Option<Bytes>) -> v1::ScanReply {
         let freshness = self.scan.level().map(|level| Freshness { level, ..Freshness::default() });
         let (level, staleness_millis) = level_parts(freshness);
-        v1::ScanReply { items, resume, timestamp: 0, level, staleness_millis }
+        v1::ScanReply { items, resume, timestamp: self.scan.time().0, level, staleness_millis }
     }
 
     async fn fetch(&mut self) -> Result<Option<Vec<Item>>, Error> {

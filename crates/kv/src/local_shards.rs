@@ -88,15 +88,16 @@ impl ShardExecutor for LocalShards {
                 return ShardReply::NotLeader { leader: status.leader.map(|(_, leader)| leader) };
             }
         }
-        let untimely = times::check(&self.node, &batch.requests).await;
-        let plan = Plan::new(placement, &batch.requests, |feature| map.has(feature), untimely);
+        let mut untimely = times::check(&self.node, &batch.requests).await;
+        let requests = times::begin(&self.node, batch.requests.clone(), &mut untimely).await;
+        let plan = Plan::new(placement, &requests, |feature| map.has(feature), untimely);
         #[cfg(debug_assertions)]
         let plan = match is(Mutant::OldRouteServed) && batch.epoch < map.epoch && placement.changes.generation > 0 {
             true => plan.all_local(),
             false => plan,
         };
         let work = Work { place: Place { node: &self.node, group: &group, shard: batch.shard }, placement };
-        self.carry_out(&work, plan, &batch.requests).await
+        self.carry_out(&work, plan, &requests).await
     }
 }
 
@@ -149,7 +150,8 @@ impl LocalShards {
             }
         }
         self.read(work, requests, readable, &mut results).await;
-        ShardReply::Done(results.finish())
+        // Everything that is told of was stamped, and most of it applied, before this look.
+        ShardReply::Done { results: results.finish(), time: group.heard() }
     }
 
     /// The steps of transactions that do not go into the log, side by side.

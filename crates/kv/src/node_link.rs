@@ -14,6 +14,7 @@ use strata_types::{Epoch, Error, GroupId, NodeId, Result, ShardMap, Timestamp};
 
 use crate::LocalShards;
 use crate::open_transactions::Teller;
+use crate::times::no_timestamp;
 
 /// How long a router that wants a newer map waits for it.
 const MAP_PATIENCE: Duration = Duration::from_secs(1);
@@ -83,7 +84,7 @@ impl Link for NodeLink {
             TimestampKind::Begin => timestamps.begin(deadline).await,
             TimestampKind::Floor => timestamps.floor(deadline).await,
         };
-        asked.map_err(|error| Error::not_applied(strata_types::ErrorCode::Unavailable, error.to_string()))
+        asked.map_err(|error| no_timestamp(&error))
     }
 
     async fn hold(&self, at: Timestamp, _deadline: Duration) -> Result<()> {
@@ -126,9 +127,9 @@ fn decode_batch(body: Bytes) -> Result<ShardBatch> {
 
 fn answer_of(reply: ShardReply) -> ShardAnswer {
     match reply {
-        ShardReply::Done(mut results) => {
+        ShardReply::Done { mut results, time } => {
             fit_results(&mut results, GRPC_MESSAGE_BYTES_MAX);
-            ShardAnswer::Done(results)
+            ShardAnswer::Done { results, time }
         }
         ShardReply::NotLeader { leader } => ShardAnswer::NotLeader { leader },
         ShardReply::StaleRoute(map) => ShardAnswer::StaleRoute(Box::new(Arc::unwrap_or_clone(map))),
@@ -140,11 +141,11 @@ fn decode_answer(answer: Bytes, count: usize) -> std::result::Result<ShardReply,
     let unknown = |detail: String| LinkError::Unknown { detail };
     let reply = v1::ShardReply::decode(answer).map_err(|error| unknown(format!("not a reply to a batch: {error}")))?;
     match ShardAnswer::from(reply) {
-        ShardAnswer::Done(results) if results.len() == count => Ok(ShardReply::Done(results)),
-        ShardAnswer::Done(results) => Err(unknown(format!("{} results for {count} requests", results.len()))),
+        ShardAnswer::Done { results, time } if results.len() == count => Ok(ShardReply::Done { results, time }),
+        ShardAnswer::Done { results, .. } => Err(unknown(format!("{} results for {count} requests", results.len()))),
         ShardAnswer::NotLeader { leader } => Ok(ShardReply::NotLeader { leader }),
         ShardAnswer::StaleRoute(map) => Ok(ShardReply::StaleRoute(Arc::new(*map))),
-        ShardAnswer::Failed(error) => Ok(ShardReply::Done(vec![Err(error); count])),
+        ShardAnswer::Failed(error) => Ok(ShardReply::failed(&error, count)),
     }
 }
 
@@ -180,8 +181,10 @@ mod tests {
 
         let results =
             vec![Ok(Reply::Get { item: None, freshness: None }), Err(Error::unknown(ErrorCode::Unavailable, "lost"))];
-        match decode_answer(encoded(ShardReply::Done(results.clone())), 2).expect("our own bytes") {
-            ShardReply::Done(arrived) => assert_eq!(arrived, results),
+        let (done, sent) = (results.clone(), Timestamp(7));
+        let reply = ShardReply::Done { results: done, time: sent };
+        match decode_answer(encoded(reply), 2).expect("our own bytes") {
+            ShardReply::Done { results: arrived, time } => assert_eq!((arrived, time), (results, sent)),
             other => panic!("{other:?}"),
         }
         match decode_answer(encoded(ShardReply::NotLeader { leader: Some(NodeId(2)) }), 2).expect("our own bytes") {
@@ -192,7 +195,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_understood_may_have_been_applied() {
-        let too_few = decode_answer(encoded(ShardReply::Done(vec![Ok(Reply::Get { item: None, freshness: None })])), 2);
+        let results = vec![Ok(Reply::Get { item: None, freshness: None })];
+        let too_few = decode_answer(encoded(ShardReply::Done { results, time: Timestamp(0) }), 2);
         assert!(matches!(too_few, Err(LinkError::Unknown { .. })));
         assert!(matches!(decode_answer(Bytes::from_static(b"\xff\xff"), 1), Err(LinkError::Unknown { .. })));
         let nonsense = decode_batch(Bytes::from_static(b"\xff\xff")).expect_err("not a batch");
@@ -207,12 +211,12 @@ mod tests {
         let batch = ShardBatch { epoch: Epoch(3), shard: ShardId(2), requests: Arc::new(requests.to_vec()) };
         each(&[encode_batch(batch, Duration::from_secs(1))], |bytes| drop(decode_batch(bytes)));
         let replies = [
-            ShardReply::Done(vec![Err(Error::unknown(ErrorCode::Unavailable, "lost")); 2]),
+            ShardReply::failed(&Error::unknown(ErrorCode::Unavailable, "lost"), 2),
             ShardReply::NotLeader { leader: Some(NodeId(2)) },
             ShardReply::StaleRoute(Arc::new(ShardMap::default())),
         ];
         each(&replies.map(encoded), |bytes| {
-            if let Ok(ShardReply::Done(results)) = decode_answer(bytes, 2) {
+            if let Ok(ShardReply::Done { results, .. }) = decode_answer(bytes, 2) {
                 assert_eq!(results.len(), 2, "one result for each request");
             }
         });

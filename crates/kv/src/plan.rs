@@ -82,7 +82,8 @@ impl Plan {
             return Err(error);
         }
         let is_step = is_step(&request.operation);
-        if !has_time && (request.header.at.is_some() || matches!(request.operation, Operation::Transact(_))) {
+        let is_dated = request.header.at.is_some() || request.header.begins;
+        if !has_time && (is_dated || matches!(request.operation, Operation::Transact(_))) {
             return Err(no_time());
         }
         if is_step {
@@ -126,7 +127,6 @@ fn is_step(operation: &Operation) -> bool {
         | TransactionCall::Status { .. } => true,
         TransactionCall::Commit(_)
         | TransactionCall::Prepare(_)
-        | TransactionCall::Decide { .. }
         | TransactionCall::Abort { .. }
         | TransactionCall::Resolve { .. }
         | TransactionCall::Forget { .. } => false,

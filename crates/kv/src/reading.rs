@@ -71,7 +71,7 @@ impl LocalShards {
                 met.insert(position, by);
                 continue;
             }
-            let fresh = Freshness { level: levels[position], applied };
+            let fresh = Freshness { level: levels[position], applied, at: requests[position].header.at };
             let result = result.map(|reply| with_freshness(reply, fresh));
             results.set(position, result.map_err(|failed| self.read_failed(group, failed)));
         }

@@ -1,12 +1,13 @@
 //! Timestamps that clients name: whether they can be true.
 //!
 //! A wrong client must not push logical time: a shard's clock that is far ahead would be the end of order. So what was
-//! not handed out yet, as far as this node knows, is checked with the meta group before it is used (KV-6).
+//! not handed out yet, as far as this node knows, is checked before it is used (KV-6).
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use strata_cluster::Node;
-use strata_types::{Error, ErrorCode, Operation, Request, Result, Timestamp, TransactionCall};
+use strata_cluster::{Node, TimeError};
+use strata_types::{Error, ErrorCode, Feature, Operation, Request, Timestamp, TransactionCall};
 
 /// How long the meta group may take to say how late it is.
 const ASK_DEADLINE: Duration = Duration::from_secs(2);
@@ -20,7 +21,7 @@ fn claimed(request: &Request) -> Timestamp {
     let transaction = call.transaction();
     let named = header.max(transaction.read_timestamp).max(transaction.age);
     match &**call {
-        TransactionCall::Decide { commit_at, .. } => named.max(before(*commit_at)),
+        TransactionCall::Commit(part) => named.max(before(part.prepared.at)),
         TransactionCall::Resolve { decision: strata_types::Decision::Committed(at), .. } => named.max(before(*at)),
         _ => named,
     }
@@ -31,49 +32,69 @@ pub(crate) fn not_before(request: &Request) -> Timestamp {
     let seen = request.header.seen;
     let Operation::Transact(call) = &request.operation else { return seen };
     match &**call {
-        TransactionCall::Commit(part) | TransactionCall::Prepare(part) => part.transaction.read_timestamp.next(),
+        TransactionCall::Commit(part) | TransactionCall::Prepare(part) => {
+            seen.max(part.transaction.read_timestamp.next()).max(part.prepared.at)
+        }
         TransactionCall::Resolve { decision: strata_types::Decision::Committed(at), .. } => *at,
         _ => seen,
     }
 }
 
-/// What must have been handed out, judging by what this node's replicas have applied and served: so a node learns of the
-/// time without asking for it.
-fn told_by_groups(node: &Node) -> Timestamp {
-    let heard = node.host().groups().iter().map(|group| group.heard()).max().unwrap_or_default();
-    Timestamp(heard.0.saturating_sub(1))
-}
-
 /// The refusal for each request, by position, that names a timestamp from the future.
 pub(crate) async fn check(node: &Node, requests: &[Request]) -> Vec<(usize, Error)> {
-    let timestamps = node.timestamps();
     let latest = requests.iter().map(claimed).max().unwrap_or_default();
-    if latest <= timestamps.known() || latest <= told_by_groups(node) {
-        return Vec::new();
-    }
-    let asked = timestamps.floor(ASK_DEADLINE).await;
-    let refusal = |claimed: Timestamp| -> Result<()> {
-        if claimed <= timestamps.known() || claimed <= told_by_groups(node) {
-            return Ok(());
-        }
-        Err(match &asked {
-            Ok(floor) => Error::not_applied(
-                ErrorCode::InvalidArgument,
-                format!("timestamp {claimed} is from the future: the latest one handed out is {floor}"),
-            ),
-            Err(error) => Error::not_applied(
-                ErrorCode::Unavailable,
-                format!("timestamp {claimed} is new here, and the meta group cannot be asked about it: {error}"),
-            ),
-        })
+    let Err(error) = node.check_handed_out(latest, ASK_DEADLINE).await else { return Vec::new() };
+    let known = node.timestamps().known();
+    let refused = |(position, request): (usize, &Request)| {
+        let claimed = claimed(request);
+        (claimed > known).then(|| (position, refusal(claimed, &error)))
     };
-    let refused = |(position, request)| refusal(claimed(request)).err().map(|error| (position, error));
     requests.iter().enumerate().filter_map(refused).collect()
+}
+
+fn refusal(named: Timestamp, error: &TimeError) -> Error {
+    match *error {
+        TimeError::Future { last, .. } => {
+            let future = TimeError::Future { named, last };
+            Error::not_applied(ErrorCode::InvalidArgument, future.to_string())
+        }
+        _ => {
+            let message = format!("timestamp {named} is new here, and nobody can be asked about it: {error}");
+            Error::not_applied(ErrorCode::Unavailable, message)
+        }
+    }
+}
+
+/// Gives a new timestamp to the requests that begin with one: the same to all of them, for they all came before it was
+/// asked for. Those that get none are refused.
+pub(crate) async fn begin(
+    node: &Node,
+    mut requests: Arc<Vec<Request>>,
+    refused: &mut Vec<(usize, Error)>,
+) -> Arc<Vec<Request>> {
+    let begins = |request: &Request| request.header.begins && request.operation.is_read();
+    if !requests.iter().any(begins) || !node.map().has(Feature::Transactions) {
+        return requests;
+    }
+    let begun = node.timestamps().begin(ASK_DEADLINE).await;
+    for (position, request) in Arc::make_mut(&mut requests).iter_mut().enumerate().filter(|(_, it)| begins(it)) {
+        match (&begun, refused.binary_search_by_key(&position, |(refused, _)| *refused)) {
+            (Ok(at), _) => request.header.at = Some(*at),
+            (Err(error), Err(place)) => refused.insert(place, (position, no_timestamp(error))),
+            (Err(_), Ok(_)) => {}
+        }
+    }
+    requests
+}
+
+/// Nobody has given a timestamp.
+pub(crate) fn no_timestamp(error: &TimeError) -> Error {
+    Error::not_applied(ErrorCode::Unavailable, error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use strata_types::{Decision, RequestHeader, Slot, Transaction, TransactionId};
+    use strata_types::{Decision, Part, Prepared, RequestHeader, Slot, Transaction, TransactionId};
 
     use super::*;
 
@@ -96,9 +117,12 @@ mod tests {
         let transaction = Transaction { id: TransactionId(1), anchor, read_timestamp: Timestamp(3), age: Timestamp(2) };
         let decision = Decision::Committed(Timestamp(9));
         let resolve = TransactionCall::Resolve { transaction, slot: anchor, decision };
-        let decide = TransactionCall::Decide { transaction, commit_at: Timestamp(6), participants: Vec::new() };
+        let prepared = Prepared { at: Timestamp(6), participants: vec![anchor] };
+        let (reads, ranges, writes) = (Vec::new(), Vec::new(), Vec::new());
+        let last = Part { transaction, slot: anchor, reads, ranges, writes, prepared };
+        let last = TransactionCall::Commit(last);
         let abort = TransactionCall::Abort { transaction };
         let of = |call| claimed(&request(header(0, None), Some(call)));
-        assert_eq!([of(resolve), of(decide), of(abort)], [Timestamp(8), Timestamp(5), Timestamp(3)]);
+        assert_eq!([of(resolve), of(last), of(abort)], [Timestamp(8), Timestamp(5), Timestamp(3)]);
     }
 }

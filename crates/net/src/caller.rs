@@ -72,6 +72,14 @@ impl Caller {
         async move { ticket?.wait(deadline).await }
     }
 
+    /// Sends something that needs no answer. Whether it arrives nobody learns.
+    pub fn tell(&self, to: NodeId, lane: Lane, group: GroupId, kind: MessageKind, body: Bytes) {
+        let Some(from) = self.node.get().copied() else { return };
+        if let Err(error) = self.transport.send(lane, Message { from, to, group, kind, correlation: 0, body }) {
+            tracing::debug!(%error, %to, "something was not told");
+        }
+    }
+
     /// Ends the call that an answer belongs to.
     pub fn complete(&self, message: Message) {
         let Some(call) = self.table.lock().take(message.correlation, message.from) else { return };

@@ -22,7 +22,7 @@ use strata_types::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::{Closed, Noted, TIME_PATIENCE};
-use crate::error::ReadError;
+use crate::error::{ProposeError, ReadError};
 use crate::group::Group;
 use crate::read_index::ask_leader;
 use crate::reads::{Answer, FOLLOWER, LEADER, ROUND_DEADLINE, answer, lead, not_leader, nothing_heard, stopped};
@@ -183,6 +183,7 @@ impl Group {
     /// asked for, because the shard's time rises above it.
     pub async fn snapshot_barrier(&self, at: Timestamp) -> Result<(), ReadError> {
         self.check_timed()?;
+        self.ensure_stamped().await?;
         self.barriers().join(at, |waiting| &mut waiting.here).await
     }
 
@@ -190,7 +191,24 @@ impl Group {
     pub(crate) async fn snapshot_index(&self, at: Timestamp) -> Result<LogId, ReadError> {
         self.check_timed()?;
         self.check_leader().map_err(|leader| ReadError::NotLeader { leader })?;
+        self.ensure_stamped().await?;
         self.barriers().join(at, |waiting| &mut waiting.elsewhere).await
+    }
+
+    /// Has an entry with a stamp applied, if there was none in this group yet. A leader that does not know yet that the
+    /// group is timed writes without stamps, at no time that a snapshot could be told from; after the first stamp such
+    /// entries are refused (RAFT-13).
+    async fn ensure_stamped(&self) -> Result<(), ReadError> {
+        if self.state().clock.has_stamped() || !self.leads() {
+            return Ok(());
+        }
+        match self.propose_all(Vec::new(), Timestamp(0)).await {
+            Ok(_) => Ok(()),
+            Err(ProposeError::NotLeader { leader }) => Err(ReadError::NotLeader { leader }),
+            Err(ProposeError::NoTime) => Err(ReadError::NoTime),
+            Err(ProposeError::Stopped { reason }) => Err(ReadError::Stopped { reason }),
+            Err(error) => Err(ReadError::NoQuorum { detail: error.to_string() }),
+        }
     }
 
     fn check_timed(&self) -> Result<(), ReadError> {

@@ -108,6 +108,11 @@ impl Clock {
         self.timed.load(Ordering::Acquire)
     }
 
+    /// Whether an entry with a stamp was applied here.
+    pub(crate) fn has_stamped(&self) -> bool {
+        self.state.lock().is_stamped
+    }
+
     /// A group that has applied a stamp stays timed.
     pub(crate) fn set_timed(&self, timed: bool) {
         let state = self.state.lock();

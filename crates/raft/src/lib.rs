@@ -40,7 +40,8 @@
 //! - RAFT-10: a read that may be old by a bound sees every write acknowledged longer ago than that when it began.
 //! - RAFT-11: what is received of a snapshot is always a beginning of one checkpoint.
 //! - RAFT-12: stamps never fall along the log, and an entry is applied in the term that it was stamped in or not at all.
-//! - RAFT-13: when a snapshot read at T begins, everything that will ever have a stamp of T or below is applied here.
+//! - RAFT-13: when a snapshot read at T begins, everything that will ever have a stamp of T or below, or none, is
+//!   applied here.
 //! - RAFT-14: a leader stamps nothing before its clock was opened for its term.
 //!
 //! # Left out

@@ -14,6 +14,8 @@ pub(crate) struct Overlay<'a> {
     engine: &'a dyn Engine,
     waiting: Waiting,
     pending: BTreeMap<Bytes, Option<Bytes>>,
+    /// What single reads have found: commands of one apply ask for the same rows again and again.
+    found: RefCell<BTreeMap<Bytes, Option<Bytes>>>,
     chain: u64,
     error: RefCell<Option<StorageError>>,
 }
@@ -30,7 +32,14 @@ pub(crate) enum Waiting {
 impl<'a> Overlay<'a> {
     /// An overlay that continues a hash chain.
     pub(crate) fn new(engine: &'a dyn Engine, chain: u64, waiting: Waiting) -> Overlay<'a> {
-        Overlay { engine, waiting, pending: BTreeMap::new(), chain, error: RefCell::new(None) }
+        Overlay {
+            engine,
+            waiting,
+            pending: BTreeMap::new(),
+            found: RefCell::default(),
+            chain,
+            error: RefCell::new(None),
+        }
     }
 
     /// Hash over every write since the tablet was empty, in order. Equal on all replicas at equal index, however the
@@ -69,14 +78,19 @@ impl View for Overlay<'_> {
         if let Some(value) = self.pending.get(key) {
             return value.clone();
         }
+        if let Some(value) = self.found.borrow().get(key) {
+            return value.clone();
+        }
         let found = match self.waiting {
             Waiting::Allowed => self.engine.get(key),
             Waiting::Forbidden => self.engine.get_cached(key),
         };
-        found.unwrap_or_else(|error| {
+        let value = found.unwrap_or_else(|error| {
             self.fail(error);
             None
-        })
+        });
+        self.found.borrow_mut().insert(Bytes::copy_from_slice(key), value.clone());
+        value
     }
 
     fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &Bytes) -> bool) {

@@ -254,6 +254,8 @@ impl Replica {
             }
         }
         applied.chain = overlay.chain();
+        // Before anybody can read it: whoever tells of it must not name an earlier time (KV-7).
+        self.clock.raise(applied.stamp);
         let written = overlay.finish().and_then(|mut batch| {
             batch.put(Bytes::from_static(APPLIED_KEY), applied.encode());
             match waiting {

@@ -82,7 +82,7 @@ impl Hedge {
 
     /// Answers the reads that the second replica could answer and nobody has answered yet. Returns how many.
     pub(crate) fn settle(&self, reply: Option<ShardReply>, waiters: &mut [Waiter]) -> usize {
-        let Some(ShardReply::Done(results)) = reply else { return 0 };
+        let Some(ShardReply::Done { results, .. }) = reply else { return 0 };
         let mut answered = 0;
         for (position, result) in self.positions.iter().zip(results) {
             let waiter = &mut waiters[*position];

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use strata_types::{Epoch, NodeId, Reply, Request, RequestHeader, Result, ShardId, ShardMap};
+use strata_types::{Epoch, Error, NodeId, Reply, Request, RequestHeader, Result, ShardId, ShardMap, Timestamp};
 
 /// The whole key space. Every call ends by its deadline, and every error says whether the write was applied.
 #[async_trait]
@@ -19,6 +19,9 @@ pub trait Kv: Send + Sync {
 
     /// The newest shard map that is known here.
     fn map(&self) -> Arc<ShardMap>;
+
+    /// The session's logical time: not below that of anything that was answered here.
+    fn time(&self) -> Timestamp;
 }
 
 /// What one page of a shard should hold.
@@ -49,8 +52,13 @@ pub struct ShardBatch {
 /// What a node answers to a [`ShardBatch`].
 #[derive(Clone, Debug)]
 pub enum ShardReply {
-    /// One result for each request, in their order.
-    Done(Vec<Result<Reply>>),
+    /// It was carried out.
+    Done {
+        /// One result for each request, in their order.
+        results: Vec<Result<Reply>>,
+        /// The shard's logical time: not below that of anything that the results tell of. Zero before there is time.
+        time: Timestamp,
+    },
     /// This node does not lead the shard. Nothing was applied.
     NotLeader {
         /// Who leads, as far as this node knows.
@@ -58,6 +66,13 @@ pub enum ShardReply {
     },
     /// The batch was routed by an old map. Nothing was applied.
     StaleRoute(Arc<ShardMap>),
+}
+
+impl ShardReply {
+    /// The same error for each of `requests` requests.
+    pub fn failed(error: &Error, requests: usize) -> ShardReply {
+        ShardReply::Done { results: vec![Err(error.clone()); requests], time: Timestamp::default() }
+    }
 }
 
 /// A node's own shards.

@@ -35,6 +35,7 @@
 //! - ROUTE-5: queues are bounded in bytes; a full one refuses.
 //! - ROUTE-6: retries that ask for work again are at most a share of all requests and a floor, hedges at most a share
 //!   of all reads.
+//! - ROUTE-7: a write is sent with the highest time of all answers that were given before.
 //!
 //! # Left out
 //! A scan over several shards is linearizable per shard. It is a snapshot of all of them if its header names a
@@ -51,6 +52,7 @@ mod queue;
 mod route;
 mod router;
 mod scan;
+mod seen;
 mod session;
 mod spread;
 mod timestamps;

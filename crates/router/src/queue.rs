@@ -101,6 +101,9 @@ pub(crate) enum Path {
     Leader,
     /// Any, in turn. Only reads are queued here.
     Any,
+    /// The one that leads, for reads at timestamps: they may wait for logical time, or for commits under way, and what
+    /// needs neither must not wait with them.
+    Dated,
     /// The one that leads, for what it may let wait until others are done: one request a batch, so that it holds up
     /// nobody.
     Waiting,
@@ -110,7 +113,7 @@ impl Path {
     /// When a batch without an answer is stuck.
     pub(crate) fn stall(self, options: &RouterOptions) -> Duration {
         match self {
-            Path::Leader | Path::Any => options.stall,
+            Path::Leader | Path::Any | Path::Dated => options.stall,
             Path::Waiting => options.stall + WAITING_TIME,
         }
     }
@@ -301,7 +304,9 @@ impl State {
         let may_start = match (self.path, self.workers) {
             (_, 0) => true,
             (Path::Waiting, workers) => workers < WAITING_MAX,
-            (Path::Leader | Path::Any, workers) => workers < options.inflight && self.traffic.has_room(options),
+            (Path::Leader | Path::Any | Path::Dated, workers) => {
+                workers < options.inflight && self.traffic.has_room(options)
+            }
         };
         if self.load.requests.is_empty() || !may_start {
             return Wake::Nothing;

@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 use strata_env::Env;
 use strata_types::{
     ClientId, Epoch, Error, ErrorCode, Operation, ReadPreference, Reply, Request, RequestHeader, Result, ShardId,
-    ShardMap, ShardPlacement, limits::REQUEST_DEADLINE_MAX,
+    ShardMap, ShardPlacement, Timestamp, limits::REQUEST_DEADLINE_MAX,
 };
 use tokio::sync::oneshot;
 
 use crate::budget::Budget;
 use crate::queue::{Path, ShardQueue, Traffic, Waiter, Wake, may_wait};
 use crate::route::{check_limits, shard_index};
+use crate::seen::Seen;
 use crate::spread::Shunned;
 use crate::timestamps::Questions;
 use crate::{Kv, Link, PageRange, RouterOptions, worker};
@@ -35,16 +36,19 @@ struct ShardQueues {
     leader: Arc<ShardQueue>,
     /// Of reads for any of its replicas.
     any: Arc<ShardQueue>,
+    /// Of reads at timestamps.
+    dated: Arc<ShardQueue>,
     /// Of what its leader may let wait.
     waiting: Arc<ShardQueue>,
 }
 
 impl ShardQueues {
     fn of(&self, request: &Request) -> &Arc<ShardQueue> {
-        let RequestHeader { level, prefer, .. } = &request.header;
+        let RequestHeader { level, prefer, at, begins, .. } = &request.header;
         let is_for_any = level.is_for_any_replica() || *prefer == ReadPreference::Any;
         match &request.operation {
             operation if is_for_any && operation.is_read() => &self.any,
+            operation if operation.is_read() && (at.is_some() || *begins) => &self.dated,
             operation if may_wait(operation) => &self.waiting,
             _ => &self.leader,
         }
@@ -55,7 +59,9 @@ impl Routes {
     /// The placement of a queue's shard. `None` when the map has no such shard any more, or one of other slots.
     pub(crate) fn placement(&self, queue: &Arc<ShardQueue>) -> Option<&ShardPlacement> {
         let is_it = |current: &ShardQueues| {
-            [&current.leader, &current.any, &current.waiting].iter().any(|current| Arc::ptr_eq(current, queue))
+            [&current.leader, &current.any, &current.dated, &current.waiting]
+                .iter()
+                .any(|current| Arc::ptr_eq(current, queue))
         };
         let index = self.queues.iter().position(is_it)?;
         self.map.shards.get(index)
@@ -82,6 +88,7 @@ pub(crate) struct Core {
     pub(crate) hedge_budget: Budget,
     pub(crate) shunned: Shunned,
     pub(crate) questions: Questions,
+    pub(crate) seen: Seen,
 }
 
 /// Of what may be saved up, so much is there at the start: a program whose first requests meet trouble may retry too.
@@ -119,6 +126,7 @@ impl Router {
             hedge_budget: Budget::new(hedge_percent, 0, 0, HEDGE_BURST, now),
             shunned: Shunned::default(),
             questions: Questions::default(),
+            seen: Seen::default(),
         };
         core.install(map);
         Arc::new(Router { core: Arc::new(core) })
@@ -131,6 +139,12 @@ impl Router {
 
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
+    }
+
+    /// Something up to this time was told to whoever uses this router: what it writes from now on comes after it. Only
+    /// for times that a node has named.
+    pub fn note_seen(&self, time: Timestamp) {
+        self.core.seen.note(time);
     }
 
     /// Uses a map from now on if it is newer than the one in use.
@@ -198,6 +212,10 @@ impl Kv for Router {
 
     fn map(&self) -> Arc<ShardMap> {
         self.core.routes.load().map.clone()
+    }
+
+    fn time(&self) -> Timestamp {
+        self.core.seen.time()
     }
 }
 
@@ -281,7 +299,8 @@ impl Core {
         let client = self.fresh_client();
         let queue =
             |path| Arc::new(ShardQueue::new(placement.shard, placement.slots, client, self.traffic.clone(), path));
-        ShardQueues { leader: queue(Path::Leader), any: queue(Path::Any), waiting: queue(Path::Waiting) }
+        let [leader, any, dated, waiting] = [Path::Leader, Path::Any, Path::Dated, Path::Waiting].map(queue);
+        ShardQueues { leader, any, dated, waiting }
     }
 
     /// An id for a session that nobody else has.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{self, Stream, StreamExt};
 use strata_types::{
-    Epoch, Error, ErrorCode, Item, ReadLevel, Reply, RequestHeader, Result, ShardId, SlotRange,
+    Epoch, Error, ErrorCode, Item, ReadLevel, Reply, RequestHeader, Result, ShardId, SlotRange, Timestamp,
     limits::SCAN_PAGE_ITEMS_MAX,
 };
 
@@ -130,6 +130,11 @@ impl Scan {
     /// Whether the scan ended because it returned as many items as were asked for, not because there were no more.
     pub fn is_limit_reached(&self) -> bool {
         self.left == 0
+    }
+
+    /// Logical time, not below that of anything that was read so far.
+    pub fn time(&self) -> Timestamp {
+        self.kv.time()
     }
 
     /// The level that all shards kept which were asked so far; `None` if that is not known.

@@ -98,7 +98,7 @@ impl<'c> Flight<'c> {
 
     fn target(&self, placement: &ShardPlacement) -> Option<NodeId> {
         match self.queue.path {
-            Path::Leader | Path::Waiting => self.queue.leader.target(placement),
+            Path::Leader | Path::Dated | Path::Waiting => self.queue.leader.target(placement),
             Path::Any => {
                 let own = self.core.link.own_node().filter(|_| self.attempt == 0);
                 let turn = self.turn + self.attempt as usize;
@@ -117,7 +117,9 @@ impl<'c> Flight<'c> {
         let options = &self.core.options;
         let now = self.core.env.now();
         let limit = self.waiters.iter().map(|waiter| waiter.deadline.since(now)).max().unwrap_or(REQUEST_DEADLINE_MAX);
-        let batch = self.queue.batch(epoch, std::mem::take(&mut self.requests));
+        let mut requests = std::mem::take(&mut self.requests);
+        self.core.seen.mark(&mut requests);
+        let batch = self.queue.batch(epoch, requests);
         let requests = batch.requests.clone();
         self.core.batches.increment(1);
         let reads = requests.iter().filter(|request| request.operation.is_read()).count();
@@ -127,8 +129,12 @@ impl<'c> Flight<'c> {
         let mut is_stalled = false;
         let result = loop {
             match self.core.env.timeout(options.sweep, race(call.as_mut(), &mut hedge)).await {
-                Ok(Arrived::Answer(result)) => break Some(result),
+                Ok(Arrived::Answer(result)) => {
+                    result.iter().for_each(|reply| self.core.seen.note_reply(reply));
+                    break Some(result);
+                }
                 Ok(Arrived::Hedged(reply)) => {
+                    reply.iter().for_each(|reply| self.core.seen.note_reply(reply));
                     let answered = hedge.take().map_or(0, |hedge| hedge.settle(reply, &mut self.waiters));
                     self.core.won_hedges.increment(answered as u64);
                 }
@@ -249,7 +255,7 @@ impl<'c> Flight<'c> {
             Err(_) => self.core.shunned.note(node, self.core.env.now()),
         }
         match result {
-            Ok(ShardReply::Done(results)) => self.settle(node, placement, results),
+            Ok(ShardReply::Done { results, .. }) => self.settle(node, placement, results),
             Ok(ShardReply::NotLeader { leader: hint }) => {
                 leader.note(node, Miss::Follows);
                 let hint = hint.filter(|hint| Some(*hint) != self.silent);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use strata_cluster::{Identity, Node, NodeParts, NodeSettings, Phase};
+use strata_cluster::{Identity, Node, NodeParts, NodeSettings, Phase, TimeLimits};
 use strata_env::Env;
 use strata_env::real::{self, RealDisk};
 use strata_grpc::{HealthSwitch, OpenTransactions, Parts};
@@ -113,6 +113,7 @@ impl Server {
             Some(cause) => StartError::Tablets(cause),
             None => StartError::Cluster(error),
         })?;
+        node.timestamps().set_limits(time_limits(&settings));
         let gateway = Gateway::open(&node, &network.switchboard, RouterOptions::default());
         let (services, health) = services(env, &node, &gateway).await?;
         // Let in before the groups have leaders: a node without a quorum answers with the reason.
@@ -254,6 +255,10 @@ fn tell_both(life: &Arc<Life>, progress: Listener) -> Listener {
     })
 }
 
+fn time_limits(settings: &Settings) -> TimeLimits {
+    TimeLimits { retention: settings.history, age_max: settings.reader_age_max }
+}
+
 fn node_settings(settings: &Settings, client: &Address, peer: &Address) -> NodeSettings {
     let advertised = |address: &Option<Address>, own: &Address| address.as_ref().unwrap_or(own).to_string();
     NodeSettings {
@@ -297,6 +302,7 @@ mod tests {
         let wal = WalOptions::default();
         assert_eq!((node.wal.segment_bytes, node.wal.cache_bytes), (wal.segment_bytes, wal.cache_bytes));
         assert_eq!(node.snapshot_bytes_per_second, strata_raft::SNAPSHOT_BYTES_PER_SECOND);
+        assert_eq!(time_limits(&settings), TimeLimits::default());
         assert_eq!(settings.connections_max as usize, strata_types::limits::CLIENT_CONNECTIONS_MAX);
         assert_eq!((node.peer_address.as_str(), node.client_address.as_str()), ("127.0.0.1:7401", "127.0.0.1:7400"));
     }

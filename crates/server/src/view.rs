@@ -59,7 +59,6 @@ fn transaction_of(node: NodeId, open: OpenTransaction) -> TransactionOverview {
         OpenPhase::Active => TransactionPhase::Active,
         OpenPhase::Waiting => TransactionPhase::Waiting,
         OpenPhase::Prepared => TransactionPhase::Prepared,
-        OpenPhase::Pending => TransactionPhase::Pending,
         OpenPhase::Committed => TransactionPhase::Committed,
     };
     TransactionOverview {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use strata_env::Env;
 use strata_router::{Kv as _, Router, TimestampKind};
 use strata_types::{
-    Error, ErrorCode, Item, Operation, ReadLevel, Reply, Request, RequestHeader, Result, ShardMap, Space, SpaceKey,
-    Timestamp, TransactionCall, TransactionId, TransactionReply,
+    Error, ErrorCode, Freshness, Item, Operation, ReadLevel, ReadPreference, Reply, Request, RequestHeader, Result,
+    ShardMap, Space, SpaceKey, Timestamp, TransactionCall, TransactionId, TransactionReply,
 };
 use tokio::sync::Semaphore;
 
@@ -75,6 +75,22 @@ impl Core {
             Reply::Get { item, .. } => Ok(item),
             other => Err(Error::not_applied(ErrorCode::Internal, misfit(&other).message)),
         }
+    }
+
+    /// A new timestamp, and what a key held then: one question, where the node that has the key asks for the timestamp.
+    pub(crate) async fn begin_get(&self, key: &SpaceKey, deadline: Duration) -> Result<(Timestamp, Option<Item>)> {
+        if self.options.prefer == ReadPreference::Leader {
+            let header = RequestHeader { at: None, begins: true, ..self.header(key.space, Timestamp::default()) };
+            let operation = Operation::Get { key: key.key.clone() };
+            match self.router.send(Request { header, operation }, deadline).await? {
+                Reply::Get { item, freshness: Some(Freshness { at: Some(at), .. }) } => return Ok((at, item)),
+                // An older program has read what there is now.
+                Reply::Get { .. } => {}
+                other => return Err(Error::not_applied(ErrorCode::Internal, misfit(&other).message)),
+            }
+        }
+        let at = self.begin(deadline).await?;
+        Ok((at, self.get(key, at, deadline).await?))
     }
 
     /// Does something that nobody waits for. While too much of that goes on it is left undone: whoever meets what it

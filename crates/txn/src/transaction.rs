@@ -64,9 +64,12 @@ impl Transaction {
             return Ok(at);
         }
         let at = self.core.begin(self.deadline).await?;
+        Ok(self.note_begun(at))
+    }
+
+    fn note_begun(&mut self, at: Timestamp) -> Timestamp {
         self.age.get_or_insert(at);
-        self.read_timestamp = Some(at);
-        Ok(at)
+        *self.read_timestamp.insert(at)
     }
 
     /// Which one it is, and what finds it again when its commit gets no answer. Before it has written something the
@@ -215,8 +218,14 @@ impl Transaction {
 
     /// Reads a key at the read timestamp, and records that.
     async fn read(&mut self, key: SpaceKey) -> Result<Option<Item>> {
-        let at = self.begun().await?;
-        let item = self.core.get(&key, at, self.deadline).await?;
+        let item = match self.read_timestamp {
+            Some(at) => self.core.get(&key, at, self.deadline).await?,
+            None => {
+                let (at, item) = self.core.begin_get(&key, self.deadline).await?;
+                self.note_begun(at);
+                item
+            }
+        };
         self.reads.note_key(key, version_of(item.as_ref()));
         Ok(item)
     }

@@ -20,9 +20,14 @@ impl Transactions {
         Transactions { core: Core::new(router, options) }
     }
 
-    /// Begins a transaction: it sees everything that was committed before.
+    /// A transaction that begins with its first read: it sees everything that was committed before that. Asks nobody.
+    pub fn open(&self, options: BeginOptions) -> Transaction {
+        Transaction::open(self.core.clone(), options)
+    }
+
+    /// Begins a transaction at once: it sees everything that was committed before.
     pub async fn begin(&self, options: BeginOptions) -> Result<Transaction> {
-        let mut transaction = Transaction::open(self.core.clone(), options);
+        let mut transaction = self.open(options);
         transaction.begun().await?;
         Ok(transaction)
     }

@@ -39,6 +39,9 @@ pub struct RequestHeader {
     pub prefer: ReadPreference,
     /// Reads what was committed up to this timestamp; `None` for what there is now.
     pub at: Option<Timestamp>,
+    /// Takes a new timestamp, and reads what was committed up to it. The answer's freshness names it; an answer that names
+    /// none comes from a node that does not know of this, and is a read of what there is now.
+    pub begins: bool,
 }
 
 impl RequestHeader {
@@ -105,6 +108,8 @@ pub struct Freshness {
     pub level: ReadLevel,
     /// Every entry of the shard's log up to this one is seen.
     pub applied: LogIndex,
+    /// The timestamp up to which it was read, if it was read so.
+    pub at: Option<Timestamp>,
 }
 
 impl ReadLevel {

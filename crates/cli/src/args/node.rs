@@ -71,6 +71,12 @@ pub struct NodeArgs {
     /// Silence after which a node is lost and its replicas are built anew on others [default: 5m]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub replace_after: Option<String>,
+    /// How long what was overwritten or removed can still be read by snapshots of the past [default: 10m]
+    #[arg(long, value_name = "TIME", help_heading = "Tuning")]
+    pub history: Option<String>,
+    /// How long an open snapshot or transaction keeps history beyond that [default: 1h]
+    #[arg(long, value_name = "TIME", help_heading = "Tuning")]
+    pub reader_age_max: Option<String>,
     /// Highest cluster version that the node admits to know, to try out an upgrade [default: the newest]
     #[arg(long, value_name = "N", help_heading = "Tuning")]
     pub act_as_version: Option<String>,
@@ -111,6 +117,8 @@ impl NodeArgs {
             ("election_min", &self.election_min),
             ("election_max", &self.election_max),
             ("replace_after", &self.replace_after),
+            ("history", &self.history),
+            ("reader_age_max", &self.reader_age_max),
             ("act_as_version", &self.act_as_version),
             ("log_segment", &self.log_segment),
             ("log_cache", &self.log_cache),

@@ -72,10 +72,10 @@ pub(super) fn encode(batch: ShardBatch, deadline: Duration) -> v1::ShardBatch {
 
 pub(super) fn decode(reply: v1::ShardReply, requests: usize) -> ShardReply {
     match ShardAnswer::from(reply) {
-        ShardAnswer::Done(results) => ShardReply::Done(results),
+        ShardAnswer::Done { results, time } => ShardReply::Done { results, time },
         ShardAnswer::NotLeader { leader } => ShardReply::NotLeader { leader },
         ShardAnswer::StaleRoute(map) => ShardReply::StaleRoute(Arc::new(*map)),
-        ShardAnswer::Failed(error) => ShardReply::Done(vec![Err(error); requests]),
+        ShardAnswer::Failed(error) => ShardReply::failed(&error, requests),
     }
 }
 

@@ -221,7 +221,10 @@ impl Cluster {
         }
         state.readers.extend(batch.requests.iter().any(|request| request.operation.is_read()).then_some(node.0));
         state.batches += 1;
-        ShardReply::Done(batch.requests.iter().map(|request| state.carry_out(request, slots)).collect())
+        ShardReply::Done {
+            results: batch.requests.iter().map(|request| state.carry_out(request, slots)).collect(),
+            time: Timestamp(0),
+        }
     }
 }
 
@@ -240,7 +243,7 @@ impl State {
         if let Some(reply) = id.and_then(|id| self.results.get(&id)) {
             return Ok(reply.clone());
         }
-        let fresh = Some(Freshness { level: request.header.level, applied: LogIndex(self.log) });
+        let fresh = Some(Freshness { level: request.header.level, applied: LogIndex(self.log), at: request.header.at });
         let reply = match self.apply(&request.operation, slots) {
             Reply::Get { item, .. } => Reply::Get { item, freshness: fresh },
             Reply::Scan { items, resume, .. } => Reply::Scan { items, resume, freshness: fresh },

@@ -83,7 +83,7 @@ async fn reads_of_every_level_come_through_and_say_how_fresh_they_are() {
         for _ in 0..3 {
             let read = client.read("a").await.expect("read");
             assert_eq!(read.item.expect("there").revision, revision);
-            assert_eq!(read.freshness, Some(Freshness { level, applied: revision.index }));
+            assert_eq!(read.freshness, Some(Freshness { level, applied: revision.index, at: None }));
         }
         let mut scan = client.scan(KeyRange::all());
         assert_eq!(scan.level(), None, "nobody was asked yet");

@@ -41,7 +41,9 @@ async fn replies_carry_the_numbers_of_their_batches() {
     let messages = tokio_stream::iter((0..100).map(|number| message(number, vec![put(number, 10); 3])));
     let answers = answers(kv.stream(messages).await.expect("opened").into_inner()).await;
     assert_eq!(answers.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
-    assert!(answers.iter().all(|(_, answer)| matches!(answer, ShardAnswer::Done(results) if results.len() == 3)));
+    assert!(
+        answers.iter().all(|(_, answer)| matches!(answer, ShardAnswer::Done { results, .. } if results.len() == 3))
+    );
 }
 
 #[tokio::test]
@@ -54,7 +56,7 @@ async fn a_malformed_batch_is_an_error_of_that_batch_only() {
     let answers = answers(kv.stream(messages).await.expect("opened").into_inner()).await;
     assert!(matches!(&answers[1].1, ShardAnswer::Failed(error) if error.code == ErrorCode::InvalidArgument));
     for index in [0, 2] {
-        assert!(matches!(&answers[index].1, ShardAnswer::Done(_)), "{:?}", answers[index]);
+        assert!(matches!(&answers[index].1, ShardAnswer::Done { .. }), "{:?}", answers[index]);
     }
 }
 
@@ -91,10 +93,11 @@ async fn a_stream_that_does_not_read_gets_bounded_replies() {
     nodes.cluster.started.subscribe().wait_for(|started| *started == 201).await.expect("all carried out");
     let answers = answers(replies).await;
     assert_eq!(answers.len(), 200);
-    let (full, refused): (Vec<_>, Vec<_>) =
-        answers.into_iter().partition(|(_, answer)| matches!(answer, ShardAnswer::Done(results) if results[0].is_ok()));
+    let (full, refused): (Vec<_>, Vec<_>) = answers
+        .into_iter()
+        .partition(|(_, answer)| matches!(answer, ShardAnswer::Done { results, .. } if results[0].is_ok()));
     // 40 MiB wait at most; a little more may be on its way.
     assert!(!full.is_empty() && full.len() < 60, "{} MiB were kept", full.len());
-    assert!(refused.iter().all(|(_, answer)| matches!(answer, ShardAnswer::Done(results)
+    assert!(refused.iter().all(|(_, answer)| matches!(answer, ShardAnswer::Done { results, .. }
         if results[0].as_ref().is_err_and(|error| error.code == ErrorCode::Overloaded))));
 }

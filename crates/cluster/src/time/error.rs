@@ -18,11 +18,11 @@ pub enum TimeError {
         /// The version of the cluster.
         version: ClusterVersion,
     },
-    /// Somebody claims to have seen what was not handed out yet.
-    #[error("a timestamp lies in the future: seen=`{seen}` last=`{last}`")]
+    /// Somebody names what was not handed out yet.
+    #[error("timestamp {named} is from the future: the latest one handed out is {last}")]
     Future {
-        /// What is claimed.
-        seen: Timestamp,
+        /// What is named.
+        named: Timestamp,
         /// The last one that was handed out.
         last: Timestamp,
     },

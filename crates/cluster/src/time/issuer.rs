@@ -122,7 +122,14 @@ pub(crate) async fn answer(node: &Node, ask: Ask) -> Reply {
         return failed("the cluster's version has no transactions");
     }
     match confirmed_bound(node).await {
-        Ok(bound) => node.timestamps().issuer.hand_out(ask, bound).await,
+        Ok(bound) => {
+            let timestamps = node.timestamps();
+            let reply = timestamps.issuer.hand_out(ask, bound).await;
+            if let (Ask::Begin, Reply::Timestamp(at)) = (ask, &reply) {
+                timestamps.note_handed_out(*at);
+            }
+            reply
+        }
         Err(refusal) => refusal,
     }
 }

@@ -286,17 +286,15 @@ async fn what_nobody_was_handed_was_seen_by_nobody() {
     let known = begin(&here).await;
     let check = |seen: Timestamp| {
         let here = here.clone();
-        async move { here.timestamps().check_seen(seen, WAIT).await }
+        async move { here.check_handed_out(seen, WAIT).await }
     };
-    assert_eq!((check(known).await, check(known.next()).await), (Ok(()), Ok(())));
-    assert_eq!(here.timestamps().known(), known, "nobody was asked");
-    let (seen, last) = (Timestamp(known.0 + 2), known);
-    assert_eq!(check(seen).await, Err(TimeError::Future { seen, last }));
+    assert_eq!(check(known).await, Ok(()));
+    let (named, last) = (known.next(), known);
+    assert_eq!(check(named).await, Err(TimeError::Future { named, last }));
     assert!(matches!(check(Timestamp(u64::MAX)).await, Err(TimeError::Future { .. })));
-    // What was handed out elsewhere is news here, but no lie.
-    let news = [begin(&there).await, begin(&there).await].map(Timestamp::next);
-    assert_eq!(check(news[1]).await, Ok(()));
-    assert_eq!(Timestamp::next(here.timestamps().known()), news[1]);
+    // What was handed out elsewhere is no lie here.
+    let news = begin(&there).await;
+    assert_eq!(check(news).await, Ok(()));
 }
 
 fn horizons(town: &Town) -> Vec<Timestamp> {
@@ -424,4 +422,34 @@ async fn there_is_no_time_before_all_programs_know_of_it() {
     let leading: Vec<_> = groups.filter(|group| group.leads() && group.id() != GroupId::META).collect();
     assert_eq!(leading.len(), 4);
     assert!(leading.iter().all(|group| group.clock().is_some()), "the clocks of all shards are open");
+}
+
+/// TIME-7
+#[tokio::test(start_paused = true)]
+async fn what_is_handed_out_is_heard_of_everywhere_without_asking() {
+    let town = Town::found(69).await;
+    let at = begin(&town.node(1)).await;
+    sleep(WAIT).await;
+    for number in 1..=3 {
+        let heard = town.node(number).timestamps().known();
+        assert!(heard >= at, "n{number} has heard of {heard} only");
+    }
+}
+
+/// TIME-7
+#[tokio::test(start_paused = true)]
+async fn what_one_node_has_heard_of_counts_without_the_meta_group() {
+    let town = Town::found(70).await;
+    let leader = meta_leader(&town).await;
+    let others: Vec<u64> = (1..=3).filter(|number| *number != leader).collect();
+    let [knows, asks] = others[..] else { panic!("three nodes") };
+    town.kill(asks);
+    let at = begin(&town.node(knows)).await;
+    town.kill(leader);
+    let here = town.start(asks).await;
+    assert!(here.timestamps().known() < at, "it was away");
+    assert!(town.leader(GroupId::META).is_none(), "nobody leads the meta group yet");
+    let shortly = Duration::from_millis(100);
+    assert_eq!(here.check_handed_out(at, shortly).await, Ok(()));
+    assert!(matches!(here.check_handed_out(at.next(), shortly).await, Err(TimeError::NoAnswer { .. })));
 }

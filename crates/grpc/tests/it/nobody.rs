@@ -8,7 +8,7 @@ use strata_env::real;
 use strata_grpc::{ClusterOverview, ClusterView, HealthSwitch, Parts};
 use strata_meta::{MetaCommand, MetaReply};
 use strata_router::{Kv, PageRange, ShardBatch, ShardExecutor, ShardReply};
-use strata_types::{Error, ErrorCode, Reply, Request, Result, ShardId, ShardMap};
+use strata_types::{Error, ErrorCode, Reply, Request, Result, ShardId, ShardMap, Timestamp};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
 
@@ -53,6 +53,10 @@ impl Kv for Node {
 
     fn map(&self) -> Arc<ShardMap> {
         Arc::default()
+    }
+
+    fn time(&self) -> Timestamp {
+        Timestamp(0)
     }
 }
 

@@ -184,7 +184,9 @@ impl Shard {
         }
         if let Operation::Transact(call) = &request.operation {
             let not_before = match &**call {
-                TransactionCall::Commit(part) | TransactionCall::Prepare(part) => part.transaction.read_timestamp.0 + 1,
+                TransactionCall::Commit(part) | TransactionCall::Prepare(part) => {
+                    part.prepared.at.0.max(part.transaction.read_timestamp.0 + 1)
+                }
                 TransactionCall::Resolve { decision: Decision::Committed(at), .. } => at.0,
                 _ => 0,
             };
@@ -200,7 +202,7 @@ impl Shard {
 
 fn is_end(request: &Request) -> bool {
     let Operation::Transact(call) = &request.operation else { return false };
-    matches!(**call, TransactionCall::Commit(_) | TransactionCall::Decide { .. })
+    matches!(**call, TransactionCall::Commit(_))
 }
 
 #[async_trait]
@@ -221,7 +223,7 @@ impl Link for Shards {
         if ends && is_mute {
             return Err(LinkError::Unknown { detail: "connection reset".to_owned() });
         }
-        Ok(ShardReply::Done(results))
+        Ok(ShardReply::Done { results, time: Timestamp(0) })
     }
 
     async fn fetch_map(&self, _newer_than: Epoch) -> Result<Arc<ShardMap>> {

@@ -33,7 +33,7 @@ async fn ask(gateway: &Gateway, requests: Vec<Request>) -> ShardReply {
 /// The only result of a batch of one.
 async fn result(gateway: &Gateway, request: Request) -> Result<(Option<Vec<u8>>, Freshness)> {
     match ask(gateway, vec![request]).await {
-        ShardReply::Done(results) => results.into_iter().next().expect("one").map(|reply| match reply {
+        ShardReply::Done { results, .. } => results.into_iter().next().expect("one").map(|reply| match reply {
             Reply::Get { item, freshness: Some(freshness) } => (item.map(|item| item.value.to_vec()), freshness),
             other => panic!("{other:?}"),
         }),
@@ -107,7 +107,7 @@ async fn writes_beside_reads_for_any_replica_find_their_leader() {
     let key = key_of(&gateways[0]);
     let leader = gateways[0].node.map().shards[0].replicas[0].node;
     let follows = &gateways[leader.0 as usize % 3];
-    let ShardReply::Done(results) = ask(follows, vec![put(&key, "v"), at(&key, ANYWHERE)]).await else {
+    let ShardReply::Done { results, .. } = ask(follows, vec![put(&key, "v"), at(&key, ANYWHERE)]).await else {
         panic!("the read can be carried out")
     };
     assert!(results[0].is_err() && results[1].is_ok(), "{results:?}");

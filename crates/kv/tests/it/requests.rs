@@ -127,7 +127,9 @@ async fn batches_that_belong_elsewhere_are_refused_whole() {
         other => panic!("{other:?}"),
     }
     let requests = vec![put(&key, "v"), get(&other), get(&key)];
-    let ShardReply::Done(results) = led.local.execute(batch(map.epoch, requests)).await else { panic!("refused") };
+    let ShardReply::Done { results, .. } = led.local.execute(batch(map.epoch, requests)).await else {
+        panic!("refused")
+    };
     assert!(matches!(results[0], Ok(Reply::Put { .. })));
     assert_eq!(results[1].as_ref().map_err(|error| error.code), Err(ErrorCode::InvalidArgument));
     assert!(matches!(results[2], Ok(Reply::Get { .. })));
@@ -137,7 +139,7 @@ async fn batches_that_belong_elsewhere_are_refused_whole() {
     old.header.level = ReadLevel::Local;
     for _ in 0..100 {
         let reply = follows.local.execute(batch(map.epoch, vec![old.clone()])).await;
-        let ShardReply::Done(results) = reply else { panic!("{reply:?}") };
+        let ShardReply::Done { results, .. } = reply else { panic!("{reply:?}") };
         if let Ok(Reply::Get { item: Some(item), .. }) = &results[0] {
             assert_eq!(item.value, "v");
             return;
@@ -182,7 +184,7 @@ async fn a_replica_whose_damage_a_read_finds_serves_no_more_and_the_shard_goes_o
     assert!(machines[index].durable.damage(broken.replica));
     assert!(group.is_sound(), "nobody has looked yet");
     let reply = led.local.execute(batch(get(&key))).await;
-    let ShardReply::Done(results) = reply else { panic!("{reply:?}") };
+    let ShardReply::Done { results, .. } = reply else { panic!("{reply:?}") };
     let error = results[0].as_ref().expect_err("not an absent key");
     assert_eq!((error.code, error.message.contains("image")), (ErrorCode::Corrupt, true), "{error}");
     assert!(!group.is_sound(), "the read has told");

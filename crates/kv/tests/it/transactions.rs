@@ -7,9 +7,9 @@ use strata_cluster::TimeLimits;
 use strata_router::{Kv as _, Router};
 use strata_txn::{BeginOptions, Snapshot, TransactionOptions, Transactions};
 use strata_types::{
-    ConflictReason, Decision, ErrorCode, LockWait, Operation, Outcome, Part, ReadPreference, Reply, Request,
+    ConflictReason, ErrorCode, LockWait, Operation, Outcome, Part, Prepared, ReadPreference, Reply, Request,
     RequestHeader, Result, ShardId, Slot, Space, SpaceKey, SpaceWrite, Timestamp, Transaction, TransactionCall,
-    TransactionId, TransactionReply, TransactionStatus,
+    TransactionId, TransactionReply,
 };
 
 use crate::requests::{DEADLINE, Gateway, cluster, get, put, shard_of};
@@ -69,21 +69,23 @@ impl<'a> ByHand<'a> {
         let key = SpaceKey { space: Space::default(), key: Bytes::copy_from_slice(key.as_bytes()) };
         let value = Some(Bytes::copy_from_slice(value.as_bytes()));
         let (transaction, slot) = (self.transaction, key.slot());
-        Part { transaction, slot, reads: Vec::new(), ranges: Vec::new(), writes: vec![SpaceWrite { key, value }] }
+        let (reads, ranges, writes) = (Vec::new(), Vec::new(), vec![SpaceWrite { key, value }]);
+        Part { transaction, slot, reads, ranges, writes, prepared: Prepared::default() }
     }
 
     async fn prepare(&self, key: &str, value: &str) -> TransactionReply {
         self.call(TransactionCall::Prepare(self.part(key, value))).await.expect("an answer")
     }
 
-    async fn decide(&self, commit_at: Timestamp, keys: &[String]) -> TransactionStatus {
-        let participants = keys.iter().map(|key| Slot::of_key(key.as_bytes())).collect();
-        let decide = TransactionCall::Decide { transaction: self.transaction, commit_at, participants };
-        match self.call(decide).await.expect("an answer") {
-            TransactionReply::Status(status) => status,
-            other => panic!("{other:?}"),
-        }
+    /// The last part, when another one is prepared.
+    async fn commit(&self, key: &str, value: &str, at: Timestamp, other: &str) -> TransactionReply {
+        let prepared = Prepared { at, participants: vec![Slot::of_key(other.as_bytes())] };
+        self.call(TransactionCall::Commit(Part { prepared, ..self.part(key, value) })).await.expect("an answer")
     }
+}
+
+fn is_aborted(reply: &TransactionReply) -> bool {
+    matches!(reply, TransactionReply::Conflict(conflict) if conflict.reason == ConflictReason::Aborted)
 }
 
 fn prepared(reply: TransactionReply) -> Timestamp {
@@ -141,12 +143,10 @@ async fn what_is_decided_is_seen_though_its_coordinator_died_before_it_said_so_t
     let (_machines, gateways) = cluster(33).await;
     let keys = keys(&gateways[0]);
     let hand = ByHand::begin(&gateways[0], 7, &keys[0]).await;
-    let first = prepared(hand.prepare(&keys[0], "a").await);
-    let second = prepared(hand.prepare(&keys[1], "b").await);
-    let at = first.max(second);
-    let committed = TransactionStatus::Decided(Decision::Committed(at));
-    assert_eq!(hand.decide(at, &keys).await, committed);
-    assert_eq!(hand.decide(at, &keys).await, committed, "a second time is the first one");
+    let at = prepared(hand.prepare(&keys[1], "b").await);
+    let committed = hand.commit(&keys[0], "a", at, &keys[1]).await;
+    assert!(matches!(committed, TransactionReply::Committed { at: last } if last >= at), "{committed:?}, after {at}");
+    assert_eq!(hand.commit(&keys[0], "a", at, &keys[1]).await, committed, "a second time is the first one");
     for (gateway, (key, held)) in gateways.iter().zip(keys.iter().zip(["a", "b"])) {
         assert_eq!(value(&gateway.router, key).await.as_deref(), Some(held.as_bytes()));
     }
@@ -164,22 +164,19 @@ async fn a_transaction_that_nobody_finishes_is_aborted_by_who_meets_it() {
     let (_machines, gateways) = cluster(34).await;
     let keys = keys(&gateways[0]);
     let hand = ByHand::begin(&gateways[0], 7, &keys[0]).await;
-    let at = prepared(hand.prepare(&keys[0], "never").await);
-    // The part of another shard is met before the one of the record has been prepared, or after: both end.
-    let other = ByHand::begin(&gateways[0], 8, &keys[0]).await;
-    let elsewhere = prepared(other.prepare(&keys[1], "never").await);
+    let at = prepared(hand.prepare(&keys[1], "never").await);
+    let other = ByHand::begin(&gateways[0], 8, &keys[1]).await;
+    let elsewhere = prepared(other.prepare(&keys[0], "never").await);
     for (key, gateway) in keys.iter().zip(&gateways) {
         gateway.router.call(put(key, "mine"), DEADLINE).await.expect("the way is free in the end");
         assert_eq!(value(&gateway.router, key).await.as_deref(), Some(b"mine".as_slice()));
     }
-    for (hand, at) in [(&hand, at), (&other, elsewhere)] {
-        assert_eq!(hand.decide(at, &keys).await, TransactionStatus::Decided(Decision::Aborted));
-    }
+    let late = hand.commit(&keys[0], "too late", at, &keys[1]).await;
+    assert!(is_aborted(&late), "{late:?}");
+    let late = other.commit(&keys[1], "too late", elsewhere, &keys[0]).await;
+    assert!(is_aborted(&late), "{late:?}");
     let late = other.prepare(&keys[0], "too late").await;
-    assert!(
-        matches!(&late, TransactionReply::Conflict(conflict) if conflict.reason == ConflictReason::Aborted),
-        "{late:?}"
-    );
+    assert!(is_aborted(&late), "{late:?}");
     assert_eq!(value(&gateways[0].router, &keys[0]).await.as_deref(), Some(b"mine".as_slice()));
 }
 
@@ -189,19 +186,13 @@ async fn of_two_that_wait_for_each_other_the_older_one_gets_on() {
     let keys = keys(&gateways[0]);
     let older = ByHand::begin(&gateways[0], 1, &keys[0]).await;
     let younger = ByHand::begin(&gateways[1], 2, &keys[1]).await;
-    prepared(older.prepare(&keys[0], "older").await);
-    prepared(younger.prepare(&keys[1], "younger").await);
-    let first = async {
-        let at = prepared(older.prepare(&keys[1], "older").await);
-        older.decide(at, &keys).await
-    };
-    let second = async {
-        let at = prepared(younger.prepare(&keys[0], "younger").await);
-        younger.decide(at, &keys).await
-    };
+    let [one, other] = &keys;
+    let at = [prepared(older.prepare(other, "older").await), prepared(younger.prepare(one, "younger").await)];
+    let first = older.commit(one, "older", at[0], other);
+    let second = younger.commit(other, "younger", at[1], one);
     let (first, second) = futures_util::future::join(first, second).await;
-    assert!(matches!(first, TransactionStatus::Decided(Decision::Committed(_))), "{first:?}");
-    assert_eq!(second, TransactionStatus::Decided(Decision::Aborted));
+    assert!(matches!(first, TransactionReply::Committed { .. }), "{first:?}");
+    assert!(is_aborted(&second), "{second:?}");
     assert_eq!(value(&gateways[2].router, &keys[1]).await.as_deref(), Some(b"older".as_slice()));
 }
 
@@ -210,10 +201,13 @@ async fn what_is_left_behind_and_met_by_nobody_goes_away_by_itself() {
     let (_machines, gateways) = cluster(36).await;
     let keys = keys(&gateways[0]);
     let lost = ByHand::begin(&gateways[0], 7, &keys[0]).await;
-    prepared(lost.prepare(&keys[0], "never").await);
-    let decided = ByHand::begin(&gateways[0], 8, &keys[1]).await;
-    let at = prepared(decided.prepare(&keys[1], "kept").await);
-    decided.decide(at, &keys[1..]).await;
+    prepared(lost.prepare(&keys[1], "never").await);
+    let mut more = (100..200).map(|number| format!("key {number}"));
+    let anchor = more.find(|key| shard_of(&gateways[0].node, key) == ShardId(1)).expect("a quarter of all keys");
+    let decided = ByHand::begin(&gateways[0], 8, &anchor).await;
+    let at = prepared(decided.prepare(&keys[0], "kept").await);
+    let committed = decided.commit(&anchor, "kept", at, &keys[0]).await;
+    assert!(matches!(committed, TransactionReply::Committed { .. }), "{committed:?}");
     tokio::time::sleep(Duration::from_secs(15)).await;
     for gateway in &gateways {
         for group in gateway.node.host().groups().into_iter().filter(|group| group.id().shard().is_some()) {
@@ -221,8 +215,10 @@ async fn what_is_left_behind_and_met_by_nobody_goes_away_by_itself() {
             let state = state.map(|row| strata_codec::ShardState::decode(row).expect("decodes")).unwrap_or_default();
             assert_eq!((state.prepared, state.ranged), (0, 0), "{}", group.id());
         }
+        let open = gateway.local.open_transactions().await;
+        assert_eq!(open, [], "no record waits to be forgotten");
     }
-    assert_eq!(value(&gateways[1].router, &keys[1]).await.as_deref(), Some(b"kept".as_slice()));
+    assert_eq!(value(&gateways[1].router, &keys[0]).await.as_deref(), Some(b"kept".as_slice()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,4 +271,47 @@ async fn nothing_is_read_or_written_at_a_time_that_has_not_come_or_is_long_gone(
     let error = snapshot.get(key.clone()).await.expect_err("collected");
     assert_eq!(error.code, ErrorCode::SnapshotTooOld, "{error}");
     assert_eq!(value(&gateways[1].router, &key).await.as_deref(), Some(b"39".as_slice()));
+}
+
+/// ROUTE-7
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_is_open_sees_no_later_write_of_a_session_without_its_earlier_ones() {
+    let (_machines, gateways) = cluster(41).await;
+    let [x, y] = keys(&gateways[0]);
+    let reader = transactions(&gateways[0]).snapshot().await.expect("a snapshot");
+    assert_eq!(reader.get(x.clone()).await.expect("read"), None);
+    let session = &gateways[1].router;
+    session.call(put(&x, "1"), DEADLINE).await.expect("written");
+    assert!(session.time() > reader.timestamp(), "the shard of x has been read at that time");
+    session.call(put(&y, "1"), DEADLINE).await.expect("written");
+    assert_eq!(reader.get(y.clone()).await.expect("read"), None, "it came after what the snapshot does not see");
+    // Also if all that the session did on the other shard was to look.
+    let reader = transactions(&gateways[0]).snapshot().await.expect("a snapshot");
+    let seen = reader.get(x.clone()).await.expect("read").expect("written before");
+    gateways[2].router.call(put(&x, "2"), DEADLINE).await.expect("written");
+    assert_eq!(value(session, &x).await.as_deref(), Some(b"2".as_slice()));
+    session.call(put(&y, "2"), DEADLINE).await.expect("written");
+    assert_eq!(reader.get(x.clone()).await.expect("read"), Some(seen));
+    assert_eq!(reader.get(y.clone()).await.expect("read").expect("there").value, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_read_of_a_transaction_takes_its_timestamp_where_it_reads() {
+    let (_machines, gateways) = cluster(42).await;
+    let [x, y] = keys(&gateways[0]);
+    for key in [&x, &y] {
+        gateways[0].router.call(put(key, "1"), DEADLINE).await.expect("written");
+    }
+    let mut txn = transactions(&gateways[0]).open(BeginOptions::default());
+    assert_eq!(txn.read_timestamp(), Timestamp(0), "nobody was asked");
+    gateways[1].router.call(put(&x, "2"), DEADLINE).await.expect("written");
+    assert_eq!(txn.get(x.clone()).await.expect("read").expect("there").value, "2", "it begins here");
+    assert!(txn.read_timestamp() > Timestamp(0));
+    let mut other = transactions(&gateways[1]).open(BeginOptions::default());
+    other.put(y.clone(), "2").await.expect("buffered");
+    other.commit().await.expect("committed");
+    assert_eq!(txn.get(y.clone()).await.expect("read").expect("there").value, "1", "all its reads are of one time");
+    txn.put(x.clone(), "3").await.expect("buffered");
+    let error = txn.commit().await.expect_err("y has changed since it was read");
+    assert_eq!(error.conflict.expect("says over what").key.expect("a key").key, y.as_bytes());
 }

@@ -1,6 +1,6 @@
 //! BatchRequest, BatchReply.
 
-use strata_types::{Error, Operation, Reply, Request};
+use strata_types::{Error, Operation, Reply, Request, Timestamp};
 
 use super::header::write_header;
 use super::misfit;
@@ -17,12 +17,12 @@ impl TryFrom<v1::BatchRequest> for Request {
     }
 }
 
-impl TryFrom<Reply> for v1::BatchReply {
+impl TryFrom<(Reply, Timestamp)> for v1::BatchReply {
     type Error = Error;
 
-    fn try_from(reply: Reply) -> Result<v1::BatchReply, Error> {
+    fn try_from((reply, time): (Reply, Timestamp)) -> Result<v1::BatchReply, Error> {
         match reply {
-            Reply::Batch { revision } => Ok(v1::BatchReply { revision: Some(revision.into()), timestamp: 0 }),
+            Reply::Batch { revision } => Ok(v1::BatchReply { revision: Some(revision.into()), timestamp: time.0 }),
             _ => Err(misfit("batch")),
         }
     }

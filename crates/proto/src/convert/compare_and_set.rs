@@ -1,6 +1,6 @@
 //! CompareAndSetRequest, CompareAndSetReply.
 
-use strata_types::{Error, Item, Operation, Reply, Request};
+use strata_types::{Error, Item, Operation, Reply, Request, Timestamp};
 
 use super::expected::expected_of;
 use super::header::write_header;
@@ -18,14 +18,14 @@ impl TryFrom<v1::CompareAndSetRequest> for Request {
     }
 }
 
-impl TryFrom<Reply> for v1::CompareAndSetReply {
+impl TryFrom<(Reply, Timestamp)> for v1::CompareAndSetReply {
     type Error = Error;
 
-    fn try_from(reply: Reply) -> Result<v1::CompareAndSetReply, Error> {
+    fn try_from((reply, time): (Reply, Timestamp)) -> Result<v1::CompareAndSetReply, Error> {
         match reply {
             Reply::CompareAndSet { succeeded, revision, current } => Ok(v1::CompareAndSetReply {
                 revision: Some(revision.into()),
-                timestamp: 0,
+                timestamp: time.0,
                 succeeded,
                 current: current.map(v1::Item::from),
             }),

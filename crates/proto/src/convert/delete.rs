@@ -1,6 +1,6 @@
 //! DeleteRequest, DeleteReply.
 
-use strata_types::{Error, Operation, Reply, Request};
+use strata_types::{Error, Operation, Reply, Request, Timestamp};
 
 use super::header::write_header;
 use super::misfit;
@@ -15,13 +15,13 @@ impl TryFrom<v1::DeleteRequest> for Request {
     }
 }
 
-impl TryFrom<Reply> for v1::DeleteReply {
+impl TryFrom<(Reply, Timestamp)> for v1::DeleteReply {
     type Error = Error;
 
-    fn try_from(reply: Reply) -> Result<v1::DeleteReply, Error> {
+    fn try_from((reply, time): (Reply, Timestamp)) -> Result<v1::DeleteReply, Error> {
         match reply {
             Reply::Delete { existed, revision } => {
-                Ok(v1::DeleteReply { revision: Some(revision.into()), timestamp: 0, existed })
+                Ok(v1::DeleteReply { revision: Some(revision.into()), timestamp: time.0, existed })
             }
             _ => Err(misfit("delete")),
         }

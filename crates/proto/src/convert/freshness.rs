@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strata_types::{Error, Freshness, LogIndex, ReadLevel, ReadPreference};
+use strata_types::{Error, Freshness, LogIndex, ReadLevel, ReadPreference, Timestamp};
 
 use super::invalid;
 use crate::v1;
@@ -56,7 +56,7 @@ pub(super) fn preference_of(number: i32) -> Result<ReadPreference, Error> {
 
 /// What a reply says about how fresh it is: level, bound in milliseconds (rounded up), position.
 pub(super) fn parts_of(freshness: Option<Freshness>) -> (i32, u32, u64) {
-    let Some(Freshness { level, applied }) = freshness else { return (0, 0, 0) };
+    let Some(Freshness { level, applied, .. }) = freshness else { return (0, 0, 0) };
     let millis = match level {
         ReadLevel::Bounded { max_staleness } => {
             u32::try_from(max_staleness.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
@@ -67,11 +67,18 @@ pub(super) fn parts_of(freshness: Option<Freshness>) -> (i32, u32, u64) {
 }
 
 /// The same the other way. A node that says nothing, or something newer, told nothing that could be relied on.
-pub(super) fn freshness_of(level: i32, millis: u32, applied: u64) -> Option<Freshness> {
+pub(super) fn freshness_of(level: i32, millis: u32, applied: u64, at: u64) -> Option<Freshness> {
     if level == i32::from(v1::ReadLevel::Unspecified) {
         return None;
     }
-    Some(Freshness { level: level_of(level, millis).ok()?, applied: LogIndex(applied) })
+    // Timestamps begin at 1.
+    let at = Some(Timestamp(at)).filter(|at| *at != Timestamp(0));
+    Some(Freshness { level: level_of(level, millis).ok()?, applied: LogIndex(applied), at })
+}
+
+/// The timestamp up to which something was read, as it is sent.
+pub(super) fn read_at(freshness: Option<Freshness>) -> u64 {
+    freshness.and_then(|freshness| freshness.at).unwrap_or_default().0
 }
 
 /// The level of a scan's page and its bound in milliseconds, as they are sent.

@@ -1,6 +1,6 @@
 //! GetRequest, GetReply.
 
-use strata_types::{Error, Item, Operation, Reply, Request};
+use strata_types::{Error, Item, Operation, Reply, Request, Timestamp};
 
 use super::freshness::{freshness_of, parts_of};
 use super::header::read_header;
@@ -15,15 +15,15 @@ impl TryFrom<v1::GetRequest> for Request {
     }
 }
 
-impl TryFrom<Reply> for v1::GetReply {
+impl TryFrom<(Reply, Timestamp)> for v1::GetReply {
     type Error = Error;
 
-    fn try_from(reply: Reply) -> Result<v1::GetReply, Error> {
+    fn try_from((reply, time): (Reply, Timestamp)) -> Result<v1::GetReply, Error> {
         match reply {
             Reply::Get { item, freshness } => {
                 let (level, staleness_millis, applied) = parts_of(freshness);
                 let item = item.map(v1::Item::from);
-                Ok(v1::GetReply { item, timestamp: 0, level, staleness_millis, applied })
+                Ok(v1::GetReply { item, timestamp: time.0, level, staleness_millis, applied })
             }
             _ => Err(misfit("get")),
         }
@@ -32,7 +32,7 @@ impl TryFrom<Reply> for v1::GetReply {
 
 impl From<v1::GetReply> for Reply {
     fn from(reply: v1::GetReply) -> Reply {
-        let freshness = freshness_of(reply.level, reply.staleness_millis, reply.applied);
+        let freshness = freshness_of(reply.level, reply.staleness_millis, reply.applied, 0);
         Reply::Get { item: reply.item.map(Item::from), freshness }
     }
 }

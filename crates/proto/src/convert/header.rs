@@ -18,6 +18,7 @@ impl From<&RequestHeader> for v1::BatchHeader {
             max_staleness_millis: millis_of(header.level),
             prefer: v1::ReadPreference::from(header.prefer).into(),
             at: header.at.map(|at| at.0),
+            begins: header.begins,
         }
     }
 }
@@ -37,6 +38,7 @@ impl TryFrom<v1::BatchHeader> for RequestHeader {
             level: level_of(header.level, header.max_staleness_millis)?,
             prefer: preference_of(header.prefer)?,
             at: header.at.map(Timestamp),
+            begins: header.begins,
         })
     }
 }

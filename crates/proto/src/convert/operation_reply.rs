@@ -2,7 +2,7 @@
 
 use strata_types::{Error, ErrorCode, Item, Reply, TransactionReply};
 
-use super::freshness::{freshness_of, parts_of};
+use super::freshness::{freshness_of, parts_of, read_at};
 use super::revision::revision_of;
 use crate::v1::{self, operation_reply};
 
@@ -21,8 +21,8 @@ impl From<Reply> for operation_reply::Reply {
         match reply {
             Reply::Get { item, freshness } => {
                 let (level, staleness_millis, applied) = parts_of(freshness);
-                let item = item.map(v1::Item::from);
-                operation_reply::Reply::Get(operation_reply::Get { item, level, staleness_millis, applied })
+                let (item, at) = (item.map(v1::Item::from), read_at(freshness));
+                operation_reply::Reply::Get(operation_reply::Get { item, level, staleness_millis, applied, at })
             }
             Reply::Put { revision } => {
                 operation_reply::Reply::Put(operation_reply::Written { revision: Some(revision.into()) })
@@ -43,7 +43,15 @@ impl From<Reply> for operation_reply::Reply {
             Reply::Scan { items, resume, freshness } => {
                 let (level, staleness_millis, applied) = parts_of(freshness);
                 let items = items.into_iter().map(v1::Item::from).collect();
-                operation_reply::Reply::Scan(operation_reply::Scan { items, resume, level, staleness_millis, applied })
+                let at = read_at(freshness);
+                operation_reply::Reply::Scan(operation_reply::Scan {
+                    items,
+                    resume,
+                    level,
+                    staleness_millis,
+                    applied,
+                    at,
+                })
             }
             Reply::Transact(reply) => operation_reply::Reply::Transact(reply.into()),
             // Nodes deal with it themselves. Nothing was done, so asking again does no harm.
@@ -62,7 +70,7 @@ impl From<v1::OperationReply> for Result<Reply, Error> {
         Ok(match reply.reply {
             Some(Wire::Get(get)) => Reply::Get {
                 item: get.item.map(Item::from),
-                freshness: freshness_of(get.level, get.staleness_millis, get.applied),
+                freshness: freshness_of(get.level, get.staleness_millis, get.applied, get.at),
             },
             Some(Wire::Put(put)) => Reply::Put { revision: revision_of(put.revision) },
             Some(Wire::Delete(delete)) => {
@@ -77,7 +85,7 @@ impl From<v1::OperationReply> for Result<Reply, Error> {
             Some(Wire::Scan(scan)) => Reply::Scan {
                 items: scan.items.into_iter().map(Item::from).collect(),
                 resume: scan.resume,
-                freshness: freshness_of(scan.level, scan.staleness_millis, scan.applied),
+                freshness: freshness_of(scan.level, scan.staleness_millis, scan.applied, scan.at),
             },
             Some(Wire::Transact(reply)) => Reply::Transact(TransactionReply::try_from(reply)?),
             Some(Wire::Error(detail)) => return Err(detail.into()),

@@ -1,6 +1,6 @@
 //! PutRequest, PutReply.
 
-use strata_types::{Error, Operation, Reply, Request};
+use strata_types::{Error, Operation, Reply, Request, Timestamp};
 
 use super::header::write_header;
 use super::misfit;
@@ -16,12 +16,12 @@ impl TryFrom<v1::PutRequest> for Request {
     }
 }
 
-impl TryFrom<Reply> for v1::PutReply {
+impl TryFrom<(Reply, Timestamp)> for v1::PutReply {
     type Error = Error;
 
-    fn try_from(reply: Reply) -> Result<v1::PutReply, Error> {
+    fn try_from((reply, time): (Reply, Timestamp)) -> Result<v1::PutReply, Error> {
         match reply {
-            Reply::Put { revision } => Ok(v1::PutReply { revision: Some(revision.into()), timestamp: 0 }),
+            Reply::Put { revision } => Ok(v1::PutReply { revision: Some(revision.into()), timestamp: time.0 }),
             _ => Err(misfit("put")),
         }
     }

@@ -1,6 +1,6 @@
 //! ScanRequest, ScanReply.
 
-use strata_types::{Error, Item, Operation, Reply, Request, RequestHeader, limits};
+use strata_types::{Error, Item, Operation, Reply, Request, RequestHeader, Timestamp, limits};
 
 use super::freshness::{freshness_of, level_parts};
 use super::header::read_header;
@@ -30,15 +30,15 @@ impl TryFrom<v1::ScanRequest> for Request {
     }
 }
 
-impl TryFrom<Reply> for v1::ScanReply {
+impl TryFrom<(Reply, Timestamp)> for v1::ScanReply {
     type Error = Error;
 
-    fn try_from(reply: Reply) -> Result<v1::ScanReply, Error> {
+    fn try_from((reply, time): (Reply, Timestamp)) -> Result<v1::ScanReply, Error> {
         match reply {
             Reply::Scan { items, resume, freshness } => {
                 let (level, staleness_millis) = level_parts(freshness);
                 let items = items.into_iter().map(v1::Item::from).collect();
-                Ok(v1::ScanReply { items, resume, timestamp: 0, level, staleness_millis })
+                Ok(v1::ScanReply { items, resume, timestamp: time.0, level, staleness_millis })
             }
             _ => Err(misfit("scan")),
         }
@@ -47,7 +47,7 @@ impl TryFrom<Reply> for v1::ScanReply {
 
 impl From<v1::ScanReply> for Reply {
     fn from(reply: v1::ScanReply) -> Reply {
-        let freshness = freshness_of(reply.level, reply.staleness_millis, 0);
+        let freshness = freshness_of(reply.level, reply.staleness_millis, 0, 0);
         Reply::Scan { items: reply.items.into_iter().map(Item::from).collect(), resume: reply.resume, freshness }
     }
 }

@@ -1,14 +1,19 @@
 //! ShardReply.
 
-use strata_types::{Error, ErrorCode, NodeId, Reply, ShardMap};
+use strata_types::{Error, ErrorCode, NodeId, Reply, ShardMap, Timestamp};
 
 use crate::v1::{self, shard_reply};
 
 /// What a [`v1::ShardReply`] says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShardAnswer {
-    /// The batch was carried out: one result for each request, in order.
-    Done(Vec<Result<Reply, Error>>),
+    /// The batch was carried out.
+    Done {
+        /// One result for each request, in order.
+        results: Vec<Result<Reply, Error>>,
+        /// Logical time, not below that of anything that the results tell of.
+        time: Timestamp,
+    },
     /// Nothing was applied: the node does not lead the shard.
     NotLeader {
         /// The node that does, if it is known.
@@ -23,8 +28,9 @@ pub enum ShardAnswer {
 impl From<ShardAnswer> for v1::ShardReply {
     fn from(answer: ShardAnswer) -> v1::ShardReply {
         let outcome = match answer {
-            ShardAnswer::Done(results) => {
-                let replies = results.into_iter().map(v1::OperationReply::from).collect();
+            ShardAnswer::Done { results, time } => {
+                let reply = |result| v1::OperationReply { timestamp: time.0, ..v1::OperationReply::from(result) };
+                let replies = results.into_iter().map(reply).collect();
                 shard_reply::Outcome::Done(shard_reply::Done { replies })
             }
             ShardAnswer::NotLeader { leader } => {
@@ -44,7 +50,9 @@ impl From<v1::ShardReply> for ShardAnswer {
         let mute = || Error::unknown(ErrorCode::Internal, "the node answered a batch with nothing known");
         match reply.outcome {
             Some(shard_reply::Outcome::Done(done)) => {
-                ShardAnswer::Done(done.replies.into_iter().map(Result::from).collect())
+                let latest = done.replies.iter().map(|reply| reply.timestamp).max();
+                let results = done.replies.into_iter().map(Result::from).collect();
+                ShardAnswer::Done { results, time: Timestamp(latest.unwrap_or_default()) }
             }
             Some(shard_reply::Outcome::NotLeader(other)) => ShardAnswer::NotLeader { leader: other.leader.map(NodeId) },
             Some(shard_reply::Outcome::StaleRoute(stale)) => {

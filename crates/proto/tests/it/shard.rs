@@ -56,6 +56,7 @@ pub(crate) fn call() -> ShardCall {
     requests[3].header =
         RequestHeader { level: bounded(5_000), prefer: ReadPreference::Any, ..RequestHeader::default() };
     requests[3].header.at = Some(Timestamp(0));
+    requests[4].header.begins = true;
     ShardCall { epoch: Epoch(5), shard: ShardId(6), requests, deadline: Some(Duration::from_millis(1500)) }
 }
 
@@ -105,7 +106,11 @@ fn bounded(millis: u64) -> ReadLevel {
 }
 
 fn fresh(level: ReadLevel) -> Option<Freshness> {
-    Some(Freshness { level, applied: LogIndex(77) })
+    Some(Freshness { level, applied: LogIndex(77), at: None })
+}
+
+fn read_at(at: u64) -> Option<Freshness> {
+    Some(Freshness { level: ReadLevel::Linearizable, applied: LogIndex(78), at: Some(Timestamp(at)) })
 }
 
 pub(crate) fn answers() -> Vec<ShardAnswer> {
@@ -122,13 +127,15 @@ pub(crate) fn answers() -> Vec<ShardAnswer> {
         Ok(Reply::CompareAndSet { succeeded: false, revision: REVISION, current: Some(item.clone()) }),
         Ok(Reply::Batch { revision: Revision::default() }),
         Ok(Reply::Scan { items: vec![item.clone()], resume: None, freshness: fresh(bounded(0)) }),
+        Ok(Reply::Get { item: None, freshness: read_at(5) }),
+        Ok(Reply::Scan { items: Vec::new(), resume: None, freshness: read_at(6) }),
         Ok(Reply::Scan { items: vec![item.clone(), item], resume: Some(bytes("")), freshness: None }),
         Err(Error::unknown(ErrorCode::Unavailable, "the leader was lost")),
         Err(Error::unknown(ErrorCode::SessionExpired, "forgotten").at(LogIndex(18))),
     ];
     results.extend(transactions::replies().into_iter().map(|reply| Ok(Reply::Transact(reply))));
     vec![
-        ShardAnswer::Done(results),
+        ShardAnswer::Done { results, time: Timestamp(9) },
         ShardAnswer::NotLeader { leader: None },
         ShardAnswer::NotLeader { leader: Some(NodeId(0)) },
         ShardAnswer::StaleRoute(Box::new(map())),
@@ -141,7 +148,7 @@ fn a_batch_survives_the_way() {
     let encoded = v1::ShardBatch::from(call()).encode_to_vec();
     let decoded = v1::ShardBatch::decode(encoded.as_slice()).expect("decodes");
     let headers = decoded.operations.iter().filter(|operation| operation.header.is_some()).count();
-    assert_eq!(headers, 1, "equal headers travel once");
+    assert_eq!(headers, 2, "equal headers travel once");
     assert_eq!(ShardCall::try_from(decoded), Ok(call()));
 }
 
@@ -172,6 +179,10 @@ fn levels_have_pinned_bytes() {
     let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let header = RequestHeader { level: bounded(5_000), prefer: ReadPreference::Any, ..RequestHeader::default() };
     assert_eq!(hex(v1::BatchHeader::from(&header).encode_to_vec()), "200130048001882788 0102".replace(' ', ""));
+    let header = RequestHeader { begins: true, ..RequestHeader::default() };
+    assert_eq!(hex(v1::BatchHeader::from(&header).encode_to_vec()), "2001 3001 4001".replace(' ', ""));
+    let reply = v1::OperationReply::from(Ok(Reply::Get { item: None, freshness: read_at(5) }));
+    assert_eq!(hex(reply.encode_to_vec()), "0a06 1001 204e 2805".replace(' ', ""));
     let reply = v1::OperationReply::from(Ok(Reply::Get { item: None, freshness: fresh(bounded(1_234)) }));
     assert_eq!(hex(reply.encode_to_vec()), "0a071004 18d209 204d".replace(' ', ""));
     let items = Vec::new();
@@ -266,7 +277,7 @@ fn no_damage_makes_a_conversion_panic() {
                     converted += usize::from(ShardCall::try_from(batch).is_ok());
                 }
                 if let Ok(reply) = v1::ShardReply::decode(damaged.as_slice()) {
-                    converted += usize::from(matches!(ShardAnswer::from(reply), ShardAnswer::Done(_)));
+                    converted += usize::from(matches!(ShardAnswer::from(reply), ShardAnswer::Done { .. }));
                 }
             }
         }

@@ -9,6 +9,8 @@ use strata_types::{
     ReadLevel, ReadPreference, Reply, Request, RequestHeader, Revision, SessionRequest, Timestamp, limits,
 };
 
+const TIME: Timestamp = Timestamp(6);
+
 const KEY: Bytes = Bytes::from_static(b"k");
 const VALUE: Bytes = Bytes::from_static(b"v");
 const SESSION: v1::Session = v1::Session { client: 1, sequence: 2, floor: 1, opened: 3 };
@@ -109,15 +111,18 @@ fn replies_say_how_fresh_they_are_and_round_ages_up() {
     let applied = LogIndex(7);
     let reply = |micros| {
         let level = ReadLevel::Bounded { max_staleness: Duration::from_micros(micros) };
-        v1::GetReply::try_from(Reply::Get { item: None, freshness: Some(Freshness { level, applied }) })
-            .expect("it fits")
+        v1::GetReply::try_from((
+            Reply::Get { item: None, freshness: Some(Freshness { level, applied, at: None }) },
+            TIME,
+        ))
+        .expect("it fits")
     };
     assert_eq!((reply(1_000).staleness_millis, reply(1_001).staleness_millis), (1, 2));
     let level = ReadLevel::Bounded { max_staleness: Duration::from_millis(2) };
-    let freshness = Some(Freshness { level, applied });
+    let freshness = Some(Freshness { level, applied, at: None });
     assert_eq!(Reply::from(reply(1_001)), Reply::Get { item: None, freshness });
     let page = Reply::Scan { items: Vec::new(), resume: None, freshness };
-    let page = v1::ScanReply::try_from(page).expect("it fits");
+    let page = v1::ScanReply::try_from((page, TIME)).expect("it fits");
     assert_eq!((page.level(), page.staleness_millis), (v1::ReadLevel::Bounded, 2));
 }
 
@@ -125,9 +130,10 @@ fn replies_say_how_fresh_they_are_and_round_ages_up() {
 fn a_reply_fits_its_request_or_is_an_error_of_unknown_outcome() {
     let revision = Revision { index: LogIndex(3), position: 1 };
     let reply = Reply::Delete { existed: true, revision };
-    let wire = v1::DeleteReply::try_from(reply.clone()).expect("it fits");
+    let wire = v1::DeleteReply::try_from((reply.clone(), TIME)).expect("it fits");
+    assert_eq!(wire.timestamp, TIME.0);
     assert_eq!(Reply::from(wire), reply);
-    let misfit = v1::PutReply::try_from(reply).expect_err("of another kind");
+    let misfit = v1::PutReply::try_from((reply, TIME)).expect_err("of another kind");
     assert_eq!((misfit.code, misfit.outcome), (ErrorCode::Internal, Outcome::Unknown));
 }
 

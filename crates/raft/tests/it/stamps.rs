@@ -290,3 +290,21 @@ async fn a_group_becomes_timed_while_entries_are_on_their_way() {
     let leader = cluster.leader().await;
     assert_eq!(write(cluster.group(leader), "late", 0).await, Err(ProposeError::NoTime));
 }
+
+/// RAFT-13
+#[tokio::test(start_paused = true)]
+async fn after_a_snapshot_was_read_nobody_writes_without_a_stamp() {
+    let cluster = Cluster::new(132, Retention::default()).await;
+    let leader = cluster.leader().await;
+    let group = cluster.group(leader).clone();
+    assert_eq!(write(&group, "before", 0).await, Ok(Timestamp(0)));
+    group.set_timed(true);
+    group.open_clock(group.status().term, Timestamp(4));
+    group.snapshot_barrier(Timestamp(4)).await.expect("open");
+    // The others have not heard that there is time.
+    let successor = group.best_successor().expect("two followers");
+    assert!(group.transfer_leader(successor, Duration::from_secs(2)).await);
+    let leader = cluster.leader().await;
+    assert_eq!(write(cluster.group(leader), "late", 0).await, Err(ProposeError::NoTime));
+    assert_eq!(cluster.value(leader, "late"), None);
+}

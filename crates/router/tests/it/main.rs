@@ -9,6 +9,7 @@ mod model;
 mod retry;
 mod routing;
 mod scan;
+mod seen;
 mod session;
 mod timestamps;
 mod waiting;

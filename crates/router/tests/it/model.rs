@@ -77,6 +77,8 @@ struct State {
     /// The timestamps that were asked for, and when.
     asked: Vec<(TimestampKind, Duration)>,
     timestamp: u64,
+    /// Logical time of shards that have one.
+    times: BTreeMap<ShardId, Timestamp>,
     clock_faults: VecDeque<Fault>,
 }
 
@@ -202,6 +204,10 @@ impl Model {
         self.state.lock().asked.clone()
     }
 
+    pub(crate) fn set_time(&self, shard: ShardId, time: Timestamp) {
+        self.state.lock().times.insert(shard, time);
+    }
+
     pub(crate) fn maps_fetched(&self) -> u32 {
         self.state.lock().maps_fetched
     }
@@ -221,7 +227,11 @@ impl Model {
             return ShardReply::NotLeader { leader: leader.filter(|_| state.hints) };
         }
         let slots = state.map.shard(batch.shard).expect("a shard of the map").slots;
-        ShardReply::Done(batch.requests.iter().map(|request| state.apply(request, slots)).collect())
+        let results = batch.requests.iter().map(|request| state.apply(request, slots)).collect();
+        let seen = batch.requests.iter().map(|request| request.header.seen).max().unwrap_or_default();
+        let time = state.times.entry(batch.shard).or_default();
+        *time = seen.max(*time);
+        ShardReply::Done { results, time: *time }
     }
 }
 
@@ -336,12 +346,12 @@ impl Link for Model {
                     Err(_) => lost("no answer in time"),
                 }
             }
-            Some(Fault::Refuse(error)) => Ok(ShardReply::Done(vec![Err(error); batch.requests.len()])),
+            Some(Fault::Refuse(error)) => Ok(ShardReply::failed(&error, batch.requests.len())),
             Some(Fault::Slow(time)) => {
                 self.env.sleep(time).await;
                 Ok(self.carry_out(node, &batch))
             }
-            Some(Fault::Short) => Ok(ShardReply::Done(Vec::new())),
+            Some(Fault::Short) => Ok(ShardReply::Done { results: Vec::new(), time: Timestamp(0) }),
         }
     }
 

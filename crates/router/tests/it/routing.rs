@@ -287,5 +287,5 @@ async fn the_traits_are_object_safe() {
     let batch = ShardBatch { epoch: Epoch(1), shard: kv.map().shards[0].shard, requests: Arc::new(vec![get("a")]) };
     let node = kv.map().shards[0].replicas[0].node;
     let reply = link.execute(node, batch, SECOND).await.expect("answered");
-    assert!(matches!(reply, ShardReply::Done(results) if results.len() == 1));
+    assert!(matches!(reply, ShardReply::Done { results, .. } if results.len() == 1));
 }

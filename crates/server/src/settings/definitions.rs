@@ -50,6 +50,8 @@ pub const DEFINITIONS: &[Definition] = &[
     row("election_min", "300ms", "shortest silence after which a follower stands for election"),
     row("election_max", "400ms", "longest such silence"),
     row("replace_after", "5m", "silence after which a node is lost and its replicas are built anew on others"),
+    row("history", "10m", "how long what was overwritten or removed can still be read by snapshots of the past"),
+    row("reader_age_max", "1h", "how long an open snapshot or transaction keeps history beyond that"),
     row(
         "act_as_version",
         "",

@@ -61,6 +61,10 @@ pub struct Settings {
     pub election_max: Duration,
     /// Silence after which a node is lost.
     pub replace_after: Duration,
+    /// How long the past can be read.
+    pub history: Duration,
+    /// How long an open reader keeps the past.
+    pub reader_age_max: Duration,
     /// The cluster versions that the node takes part in.
     pub versions: VersionRange,
     /// Size of one file of the log.

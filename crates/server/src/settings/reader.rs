@@ -1,6 +1,7 @@
 //! From text to [`Settings`], with every rule that a value must satisfy.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use strata_net::tls::TlsFiles;
 use strata_types::{ClusterVersion, VersionRange, limits};
@@ -38,6 +39,8 @@ pub(super) fn read(entries: &[Entry]) -> Result<Settings, SettingsError> {
         election_min: reader.value("election_min", parse_duration)?,
         election_max: reader.value("election_max", parse_duration)?,
         replace_after: reader.value("replace_after", parse_duration)?,
+        history: reader.value("history", parse_duration)?,
+        reader_age_max: reader.value("reader_age_max", parse_duration)?,
         versions: reader.value("act_as_version", parse_versions)?,
         log_segment: reader.value("log_segment", at_least(1 << 20))?,
         log_cache: reader.value("log_cache", at_least(0))?,
@@ -57,6 +60,9 @@ fn parse_versions(text: &str) -> Result<VersionRange, String> {
     let most = parse_count(text, supported.least.0, supported.most.0)?;
     Ok(VersionRange { most: ClusterVersion(most), ..supported })
 }
+
+/// The shortest time for which the past is kept.
+const HISTORY_MIN: Duration = Duration::from_secs(5);
 
 struct Reader<'a>(&'a [Entry]);
 
@@ -127,6 +133,13 @@ impl Reader<'_> {
         }
         if settings.replace_after <= settings.election_max {
             return Err(self.invalid("replace_after", "must be above election_max"));
+        }
+        // Snapshots tell every few seconds that they are in use; what was begun just now has not yet.
+        if settings.history < HISTORY_MIN {
+            return Err(self.invalid("history", format!("must be at least {} s", HISTORY_MIN.as_secs())));
+        }
+        if settings.reader_age_max < settings.history {
+            return Err(self.invalid("reader_age_max", "must be at least history"));
         }
         if let Some(expect) = settings.expect.filter(|&expect| expect > 1 && settings.join.is_empty()) {
             let detail = format!("a cluster of {expect} nodes needs `join`, the same on every node");

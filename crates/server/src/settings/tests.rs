@@ -106,6 +106,8 @@ fn contradictions_are_refused() {
         &[("heartbeat", "201ms")],
         &[("election_min", "700ms")],
         &[("replace_after", "400ms")],
+        &[("history", "1s")],
+        &[("history", "2h")],
         &[("act_as_version", "0")],
         &[("act_as_version", "99")],
         &[("log_segment", "1KiB")],

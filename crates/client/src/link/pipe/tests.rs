@@ -7,7 +7,9 @@ use strata_env::real;
 use strata_grpc::{ClusterOverview, ClusterView, Parts};
 use strata_meta::{MetaCommand, MetaReply};
 use strata_router::{Kv, PageRange, ShardExecutor};
-use strata_types::{Epoch, Error, ErrorCode, Operation, Reply, Request, RequestHeader, Revision, ShardId, ShardMap};
+use strata_types::{
+    Epoch, Error, ErrorCode, Operation, Reply, Request, RequestHeader, Revision, ShardId, ShardMap, Timestamp,
+};
 use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -30,7 +32,7 @@ impl ShardExecutor for Slow {
     async fn execute(&self, batch: ShardBatch) -> ShardReply {
         self.gate.clone().wait_for(|is_open| *is_open).await.expect("the test outlives it");
         let reply = Reply::Put { revision: Revision::default() };
-        ShardReply::Done(batch.requests.iter().map(|_| Ok(reply.clone())).collect())
+        ShardReply::Done { results: batch.requests.iter().map(|_| Ok(reply.clone())).collect(), time: Timestamp(0) }
     }
 }
 
@@ -46,6 +48,10 @@ impl Kv for Slow {
 
     fn map(&self) -> Arc<ShardMap> {
         Arc::default()
+    }
+
+    fn time(&self) -> Timestamp {
+        Timestamp(0)
     }
 }
 
@@ -110,7 +116,7 @@ async fn what_waits_is_bounded_in_bytes_and_callers_wait_for_room_by_their_deadl
     gate.send_replace(true);
     for call in patient.into_iter().chain([waiting]) {
         let reply = call.await.expect("joined");
-        assert!(matches!(&reply, Ok(ShardReply::Done(results)) if results.len() == 1), "{reply:?}");
+        assert!(matches!(&reply, Ok(ShardReply::Done { results, .. }) if results.len() == 1), "{reply:?}");
     }
     assert_eq!(pipe.room.available_permits(), PIPE_BYTES_MAX as usize, "all room is given back");
 }
