@@ -18,4 +18,5 @@ mod stop;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod tls;
+mod transactions;
 mod upgrade;

@@ -1,21 +1,7 @@
 //! `strata start` of one node, and its ports.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
+use crate::harness::http::{get, http};
 use crate::harness::{LONG, Node, free_base, run};
-
-fn http(address: &str, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("somebody listens");
-    stream.write_all(request.as_bytes()).expect("writable");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("readable");
-    answer
-}
-
-fn get(address: &str, path: &str) -> String {
-    http(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"))
-}
 
 #[test]
 fn one_node_keeps_its_data_and_serves_all_protocols_on_one_port() {

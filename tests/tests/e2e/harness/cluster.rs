@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{LONG, Node, Ran, free_base, poll, run};
+use super::{LONG, Node, Ran, free_base, poll, run, signal};
 
 /// Nodes that were started one by one.
 pub struct Cluster {
@@ -16,14 +16,20 @@ pub struct Cluster {
 impl Cluster {
     /// Three nodes that found a cluster of four shards.
     pub fn found(place: &Path, flags: &[&str]) -> Cluster {
+        Cluster::found_with(place, 3, 4, flags)
+    }
+
+    /// So many nodes that found a cluster of so many shards.
+    pub fn found_with(place: &Path, nodes: u16, shards: u16, flags: &[&str]) -> Cluster {
         let mut cluster = Cluster { base: free_base(), processes: BTreeMap::new() };
-        let join = (0..3).map(|number| cluster.peer(number)).collect::<Vec<_>>().join(",");
-        for number in 0..3 {
-            let mut all = vec!["--join", &join, "--expect", "3", "--shards", "4"];
+        let join = (0..nodes).map(|number| cluster.peer(number)).collect::<Vec<_>>().join(",");
+        let (expect, shards) = (nodes.to_string(), shards.to_string());
+        for number in 0..nodes {
+            let mut all = vec!["--join", &join, "--expect", &expect, "--shards", &shards];
             all.extend(flags);
             cluster.start(place, number, &all);
         }
-        (0..3).for_each(|number| drop(cluster.wait_ready(number)));
+        (0..nodes).for_each(|number| drop(cluster.wait_ready(number)));
         cluster
     }
 
@@ -52,7 +58,25 @@ impl Cluster {
         ran.succeeded();
     }
 
-    fn client(&self, number: u16) -> String {
+    /// `kill -9` of a node.
+    pub fn kill(&mut self, number: u16) {
+        self.processes.remove(&number).expect("it was started").kill();
+    }
+
+    /// Sends a signal to a node: `STOP` makes it stand still, `CONT` lets it go on.
+    pub fn signal(&self, number: u16, name: &str) {
+        signal(name, self.processes[&number].pid());
+    }
+
+    /// Which process is this node of the cluster.
+    pub fn number_of(&self, id: u64) -> u16 {
+        let address = self.node(id).expect("a member")["client_address"].as_str().expect("an address").to_owned();
+        let mut numbers = self.processes.keys();
+        *numbers.find(|number| self.client(**number) == address).expect("it was started here")
+    }
+
+    /// Where clients reach a node.
+    pub fn client(&self, number: u16) -> String {
         format!("127.0.0.1:{}", self.base + 10 * number)
     }
 

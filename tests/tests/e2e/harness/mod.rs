@@ -2,8 +2,11 @@
 
 mod cluster;
 mod demo;
+pub mod http;
+mod lines;
 mod node;
 mod ports;
+pub mod rpc;
 mod wait;
 mod writers;
 
@@ -15,6 +18,7 @@ use serde_json::Value;
 
 pub use cluster::Cluster;
 pub use demo::Demo;
+pub use lines::Lines;
 pub use node::Node;
 pub use ports::free_base;
 pub use wait::{LONG, poll};
