@@ -9,7 +9,7 @@ use strata_router::{Kv, Router, ScanRange};
 use strata_txn::{TransactionOptions, Transactions};
 use strata_types::{
     DatabaseId, Error, ErrorCode, Expected, Item, KeySpaceId, Operation, ReadLevel, Reply, Request, RequestHeader,
-    Result, Revision, ShardMap, limits,
+    Result, Revision, ShardMap, Timestamp, limits,
 };
 
 use crate::link::GrpcLink;
@@ -56,7 +56,8 @@ impl Client {
 
     /// The same cluster, another deadline for each call.
     pub fn with_deadline(&self, deadline: Duration) -> Client {
-        Client { deadline: deadline.min(limits::REQUEST_DEADLINE_MAX), ..self.clone() }
+        let deadline = deadline.min(limits::REQUEST_DEADLINE_MAX);
+        Client { deadline, transactions: self.transactions.with_deadline(deadline), ..self.clone() }
     }
 
     /// The same cluster, reads of another freshness.
@@ -135,6 +136,18 @@ impl Client {
     /// All items of a range in key order. Mind the memory: a limit is a good idea.
     pub async fn scan_all(&self, range: KeyRange) -> Result<Vec<Item>> {
         self.scan(range).0.collect().await
+    }
+
+    /// Logical time, not before that of anything that this client was told. Give it to another client
+    /// ([`Client::follow`]) whose writes must come after that.
+    pub fn time(&self) -> Timestamp {
+        self.router.time()
+    }
+
+    /// What this client writes from now on comes after what another one had been told at its [`Client::time`]: who sees
+    /// the one in a snapshot sees the other. A time that no node has named makes nodes refuse all further writes.
+    pub fn follow(&self, time: Timestamp) {
+        self.router.note_seen(time);
     }
 
     /// The shard map that the client routes by just now.

@@ -14,6 +14,9 @@ use strata_types::{
     TransactionCall, TransactionId, TransactionReply, TransactionStatus,
 };
 
+/// How long those who are in the way are dealt with at once: shorter than routers wait for a node, so that whoever waits
+/// is told what for.
+const CLEAR_PATIENCE: Duration = Duration::from_millis(300);
 /// How long one step may take: finding the leader of a shard after a failover, and a round of it.
 const STEP_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -43,9 +46,11 @@ impl Blockers {
 
     /// Has what is decided resolved on the shard of `slot`. Returns whether anything was: then it is worth trying again.
     pub(crate) async fn clear(&self, slot: Slot, in_the_way: InTheWay) -> bool {
+        let Some(router) = self.router.get().and_then(Weak::upgrade) else { return false };
         let one = |(transaction, age)| self.clear_one(slot, transaction, age);
-        let cleared = futures_util::future::join_all(in_the_way.into_values().map(one)).await;
-        cleared.contains(&true)
+        let clear = futures_util::future::join_all(in_the_way.into_values().map(one));
+        // Steps may be given up, and taken again, at any time.
+        router.env().timeout(CLEAR_PATIENCE, clear).await.is_ok_and(|cleared| cleared.contains(&true))
     }
 
     async fn clear_one(&self, slot: Slot, transaction: Transaction, age: Option<Timestamp>) -> bool {

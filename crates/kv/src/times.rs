@@ -9,8 +9,8 @@ use std::time::Duration;
 use strata_cluster::{Node, TimeError};
 use strata_types::{Error, ErrorCode, Feature, Operation, Request, Timestamp, TransactionCall};
 
-/// How long the meta group may take to say how late it is.
-const ASK_DEADLINE: Duration = Duration::from_secs(2);
+/// How long the meta group may take to say how late it is: shorter than routers wait for a node, so that they are told.
+const ASK_DEADLINE: Duration = Duration::from_millis(400);
 
 /// The latest timestamp that must have been handed out for a request to be a right one.
 fn claimed(request: &Request) -> Timestamp {

@@ -30,7 +30,7 @@ use crate::state_machine::Replica;
 use crate::types::{LogId, Raft};
 
 /// A leader that was asked may have to wait for its clock first.
-const FOLLOWER_DEADLINE: Duration = Duration::from_secs(TIME_PATIENCE.as_secs() + ROUND_DEADLINE.as_secs());
+const FOLLOWER_DEADLINE: Duration = TIME_PATIENCE.saturating_add(ROUND_DEADLINE);
 
 /// Those who wait for the next round.
 #[derive(Default)]

@@ -24,8 +24,8 @@ use tokio::sync::Notify;
 #[cfg(debug_assertions)]
 use crate::mutant::{self, Mutant};
 
-/// How long proposals and reads wait for a new leader's clock.
-pub(crate) const TIME_PATIENCE: Duration = Duration::from_secs(1);
+/// How long proposals and reads wait for a new leader's clock: shorter than routers wait for a node, so that they are told.
+pub(crate) const TIME_PATIENCE: Duration = Duration::from_millis(400);
 
 /// Why there is no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

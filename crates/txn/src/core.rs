@@ -27,6 +27,11 @@ impl Core {
         Arc::new(Core { router, options, background })
     }
 
+    pub(crate) fn with_deadline(&self, deadline: Duration) -> Arc<Core> {
+        let options = TransactionOptions { deadline, ..self.options.clone() };
+        Arc::new(Core { router: self.router.clone(), options, background: self.background.clone() })
+    }
+
     pub(crate) fn env(&self) -> &Env {
         self.router.env()
     }

@@ -86,7 +86,9 @@ impl Locks {
                 }
                 (Ok(other), _) => return Err(not_locked(misfit(&other))),
                 // The time is over: what it was lost to says more.
-                (Err(error), Some(owned)) if error.code == ErrorCode::DeadlineExceeded => {
+                (Err(error), Some(owned))
+                    if error.code == ErrorCode::DeadlineExceeded || self.core.env().now() >= end =>
+                {
                     return Err(Error::of_conflict(owned));
                 }
                 (Err(error), _) => return Err(not_locked(error)),

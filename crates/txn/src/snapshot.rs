@@ -11,6 +11,9 @@ use strata_types::{Item, Result, Space, SpaceKey, Timestamp};
 
 use crate::core::Core;
 
+/// Most snapshots are gone before it is worth telling that they are in use.
+const FIRST_HOLD: Duration = Duration::from_secs(1);
+
 /// What was committed up to a timestamp, on all shards, for as long as this or one of its clones or scans is there.
 /// Reads change nothing and wait only for commits that are under way.
 #[derive(Clone)]
@@ -35,8 +38,9 @@ impl Snapshot {
     pub(crate) fn new(core: Arc<Core>, at: Timestamp) -> Snapshot {
         let (renewing, env) = (core.clone(), core.env().clone());
         let task = core.env().spawn("txn-hold", async move {
+            let mut pause = FIRST_HOLD;
             loop {
-                env.sleep(HOLD_TIME / 3).await;
+                env.sleep(std::mem::replace(&mut pause, HOLD_TIME / 3)).await;
                 if let Err(error) = renewing.router.hold(at, HOLD_TIME / 3).await {
                     tracing::debug!(%at, %error, "nobody knows that this snapshot is in use");
                 }

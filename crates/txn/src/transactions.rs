@@ -1,6 +1,7 @@
 //! Where transactions and snapshots begin.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use strata_router::{Router, TimestampKind};
 use strata_types::{Error, ErrorCode, Result, Timestamp, TransactionCall, TransactionReply, TransactionStatus};
@@ -18,6 +19,11 @@ impl Transactions {
     /// Transactions over what a router reaches.
     pub fn new(router: Arc<Router>, options: TransactionOptions) -> Transactions {
         Transactions { core: Core::new(router, options) }
+    }
+
+    /// The same ones, another deadline for each call.
+    pub fn with_deadline(&self, deadline: Duration) -> Transactions {
+        Transactions { core: self.core.with_deadline(deadline) }
     }
 
     /// A transaction that begins with its first read: it sees everything that was committed before that. Asks nobody.
@@ -42,7 +48,11 @@ impl Transactions {
     /// returned. Refused if it lies ahead: what is going to be committed below it would change the snapshot.
     pub async fn snapshot_at(&self, at: Timestamp) -> Result<Snapshot> {
         let deadline = self.core.options.deadline;
-        let newest = self.core.router.timestamp(TimestampKind::Floor, deadline).await?;
+        let mut newest = self.core.router.timestamp(TimestampKind::Floor, deadline).await?;
+        // What was just committed may be one above what was handed out. Then the next one is needed to see it.
+        if at == newest.next() {
+            newest = self.core.begin(deadline).await?;
+        }
         if at > newest {
             let message = format!("there is no snapshot at {at} yet: the newest timestamp is {newest}");
             return Err(Error::not_applied(ErrorCode::InvalidArgument, message));

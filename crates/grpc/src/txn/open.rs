@@ -70,7 +70,7 @@ impl OpenTransactions {
     /// Opens one.
     pub(crate) async fn begin(&self, wish: Wish, deadline: Duration) -> Result<Arc<Entry>> {
         let _room = Room::take(&self.registry)?;
-        let begun = self.registry.env().timeout(deadline, self.registry.open(wish)).await;
+        let begun = self.registry.env().timeout(deadline, self.registry.open(wish, sooner(deadline))).await;
         let entry = begun.map_err(|_| too_late("no timestamp came"))??;
         let entry = Arc::new(entry);
         self.registry.table.lock().entries.insert(entry.told().handle.id, entry.clone());
@@ -145,7 +145,7 @@ impl OpenTransactions {
             let State::Writer(mut transaction) = registry.end(&mut entered, Over::Answered(Err(unanswered))) else {
                 return;
             };
-            transaction.with_deadline(deadline);
+            transaction.with_deadline(sooner(deadline));
             let result = transaction.commit().await;
             registry.note_end(&entered.entry, &result);
             *entered.state = State::Over(Over::Answered(result.clone()));
@@ -179,6 +179,11 @@ impl OpenTransactions {
     pub(crate) fn told(&self, id: TransactionId) -> Option<TransactionHandle> {
         self.registry.find(id).map(|entry| entry.told().handle)
     }
+}
+
+/// What is asked on behalf of a caller ends before the caller does, so that its reason arrives.
+fn sooner(deadline: Duration) -> Duration {
+    deadline - deadline / 10
 }
 
 fn not_here(id: TransactionId) -> Error {

@@ -109,19 +109,22 @@ impl Registry {
         self.table.lock().entries.get(&id).cloned()
     }
 
-    pub(super) async fn open(&self, wish: Wish) -> Result<Entry> {
+    pub(super) async fn open(&self, wish: Wish, deadline: Duration) -> Result<Entry> {
+        let transactions = self.transactions.with_deadline(deadline);
         let snapshot = match (wish.is_reader, wish.at) {
-            (true, Some(at)) => self.transactions.snapshot_at(at).await?,
-            (true, None) => self.transactions.snapshot().await?,
+            (true, Some(at)) => transactions.snapshot_at(at).await?,
+            (true, None) => transactions.snapshot().await?,
             (false, _) => {
-                let options = BeginOptions { age: wish.age, space: wish.space, deadline: Some(REQUEST_DEADLINE_MAX) };
-                let transaction = self.transactions.begin(options).await?;
+                let options = BeginOptions { age: wish.age, space: wish.space, deadline: None };
+                let mut transaction = transactions.begin(options).await?;
+                transaction.with_deadline(REQUEST_DEADLINE_MAX);
                 return Ok(Entry::writer(transaction, wish.space, self.env().now()));
             }
         };
         let half = || u128::from(self.env().rng.next_u64());
         let id = TransactionId(half() << 64 | half());
-        Ok(Entry::reader(id, snapshot.with_space(wish.space), wish.space, self.env().now()))
+        let snapshot = snapshot.with_space(wish.space).with_deadline(REQUEST_DEADLINE_MAX);
+        Ok(Entry::reader(id, snapshot, wish.space, self.env().now()))
     }
 
     pub(super) async fn wait_for(&self, entry: Arc<Entry>, deadline: Duration) -> Result<Entered> {

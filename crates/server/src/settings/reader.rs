@@ -134,7 +134,7 @@ impl Reader<'_> {
         if settings.replace_after <= settings.election_max {
             return Err(self.invalid("replace_after", "must be above election_max"));
         }
-        // Snapshots tell every few seconds that they are in use; what was begun just now has not yet.
+        // A snapshot tells after a second that it is in use, and nodes tell each other once a second.
         if settings.history < HISTORY_MIN {
             return Err(self.invalid("history", format!("must be at least {} s", HISTORY_MIN.as_secs())));
         }

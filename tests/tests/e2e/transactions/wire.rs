@@ -88,6 +88,11 @@ fn a_snapshot_from_the_future_or_from_before_all_time_is_refused_with_the_newest
             assert_eq!((error.code, error.outcome), (ErrorCode::InvalidArgument, Outcome::NotApplied), "{error}");
             assert!(error.message.contains(said) && error.message.contains(&at.to_string()), "{error}");
         }
+        let mut txn = client.begin().await.expect("begun");
+        txn.put("k", "2").await.expect("buffered");
+        let committed = txn.commit().await.expect("committed");
+        let now = client.snapshot_at(committed).await.expect("what was committed just now");
+        assert_eq!(now.get("k").await.expect("read").expect("there").value, "2");
         let again = client.snapshot_at(newest).await.expect("it is kept");
         assert_eq!(again.timestamp(), newest);
     });
