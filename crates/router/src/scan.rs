@@ -14,10 +14,11 @@ use strata_types::{
 
 use crate::{Kv, PageRange};
 
-/// Bytes that all shards' pages of one scan should hold together: bounds the memory of a scan of many shards.
-const BUFFER_BYTES_TARGET: usize = 8 * 1024 * 1024;
-/// Shards asked at once: more would let one scan fill every queue.
-const FETCHES_MAX: usize = 32;
+/// Bytes that all shards' pages of one scan should hold together: bounds the memory of a scan of many shards, and how
+/// long others wait for a core that makes a page.
+const BUFFER_BYTES_TARGET: usize = 2 * 1024 * 1024;
+/// Shards asked at once: more would let one scan fill every queue, and every core.
+const FETCHES_MAX: usize = 8;
 /// Size of an item that is assumed before the first page arrived.
 const ITEM_BYTES_GUESS: usize = 256;
 /// Starts over because the shards changed; more often than that in one scan means that something is wrong.
