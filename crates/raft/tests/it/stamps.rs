@@ -74,7 +74,7 @@ async fn stamps_rise_within_and_across_leaders_and_restarts() {
 
 /// RAFT-14
 #[tokio::test(start_paused = true)]
-async fn a_closed_clock_lets_nothing_through_for_a_second_and_serves_once_opened() {
+async fn a_closed_clock_lets_nothing_through_for_a_while_and_serves_once_opened() {
     let (cluster, leader) = timed(121, Retention::default()).await;
     let group = cluster.group(leader);
     let last = group.status().last;
@@ -83,13 +83,13 @@ async fn a_closed_clock_lets_nothing_through_for_a_second_and_serves_once_opened
     let (refused, read) = tokio::join!(futures_util::future::join_all(queued), group.snapshot_barrier(Timestamp(3)));
     assert!(refused.iter().all(|refused| *refused == Err(ProposeError::NoTime)), "{refused:?}");
     assert_eq!(read, Err(ReadError::NoTime));
-    assert_eq!((begin.elapsed(), group.status().last), (Duration::from_secs(1), last), "nothing got into the log");
+    assert_eq!((begin.elapsed(), group.status().last), (Duration::from_millis(400), last), "nothing got into the log");
     group.read_barrier().await.expect("a plain read needs no clock");
     let follower = (1..=3).find(|node| *node != leader).expect("three nodes");
     assert_eq!(cluster.group(follower).snapshot_barrier(Timestamp(3)).await, Err(ReadError::NoTime));
 
     let (waited, read, ()) = tokio::join!(write(group, "a", 0), group.snapshot_barrier(Timestamp(9)), async {
-        sleep(Duration::from_millis(900)).await;
+        sleep(Duration::from_millis(300)).await;
         group.open_clock(group.status().term, Timestamp(7));
     });
     assert_eq!((waited, read), (Ok(Timestamp(7)), Ok(())));

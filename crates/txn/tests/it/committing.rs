@@ -118,7 +118,7 @@ async fn records_of_several_transactions_are_given_up_together() {
     let before = model.sent_but(&["get", "prepare", "commit", "resolve"]);
     assert_eq!(before, [""; 0], "not each on its own");
     let mut moments = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..300 {
         model.env().sleep(SECOND / 1_000).await;
         let sent = model.sent_but(&["get", "prepare", "commit", "resolve"]);
         assert!(sent.iter().all(|name| *name == "forget"), "{sent:?}");

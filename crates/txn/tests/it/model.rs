@@ -209,7 +209,7 @@ impl Model {
 
     /// Lets everything that is under way come to its end.
     pub(crate) async fn settle(&self) {
-        self.env.sleep(Duration::from_millis(100)).await;
+        self.env.sleep(Duration::from_millis(400)).await;
     }
 
     async fn carry_out(&self, batch: &ShardBatch) -> ShardReply {

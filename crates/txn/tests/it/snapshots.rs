@@ -26,9 +26,13 @@ async fn there_is_no_snapshot_of_the_future() {
     let (_, transactions) = Model::start(4);
     let now = transactions.snapshot().await.expect("a snapshot").timestamp();
     transactions.snapshot_at(now).await.expect("it is there");
-    let error = transactions.snapshot_at(now.next()).await.err().expect("it lies ahead");
+    // One ahead is what has just been committed.
+    let just_now = transactions.snapshot_at(now.next()).await.expect("its time has come");
+    assert_eq!(just_now.timestamp(), now.next());
+    let ahead = Timestamp(now.0 + 3);
+    let error = transactions.snapshot_at(ahead).await.err().expect("it lies ahead");
     assert_eq!(error.code, ErrorCode::InvalidArgument);
-    assert!(error.message.contains(&format!("no snapshot at {} yet", now.next())), "{error}");
+    assert!(error.message.contains(&format!("no snapshot at {ahead} yet")), "{error}");
     assert!(transactions.snapshot_at(Timestamp(0)).await.is_err());
 }
 

@@ -161,7 +161,7 @@ fn without_the_shard_of_its_record_a_transaction_is_never_half_seen_and_who_meet
             Ok(item) => assert!(item.is_some(), "{key} was written before"),
             Err(error) => {
                 in_the_way += 1;
-                assert_not_done(&error, "in the way");
+                assert_not_done(&error, " ");
             }
         }
     }
