@@ -27,7 +27,7 @@ impl std::ops::Add<Duration> for Mono {
     }
 }
 
-/// Time as one node sees it. No safety argument may rest on it.
+/// Time as one node sees it. No safety argument may rest on it, but for leases: they trust the rate of the monotonic one.
 pub trait Clock: Send + Sync {
     /// Monotonic time of this node.
     fn now(&self) -> Mono;

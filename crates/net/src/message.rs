@@ -61,11 +61,13 @@ pub enum MessageKind {
     Abandoned = 9,
     /// A question for the transactions that a node's shards have something of.
     Transactions = 10,
+    /// Whether replicas of a node still vote for the leaders that ask.
+    RollCall = 11,
 }
 
 impl MessageKind {
     /// All kinds, by number.
-    pub const ALL: [MessageKind; 11] = [
+    pub const ALL: [MessageKind; 12] = [
         MessageKind::Reply,
         MessageKind::Append,
         MessageKind::Vote,
@@ -77,6 +79,7 @@ impl MessageKind {
         MessageKind::Refusal,
         MessageKind::Abandoned,
         MessageKind::Transactions,
+        MessageKind::RollCall,
     ];
 
     /// Whether it answers a request.

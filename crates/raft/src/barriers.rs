@@ -26,6 +26,7 @@ use crate::error::{ProposeError, ReadError};
 use crate::group::Group;
 use crate::read_index::ask_leader;
 use crate::reads::{Answer, FOLLOWER, LEADER, ROUND_DEADLINE, answer, lead, not_leader, nothing_heard, stopped};
+use crate::roll_call::Roll;
 use crate::state_machine::Replica;
 use crate::types::{LogId, Raft};
 
@@ -108,6 +109,7 @@ impl Barriers {
         self: Arc<Self>,
         replica: Arc<Replica>,
         caller: Arc<Caller>,
+        roll: Roll,
         raft: impl Fn() -> Option<Raft> + Send,
     ) {
         loop {
@@ -131,7 +133,7 @@ impl Barriers {
             metrics::counter!("strata_raft_read_rounds_total", "role" => role).increment(1);
             metrics::counter!("strata_raft_reads_total", "role" => role).increment(round.len() as u64);
             let made = match leads {
-                true => replica.env.timeout(deadline, lead_at(&raft, &replica, round.at)).await,
+                true => replica.env.timeout(deadline, lead_at(&raft, &replica, &roll, round.at)).await,
                 false => replica.env.timeout(deadline, follow_at(&raft, &replica, &caller, &mut round)).await,
             };
             round.finish(made.unwrap_or_else(|_| Err(nothing_heard(deadline))));
@@ -140,9 +142,9 @@ impl Barriers {
 }
 
 /// The leader's round. Returns what covers it: everything that it must show is applied here at that entry.
-async fn lead_at(raft: &Raft, replica: &Replica, at: Timestamp) -> Result<LogId, ReadError> {
+async fn lead_at(raft: &Raft, replica: &Replica, roll: &Roll, at: Timestamp) -> Result<LogId, ReadError> {
     let noted = replica.clock.begin_read(at)?;
-    let index = lead(raft).await?;
+    let index = lead(raft, replica, roll).await?;
     check_term(&index, noted)?;
     replica.clock.wait_completed(noted).await?;
     replica.wait_reached(&index).await;

@@ -19,6 +19,7 @@ use strata_storage::{Checkpoint, Engine, StorageResult};
 use strata_types::{GroupId, ReplicaId};
 use strata_wal::{Wal, WalOptions};
 
+use crate::lease::Leases;
 use crate::log_store::LogStore;
 use crate::snapshot::SnapshotSource;
 use crate::state_machine::{FlushingBuilder, Replica, StateMachine};
@@ -116,7 +117,7 @@ impl StoreBuilder<Types, LogStore, Connected, Arc<Wal>> for Nodes {
         let transfers = Transfers::new(node.env(), 1 << 20);
         let replica = Replica::open(node.env(), group, id, Arc::new(NoCommands), tablets, transfers);
         let replica = replica.expect("an empty tablet");
-        let log = LogStore::new(wal.log(id));
+        let log = LogStore::new(wal.log(id), Arc::new(Leases::new(id)));
         Ok((wal, log, Connected { inner: StateMachine::new(replica.clone()), replica }))
     }
 }

@@ -9,7 +9,6 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
 };
 use openraft::vote::RaftVote as _;
-use strata_codec::damage::{check_format, each};
 use strata_codec::{AppliedState, DecodeError, Decoder, EntryPayload};
 use strata_types::{NodeId, ReplicaId, Term, Timestamp};
 
@@ -28,6 +27,8 @@ use crate::state_machine::Applied;
 use crate::types::{
     Entry, EntryBody, LeaderId, LogId, Membership, Payload, Seat, SnapshotMeta, StoredMembership, Types, Vote, log_id,
 };
+
+strata_codec::fuzz_targets!();
 
 const PARTIES: Parties = Parties { from: ReplicaId(11), to: ReplicaId(12) };
 

@@ -21,11 +21,12 @@ use tokio::sync::{mpsc, watch};
 use crate::barriers::Barriers;
 use crate::batcher::{Batcher, Traffic};
 use crate::error::{OpenError, ProposeError};
-use crate::host::HANDOVER_PATIENCE;
+use crate::host::{HANDOVER_PATIENCE, HostParts};
 use crate::inbound::{self, Append, Piece};
 use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::reads::Reads;
+use crate::roll_call::{Roll, RollCall};
 use crate::state_machine::{Replica, StateMachine};
 use crate::status::{self, GroupStatus};
 use crate::timing::Timing;
@@ -86,25 +87,24 @@ pub struct Group {
 
 impl Group {
     pub(crate) async fn open(
-        env: Env,
-        wal: Arc<Wal>,
-        caller: Arc<Caller>,
-        timing: Timing,
+        parts: &HostParts,
         traffic: Arc<Traffic>,
+        roll_call: Arc<RollCall>,
         replica: Arc<Replica>,
         spec: &GroupSpec,
     ) -> Result<Arc<Group>, OpenError> {
+        let HostParts { env, wal, caller, timing, .. } = parts;
         let (appends, appends_in) = mpsc::channel(APPENDS_QUEUED_MAX);
         let (pieces, pieces_in) = mpsc::channel(PIECES_QUEUED_MAX);
         let group = Arc::new(Group {
             log: wal.log(replica.id),
             batcher: Batcher::new(traffic, replica.clock.clone()),
             flushed: Mutex::new(env.now()),
-            env,
+            env: env.clone(),
             replica,
-            wal,
-            caller,
-            timing,
+            wal: wal.clone(),
+            caller: caller.clone(),
+            timing: *timing,
             raft: ArcSwapOption::empty(),
             turning: tokio::sync::Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -120,7 +120,7 @@ impl Group {
         if spec.initialize {
             group.found(&spec.members).await?;
         }
-        group.spawn_tasks(appends_in, pieces_in);
+        group.spawn_tasks(roll_call, appends_in, pieces_in);
         Ok(group)
     }
 
@@ -133,9 +133,10 @@ impl Group {
         let failed = |detail: String| OpenError::Failed { detail };
         let config = self.timing.config(self.replica.group).map_err(|error| failed(error.to_string()))?;
         let network = Network { caller: self.caller.clone(), replica: self.replica.clone() };
-        let log = LogStore::new(self.log.clone());
+        let log = LogStore::new(self.log.clone(), self.replica.leases.clone());
         let machine = StateMachine::new(self.replica.clone());
         self.replica.set_running(false);
+        self.replica.leases.start(self.env.now(), self.log.state().vote.is_some());
         let starting = Raft::new(self.replica.id, Arc::new(config), network, log, machine);
         // Election timeouts are drawn from this seed: equal in equal simulations, different on every node.
         let raft =
@@ -169,16 +170,25 @@ impl Group {
         }
     }
 
-    fn spawn_tasks(self: &Arc<Self>, appends: mpsc::Receiver<Append>, pieces: mpsc::Receiver<Piece>) {
+    fn spawn_tasks(
+        self: &Arc<Self>,
+        roll_call: Arc<RollCall>,
+        appends: mpsc::Receiver<Append>,
+        pieces: mpsc::Receiver<Piece>,
+    ) {
+        let roll = || Roll { calls: roll_call.clone(), log: self.log.clone() };
         let raft = || {
             let group = Arc::downgrade(self);
             move || group.upgrade().and_then(|group| group.raft())
         };
         let tasks = vec![
             self.env.spawn("raft-batch", self.batcher.clone().run(self.env.clone(), raft())),
-            self.env.spawn("raft-read", self.reads.clone().run(self.replica.clone(), self.caller.clone(), raft())),
             self.env
-                .spawn("raft-barrier", self.barriers.clone().run(self.replica.clone(), self.caller.clone(), raft())),
+                .spawn("raft-read", self.reads.clone().run(self.replica.clone(), self.caller.clone(), roll(), raft())),
+            self.env.spawn(
+                "raft-barrier",
+                self.barriers.clone().run(self.replica.clone(), self.caller.clone(), roll(), raft()),
+            ),
             self.env.spawn("raft-append", inbound::append_loop(appends, raft())),
             self.env.spawn("raft-snapshot", inbound::piece_loop(pieces, self.replica.clone(), raft())),
             self.env.spawn("raft-status", status_loop(Arc::downgrade(self))),
@@ -197,6 +207,10 @@ impl Group {
 
     pub(crate) fn env(&self) -> &Env {
         &self.env
+    }
+
+    pub(crate) fn timing(&self) -> &Timing {
+        &self.timing
     }
 
     pub(crate) fn reads(&self) -> &Reads {
@@ -234,6 +248,11 @@ impl Group {
     /// The last entry that is applied here: the tablet shows at least this.
     pub fn applied(&self) -> strata_types::LogIndex {
         self.replica.applied_index()
+    }
+
+    /// Bytes that are there of a snapshot on its way to this replica; 0 when none is.
+    pub fn arrived(&self) -> u64 {
+        self.replica.arrived.load(Ordering::Relaxed)
     }
 
     /// Whether this replica leads, as far as it knows.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use strata_env::Env;
-use strata_net::{Caller, Switchboard};
+use strata_net::{Caller, MessageKind, Switchboard};
 use strata_storage::{StorageError, Tablets};
 use strata_types::{GroupId, NodeId, ReplicaId};
 use strata_wal::Wal;
@@ -18,6 +18,7 @@ use crate::group::{Group, GroupSpec};
 use crate::inbound::Inbound;
 use crate::maintain;
 use crate::removal;
+use crate::roll_call::{RollCall, Voters};
 use crate::state_machine::Replica;
 use crate::timing::{Retention, Timing};
 use crate::transfers::Transfers;
@@ -55,6 +56,7 @@ pub struct Host {
     pub(crate) parts: HostParts,
     traffic: Arc<Traffic>,
     pub(crate) transfers: Arc<Transfers>,
+    roll_call: Arc<RollCall>,
     groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
     /// A lock for each group that was ever asked for: opening one twice at once would run one log under two cores, and
     /// deleting one while it is opened would leave half of it.
@@ -68,8 +70,9 @@ impl Host {
         let openings = Semaphore::new(OPENINGS_MAX);
         let traffic = Traffic::new(parts.cores);
         let transfers = Transfers::new(parts.env.clone(), parts.snapshot_bytes_per_second);
+        let roll_call = RollCall::new(parts.env.clone(), parts.caller.clone());
         let (groups, opening) = (RwLock::default(), parking_lot::Mutex::default());
-        Arc::new(Host { parts, traffic, transfers, groups, opening, openings })
+        Arc::new(Host { parts, traffic, transfers, roll_call, groups, opening, openings })
     }
 
     /// Takes the messages that belong to Raft from now on.
@@ -77,6 +80,7 @@ impl Host {
         for kind in Inbound::KINDS {
             switchboard.set_handler(kind, Arc::new(Inbound::new(Arc::downgrade(self), kind)));
         }
+        switchboard.set_handler(MessageKind::RollCall, Arc::new(Voters::new(Arc::downgrade(self))));
     }
 
     /// Opens a group from what this node holds of it, or as an empty replica. Returns the open one if it is. Different
@@ -106,10 +110,8 @@ impl Host {
             Some(Err(error)) => return Err(OpenError::Failed { detail: error.to_string() }),
             None => return Err(OpenError::Failed { detail: "opening the tablet panicked".into() }),
         };
-        let HostParts { env, wal, caller, timing, .. } = &self.parts;
-        let group =
-            Group::open(env.clone(), wal.clone(), caller.clone(), *timing, self.traffic.clone(), replica, &spec)
-                .await?;
+        let (traffic, roll_call) = (self.traffic.clone(), self.roll_call.clone());
+        let group = Group::open(&self.parts, traffic, roll_call, replica, &spec).await?;
         self.groups.write().insert(spec.group, group.clone());
         Ok(group)
     }
@@ -122,6 +124,11 @@ impl Host {
     /// Forgets a group that has been stopped.
     pub(crate) fn forget(&self, group: GroupId) {
         self.groups.write().remove(&group);
+    }
+
+    /// How this node's leaders make sure that they lead.
+    pub fn roll_call(&self) -> &Arc<RollCall> {
+        &self.roll_call
     }
 
     /// This node.

@@ -89,6 +89,9 @@ impl Inbound {
             }
             MessageKind::Vote => {
                 let (ballot, request) = decoded!(decode_vote_request(input));
+                if let Some(left) = group.state().leases.silence(group.env().now()) {
+                    return Err((replier, format!("started a moment ago, does not vote yet: left=`{left:?}`")));
+                }
                 group.ask(replier, |raft| async move {
                     let reply = match ballot {
                         Ballot::Real => raft.vote(request).await,
@@ -99,7 +102,12 @@ impl Inbound {
             }
             MessageKind::Transfer => {
                 let request = decoded!(decode_transfer(input));
+                // It would stand for election: it is late rather than lost.
+                let (env, left) = (group.env().clone(), group.state().leases.silence(group.env().now()));
                 group.ask(replier, |raft| async move {
+                    if let Some(left) = left {
+                        env.sleep(left).await;
+                    }
                     match raft.handle_transfer_leader(request).await {
                         Ok(Ok(())) => Ok(Bytes::new()),
                         Ok(Err(refusal)) => Err(refusal.to_string()),

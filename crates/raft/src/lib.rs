@@ -13,6 +13,7 @@
 //!
 //!   read_barrier() -> Reads: one round of the leader for everybody who waits -> read the tablet
 //!   ... anywhere()  -> Reads: one question to the leader for everybody who waits -> applied? -> read the tablet
+//!   lease() -> no round, while a majority promised -> read the tablet -> holds()?
 //!   snapshot_barrier(T) -> Barriers: raise the Clock above T, a round, all that was stamped before -> read the tablet
 //! ```
 //! [`Host`] holds the groups of a node; [`Group`] is one replica. openraft decides who leads and what is committed;
@@ -43,9 +44,14 @@
 //! - RAFT-13: when a snapshot read at T begins, everything that will ever have a stamp of T or below, or none, is
 //!   applied here.
 //! - RAFT-14: a leader stamps nothing before its clock was opened for its term.
+//! - RAFT-15: a read without a round is answered if, after it was read, a majority of every configuration had taken what
+//!   this leader sent less than a lease before.
+//! - RAFT-16: a voter that restarts takes no part in elections for as long as it may have promised.
+//! - RAFT-17: a leader has no lease from before it votes for another, sends a transfer or writes a membership without
+//!   itself.
 //!
 //! # Left out
-//! Leases (a restarted follower forgets them), openraft's own batching timers and snapshot policy, and its client
+//! openraft's own leases (a restarted follower forgets them), batching timers and snapshot policy, and its client
 //! responders: batching, reading and cutting the log are decided here.
 
 mod barriers;
@@ -61,6 +67,7 @@ mod group;
 mod host;
 mod inbound;
 mod kept;
+mod lease;
 mod log_store;
 mod maintain;
 mod membership;
@@ -73,6 +80,7 @@ mod pipeline;
 mod read_index;
 mod reads;
 mod removal;
+mod roll_call;
 mod snapshot;
 mod state_machine;
 mod status;
@@ -84,7 +92,9 @@ mod types;
 pub use error::{ChangeError, OpenError, ProposeError, ReadError};
 pub use group::{Group, GroupSpec};
 pub use host::{Host, HostParts};
+pub use lease::{Lease, PROMISE};
 pub use membership::Members;
+pub use roll_call::{Ballot, RollCall};
 pub use status::GroupStatus;
 pub use timed::Proposed;
 pub use timing::{Retention, Timing};

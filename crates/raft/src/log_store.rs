@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use openraft::storage::{IOFlushed, RaftLogStorage};
-use openraft::{LogState, RaftLogReader};
+use openraft::{EntryPayload, LogState, RaftLogReader};
 use strata_codec::DecodeError;
 use strata_types::LogIndex;
 use strata_wal::ReplicaLog;
@@ -15,6 +16,7 @@ use strata_wal::ReplicaLog;
 use crate::encoding::{
     decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote, entry_log_id,
 };
+use crate::lease::Leases;
 use crate::types::{Entry, LogId, Types, Vote};
 
 /// Most bytes that one read for replication or for apply brings into memory.
@@ -24,11 +26,13 @@ const READ_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Clone)]
 pub(crate) struct LogStore {
     log: ReplicaLog,
+    /// Told of what ends a lease before anybody else can hear of it.
+    leases: Arc<Leases>,
 }
 
 impl LogStore {
-    pub(crate) fn new(log: ReplicaLog) -> LogStore {
-        LogStore { log }
+    pub(crate) fn new(log: ReplicaLog, leases: Arc<Leases>) -> LogStore {
+        LogStore { log, leases }
     }
 
     async fn read(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
@@ -127,6 +131,7 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        self.leases.vote(*vote.leader_id());
         self.log.save_vote(encode_vote(vote)).await.map_err(io::Error::other)
     }
 
@@ -150,8 +155,13 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
     {
-        let encoded: Vec<(LogIndex, Bytes)> =
-            entries.into_iter().map(|entry| (LogIndex(entry.log_id.index), encode_entry(&entry))).collect();
+        let encode = |entry: Entry| {
+            if let EntryPayload::Membership(membership) = &entry.payload {
+                self.leases.note_membership(entry.log_id.leader_id, membership);
+            }
+            (LogIndex(entry.log_id.index), encode_entry(&entry))
+        };
+        let encoded: Vec<(LogIndex, Bytes)> = entries.into_iter().map(encode).collect();
         #[cfg(debug_assertions)]
         if crate::mutant::is(crate::mutant::Mutant::AckBeforeSync) {
             self.log.append(encoded, Box::new(|_| ()));

@@ -50,6 +50,11 @@ pub enum Mutant {
     /// A follower that reads at a timestamp waits until its log has an entry at the leader's index, not until it has
     /// applied the leader's entry.
     FollowerWaitsForIndex = 12,
+    /// A voter that has just started votes at once, whatever it promised before: a leader that holds a lease may read what
+    /// another one has overwritten.
+    LeaseBootDelayLeftOut = 13,
+    /// Whoever is asked says that it still votes for the leader that asks: SIM-CLIENT-1.
+    RollCallBelievesAll = 14,
 }
 
 static CHOSEN: AtomicU8 = AtomicU8::new(0);

@@ -18,7 +18,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use strata_codec::DecodeError;
-use strata_env::Env;
+use strata_env::{Env, Mono};
 use strata_net::{Caller, Lane, MessageKind, NetError};
 use strata_types::{GroupId, NodeId, ReplicaId};
 
@@ -29,7 +29,7 @@ use crate::messages::{
 use crate::pipeline::Pipeline;
 use crate::snapshot::{self, SendError, SnapshotSource};
 use crate::state_machine::Replica;
-use crate::types::{Seat, Snapshot, Types, Vote};
+use crate::types::{LeaderId, Seat, Snapshot, Types, Vote};
 
 /// An append waits for the follower's disk; a slow disk must not look like a lost message.
 const APPEND_DEADLINE: Duration = Duration::from_secs(2);
@@ -103,6 +103,14 @@ impl Peer {
         self.parties.to
     }
 
+    /// The other replica answered a request of this leader that was sent at an instant. If it took it, it has the leader's
+    /// vote on its disk. About a conflict it tells sooner.
+    pub(crate) fn note_answer(&self, leader: LeaderId, sent: Mono, answer: &AppendEntriesResponse<Types>) {
+        if matches!(answer, AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) {
+            self.replica.leases.answered(leader, self.parties.to, sent);
+        }
+    }
+
     pub(crate) fn snapshot_piece(&self, piece: &SnapshotPiece, deadline: Duration) -> CallFuture {
         let body = encode_snapshot_piece(self.parties, piece);
         self.call(Lane::Bulk, MessageKind::Snapshot, body, deadline)
@@ -114,6 +122,10 @@ impl Peer {
         request: VoteRequest<Types>,
         deadline: Duration,
     ) -> Rpc<VoteResponse<Types>> {
+        if let Some(left) = self.replica.leases.silence(self.env().now()) {
+            let detail = format!("started a moment ago, asks for no vote yet: left=`{left:?}`");
+            return Err(RPCError::Unreachable(Unreachable::from_string(detail)));
+        }
         let body = encode_vote_request(self.parties, ballot, &request);
         let reply = self.call(Lane::Control, MessageKind::Vote, body, deadline).await.map_err(rpc_error)?;
         decode_vote_reply(reply).map_err(garbled)
@@ -144,9 +156,12 @@ impl NetAppend<Types> for Peer {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<Types>> {
+        let (leader, sent) = (*request.vote.leader_id(), self.env().now());
         let body = encode_append(self.parties, Order::default(), &request);
         let reply = self.call(self.lane, MessageKind::Append, body, option.hard_ttl()).await.map_err(rpc_error)?;
-        decode_append_reply(reply).map_err(garbled)
+        let answer = decode_append_reply(reply).map_err(garbled)?;
+        self.note_answer(leader, sent, &answer);
+        Ok(answer)
     }
 }
 
@@ -184,6 +199,8 @@ impl NetTransferLeader<Types> for Peer {
         request: TransferLeaderRequest<Types>,
         option: RPCOption,
     ) -> Rpc<TransferLeaderResponse<Types>> {
+        // Before it is sent: whoever gets it votes at once.
+        self.replica.leases.give_up(*request.from_leader().leader_id());
         let body = encode_transfer(self.parties, &request);
         let reply = self.call(Lane::Control, MessageKind::Transfer, body, option.hard_ttl()).await;
         reply.map(|_| Ok(())).map_err(rpc_error)

@@ -15,11 +15,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
+use strata_env::Mono;
 use strata_net::NetError;
 
 use crate::messages::{Order, decode_append_reply};
 use crate::network::{CallFuture, Peer, Rpc, garbled, rpc_error};
-use crate::types::{LogId, Types};
+use crate::types::{LeaderId, LogId, Types};
 
 /// Append requests to one follower that may be unanswered at once.
 const APPENDS_IN_FLIGHT_MAX: usize = 32;
@@ -47,16 +48,19 @@ struct Held {
 struct Pending {
     before: Option<LogId>,
     last: Option<LogId>,
+    leader: LeaderId,
+    sent: Mono,
     reply: CallFuture,
 }
 
 impl Pending {
     /// The result of one request, and whether the pipeline can go on after it.
-    fn finish(self, reply: Result<Bytes, NetError>) -> (Rpc<StreamAppendResult<Types>>, bool) {
+    fn finish(self, peer: &Peer, reply: Result<Bytes, NetError>) -> (Rpc<StreamAppendResult<Types>>, bool) {
         let reply = match reply.map_err(rpc_error).and_then(|bytes| decode_append_reply(bytes).map_err(garbled)) {
             Ok(reply) => reply,
             Err(error) => return (Err(error), false),
         };
+        peer.note_answer(self.leader, self.sent, &reply);
         let whole = match &reply {
             AppendEntriesResponse::PartialSuccess(last) => *last == self.last,
             _ => true,
@@ -109,9 +113,10 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Pipeline<S> {
 
     fn send(&mut self, request: &AppendEntriesRequest<Types>) {
         let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let (leader, sent) = (*request.vote.leader_id(), self.peer.env().now());
         let reply = self.peer.append(self.next, request);
         self.next.place += 1;
-        self.pending.push_back(Pending { before: request.prev_log_id, last, reply });
+        self.pending.push_back(Pending { before: request.prev_log_id, last, leader, sent, reply });
     }
 }
 
@@ -126,7 +131,7 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Stream for Pipeline<
         };
         let Poll::Ready(reply) = first.reply.as_mut().poll(context) else { return Poll::Pending };
         let first = this.pending.pop_front().expect("it was just looked at");
-        let (result, goes_on) = first.finish(reply);
+        let (result, goes_on) = first.finish(&this.peer, reply);
         if !goes_on {
             // What follows a conflict or a lost request is of no use: openraft probes and starts a new stream.
             this.input = None;

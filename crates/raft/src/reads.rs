@@ -7,7 +7,7 @@
 //! When a round is over and its entries are applied, what is here is at least as new as the instant at which the round
 //! began. That instant is remembered, and reads that may be a little old are let through by it (RAFT-10). Only the
 //! replica's own monotonic clock is asked, twice; if it runs slower than true time, or stands still while the machine
-//! sleeps, such reads may be older than they say by as much. Nothing else rests on a clock.
+//! sleeps, such reads may be older than they say by as much. Nothing else rests on a clock, but for leases (`lease.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +22,15 @@ use tokio::sync::{Notify, oneshot};
 use crate::error::ReadError;
 use crate::group::Group;
 use crate::read_index::ask_leader;
+use crate::roll_call::Roll;
 use crate::state_machine::Replica;
 use crate::types::{LogId, Raft, Types};
 
 /// A round that took this long found no quorum, or no leader.
 pub(crate) const ROUND_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long answers may be missing that openraft believes were given, before everybody is asked again.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(50);
 
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, ReadError>>;
 
@@ -88,6 +92,7 @@ impl Reads {
         self: Arc<Self>,
         replica: Arc<Replica>,
         caller: Arc<Caller>,
+        roll: Roll,
         raft: impl Fn() -> Option<Raft> + Send,
     ) {
         loop {
@@ -105,7 +110,7 @@ impl Reads {
             metrics::counter!("strata_raft_reads_total", "role" => role).increment(waiting.len() as u64);
             let began = replica.env.now();
             let mut round = Round::of(waiting);
-            let made = round.make(&raft, &replica, &caller, role == LEADER);
+            let made = round.make(&raft, &replica, &caller, &roll, role == LEADER);
             let made = replica.env.timeout(ROUND_DEADLINE, made).await;
             match made.unwrap_or_else(|_| Err(nothing_heard(ROUND_DEADLINE))) {
                 Ok(()) => {
@@ -154,6 +159,7 @@ impl Round {
         raft: &Raft,
         replica: &Replica,
         caller: &Arc<Caller>,
+        roll: &Roll,
         is_leader: bool,
     ) -> Result<(), ReadError> {
         #[cfg(debug_assertions)]
@@ -164,7 +170,8 @@ impl Round {
             answer(self.elsewhere.drain(..), &Ok(applied));
             return Ok(());
         }
-        let index = if is_leader { lead(raft).await? } else { self.follow(raft, replica, caller).await? };
+        let index =
+            if is_leader { lead(raft, replica, roll).await? } else { self.follow(raft, replica, caller).await? };
         answer(self.elsewhere.drain(..), &Ok(index));
         replica.wait_reached(&index).await;
         Ok(())
@@ -198,9 +205,20 @@ pub(crate) fn answer<T: Clone>(waiters: impl Iterator<Item = Answer<T>>, result:
     }
 }
 
-pub(crate) async fn lead(raft: &Raft) -> Result<LogId, ReadError> {
-    let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(read_error)?;
-    Ok(*linearizer.read_log_id().log_id())
+/// One round of this leader, which other groups of the node may share. Without a majority that way it is left to openraft,
+/// which knows the reason. openraft may take an answer to something older for one to it (see `lease.rs`): it is over
+/// when a majority has answered what was sent since.
+pub(crate) async fn lead(raft: &Raft, replica: &Replica, roll: &Roll) -> Result<LogId, ReadError> {
+    if let Some(applied) = roll.confirm(raft, replica).await {
+        return Ok(applied);
+    }
+    let began = replica.env.now();
+    loop {
+        let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(read_error)?;
+        if replica.leases.wait_backed(&replica.env, raft, began, ANSWER_PATIENCE).await {
+            return Ok(*linearizer.read_log_id().log_id());
+        }
+    }
 }
 
 pub(crate) fn stopped() -> ReadError {

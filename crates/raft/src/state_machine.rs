@@ -26,10 +26,11 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::encoding::{decode_log_id, decode_stored_membership, encode_log_id, encode_stored_membership};
+use crate::lease::Leases;
 use crate::overlay::{Overlay, Waiting};
 use crate::snapshot::SnapshotSource;
 use crate::transfers::Transfers;
-use crate::types::{Entry, EntryBody, LogId, Replies, Snapshot, SnapshotMeta, StoredMembership, Types};
+use crate::types::{Entry, EntryBody, LeaderId, LogId, Replies, Snapshot, SnapshotMeta, StoredMembership, Types};
 
 /// One atomic apply takes at most this many entries and bytes: it bounds memory and how long readers wait.
 const APPLY_ENTRIES_MAX: usize = 256;
@@ -95,12 +96,18 @@ pub(crate) struct Replica {
     applied_changed: Notify,
     /// The time of this shard here, for when this replica leads.
     pub(crate) clock: Arc<Clock>,
+    /// What was promised here and to this replica.
+    pub(crate) leases: Arc<Leases>,
+    /// Bytes that are there of a snapshot on its way to this replica.
+    pub(crate) arrived: AtomicU64,
     /// openraft asks for the current snapshot several times while it starts; a checkpoint would be wasted then.
     running: AtomicBool,
     /// Snapshots on their way, of all replicas of the node.
     pub(crate) transfers: Arc<Transfers>,
     /// Why this replica refuses to serve.
     problem: Mutex<Option<String>>,
+    /// What it waits for, and why.
+    obstacle: Mutex<Option<String>>,
 }
 
 impl Replica {
@@ -129,9 +136,12 @@ impl Replica {
             applied_index: AtomicU64::new(index),
             applied_changed: Notify::new(),
             clock,
+            leases: Arc::new(Leases::new(id)),
+            arrived: AtomicU64::new(0),
             running: AtomicBool::new(false),
             transfers,
             problem: Mutex::new(None),
+            obstacle: Mutex::new(None),
         }))
     }
 
@@ -143,12 +153,26 @@ impl Replica {
         self.applied.lock().clone()
     }
 
+    /// Who led when the last entry was written that is applied here.
+    pub(crate) fn applied_under(&self) -> Option<LeaderId> {
+        self.applied.lock().log_id.map(|id| id.leader_id)
+    }
+
     pub(crate) fn applied_index(&self) -> LogIndex {
         LogIndex(self.applied_index.load(Ordering::Acquire))
     }
 
     pub(crate) fn problem(&self) -> Option<String> {
         self.problem.lock().clone()
+    }
+
+    /// What this replica waits for, if it does not get on. It serves what it has.
+    pub(crate) fn obstacle(&self) -> Option<String> {
+        self.obstacle.lock().clone()
+    }
+
+    pub(crate) fn set_obstacle(&self, obstacle: Option<String>) {
+        *self.obstacle.lock() = obstacle;
     }
 
     /// Waits for what is being applied or installed, and lets nothing be installed from now on.
@@ -254,7 +278,7 @@ impl Replica {
             }
         }
         applied.chain = overlay.chain();
-        // Before anybody can read it: whoever tells of it must not name an earlier time (KV-7).
+        // Before anybody can read it: whoever tells of it must not name an earlier time (ROUTE-7).
         self.clock.raise(applied.stamp);
         let written = overlay.finish().and_then(|mut batch| {
             batch.put(Bytes::from_static(APPLIED_KEY), applied.encode());
@@ -337,6 +361,7 @@ impl StateMachine {
         // Two changes of threads cost more than a small apply. What is not in memory is tried again on another thread.
         let is_small = bytes <= INLINE_BYTES_MAX && !self.replica.machine.reads_everything();
         let mut waiting = if is_small { Waiting::Forbidden } else { Waiting::Allowed };
+        let mut is_full = false;
         loop {
             let replica = self.replica.clone();
             let work = move || replica.apply_entries(items, waiting);
@@ -349,11 +374,17 @@ impl StateMachine {
                     self.replica.env.halt(format!("applying entries of {} panicked", self.replica.group));
                     return Err(io::Error::other("applying panicked"));
                 }
-                Some(Ok(())) => return Ok(()),
+                Some(Ok(())) => {
+                    if is_full {
+                        self.replica.set_obstacle(None);
+                    }
+                    return Ok(());
+                }
                 Some(Err((back, StorageError::WouldBlock))) => (items, waiting) = (back, Waiting::Allowed),
                 Some(Err((back, StorageError::Full { detail }))) => {
                     tracing::warn!(group = %self.replica.group, detail, "disk full: applying waits for room");
-                    items = back;
+                    (items, is_full) = (back, true);
+                    self.replica.set_obstacle(Some(format!("there is no room to apply entries: {detail}")));
                     self.replica.env.sleep(DISK_FULL_RETRY).await;
                 }
                 Some(Err((_, error))) => return Err(self.replica.storage_failed(&error)),

@@ -45,7 +45,7 @@ pub struct GroupStatus {
     pub log_bytes: u64,
     /// The replicas that vote.
     pub voters: Vec<ReplicaId>,
-    /// Why it does not serve.
+    /// Why it does not serve, or, if it does, what it waits for.
     pub problem: Option<String>,
 }
 
@@ -86,5 +86,6 @@ pub(crate) fn collect(replica: &Replica, raft: Option<&Raft>, log: &ReplicaLog) 
         status.problem.get_or_insert_with(|| fatal.to_string());
     }
     status.serving = status.problem.is_none();
+    status.problem = status.problem.or_else(|| replica.obstacle());
     status
 }

@@ -5,15 +5,19 @@ use std::time::Duration;
 use openraft::{Config, SnapshotPolicy, StepDownPolicy};
 use strata_types::GroupId;
 
-/// The timing profile of the groups of a node. Times decide when things are tried, never whether they are safe.
+/// The timing profile of the groups of a node. Times decide when things are tried, never whether they are safe; leases
+/// alone trust them (`lease.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// How often a leader without traffic shows that it is alive.
     pub heartbeat: Duration,
     /// Shortest silence after which a follower campaigns, beyond the lease.
     pub election_min: Duration,
-    /// Longest such silence; also the lease during which a follower does not vote for another leader.
+    /// Longest such silence; also how long a follower that hears a leader does not vote for another. At least
+    /// [`crate::PROMISE`], on every node.
     pub election_max: Duration,
+    /// Whether this node's leaders may read without a round while they hold a lease.
+    pub lease_reads: bool,
 }
 
 impl Default for Timing {
@@ -23,6 +27,7 @@ impl Default for Timing {
             heartbeat: Duration::from_millis(200),
             election_min: Duration::from_millis(300),
             election_max: Duration::from_millis(400),
+            lease_reads: false,
         }
     }
 }

@@ -20,6 +20,9 @@ pub enum Feature {
     FollowerReads,
     /// Entries have timestamps, keys have versions, and there are transactions.
     Transactions,
+    /// Whoever restarts takes no part in elections for a moment, so that leaders may read by lease. No program of version 3
+    /// was without it when it was released.
+    LeaseReads,
 }
 
 impl Feature {
@@ -27,7 +30,7 @@ impl Feature {
     pub const fn since(self) -> ClusterVersion {
         match self {
             Feature::FollowerReads => ClusterVersion(2),
-            Feature::Transactions => ClusterVersion(3),
+            Feature::Transactions | Feature::LeaseReads => ClusterVersion(3),
         }
     }
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use strata_codec::damage::each;
 use strata_codec::{DecodeError, checksum};
 use strata_env::OpenMode;
 use strata_env::sim::SimWorld;
@@ -17,6 +16,8 @@ use crate::record::{self, Change, ChangeKind, EntriesKind};
 use crate::recovery::scan;
 use crate::replica::Replica;
 use crate::segment::Segment;
+
+strata_codec::fuzz_targets!();
 
 const SEGMENT: u64 = 7;
 const REPLICA: ReplicaId = ReplicaId(3);

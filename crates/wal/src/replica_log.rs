@@ -60,6 +60,11 @@ impl ReplicaLog {
         }
     }
 
+    /// The newest vote, durable or not.
+    pub fn vote(&self) -> Option<Bytes> {
+        self.replica.memory.lock().vote.clone()
+    }
+
     /// Live bytes of entries.
     pub fn bytes(&self) -> u64 {
         self.replica.memory.lock().bytes()

@@ -1,6 +1,7 @@
 //! The side of a snapshot that receives.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,19 +81,34 @@ impl Inlet {
         if let Some(Incoming { state: State::Arriving { turn: turn @ Some(_), .. }, .. }) = &mut self.incoming {
             *turn = None;
         } else if let Some(gone) = self.incoming.take() {
+            self.note_arrived();
             self.replica.env.blocking(move || drop(gone)).await;
         }
     }
 
+    /// For those who want to know how far it is.
+    fn note_arrived(&self) {
+        let arrived = match &self.incoming {
+            Some(Incoming { state: State::Arriving { .. }, received, .. }) => *received,
+            _ => 0,
+        };
+        self.replica.arrived.store(arrived, Ordering::Relaxed);
+        let full = self.incoming.as_ref().and_then(|incoming| incoming.full.as_ref());
+        let no_room = full.map(|(_, detail)| format!("there is no room for a snapshot of the shard: {detail}"));
+        self.replica.set_obstacle(no_room);
+    }
+
     /// Takes one piece. Returns the body of the answer.
     pub(crate) async fn take(&mut self, piece: SnapshotPiece, raft: &Raft) -> Result<Bytes, String> {
-        match piece {
+        let answer = match piece {
             SnapshotPiece::Begin { snapshot } => self.begin(snapshot).await.map(encode_position),
             SnapshotPiece::Chunk { snapshot, position, file, offset, crc, bytes } => {
                 self.chunk(snapshot, Chunk { position, file, offset, crc, bytes }).await.map(|()| Bytes::new())
             }
             SnapshotPiece::End { snapshot, total, vote, meta } => self.end(snapshot, total, vote, meta, raft).await,
-        }
+        };
+        self.note_arrived();
+        answer
     }
 
     /// How much of a snapshot is there. Of another one nothing is kept: pieces of two never mix (RAFT-11).

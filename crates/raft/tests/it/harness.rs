@@ -61,6 +61,8 @@ pub(crate) fn put(key: &str, value: &str) -> Bytes {
 pub(crate) struct Network {
     inboxes: Mutex<BTreeMap<NodeId, Weak<Switchboard>>>,
     cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
+    /// How long messages take from one node to another, where it is not at once.
+    pub(crate) delays: Mutex<BTreeMap<(NodeId, NodeId), Duration>>,
     /// What happens to pieces of snapshots.
     pub(crate) pieces: Mutex<Pieces>,
     held: Mutex<Vec<Message>>,
@@ -154,6 +156,11 @@ impl Network {
         }
     }
 
+    /// Loses what one node sends to another from now on.
+    pub(crate) fn cut_link(&self, from: u64, to: u64) {
+        self.cut.lock().insert((NodeId(from), NodeId(to)));
+    }
+
     pub(crate) fn isolate(&self, node: NodeId, isolated: bool) {
         for other in (1..=9).map(NodeId).filter(|other| *other != node) {
             for link in [(node, other), (other, node)] {
@@ -191,7 +198,13 @@ impl Transport for End {
         let Some(message) = (if is_piece { self.network.pass(message) } else { Some(message) }) else {
             return Ok(());
         };
-        tokio::spawn(async move { inbox.deliver(lane, message) });
+        let delay = self.network.delays.lock().get(&(message.from, message.to)).copied();
+        tokio::spawn(async move {
+            if let Some(delay) = delay {
+                tokio::time::sleep(delay).await;
+            }
+            inbox.deliver(lane, message);
+        });
         Ok(())
     }
 
@@ -225,6 +238,8 @@ pub(crate) struct Cluster {
     pub(crate) founders: BTreeSet<u64>,
     /// How many bytes of snapshots nodes that are started from now on send and take a second.
     pub(crate) snapshot_bytes_per_second: u64,
+    /// How quickly leaders are replaced, and whether nodes that are started from now on read by lease.
+    pub(crate) timing: Timing,
     /// How long each call takes that may block, in nodes that are started from now on.
     pub(crate) pool_delay: Duration,
 }
@@ -285,6 +300,7 @@ impl Cluster {
             retention,
             founders: founders.into_iter().collect(),
             snapshot_bytes_per_second: SNAPSHOT_BYTES_PER_SECOND,
+            timing: Timing { lease_reads: true, ..Timing::default() },
             pool_delay: Duration::ZERO,
         }
     }
@@ -334,12 +350,13 @@ impl Cluster {
             wal: wal.clone(),
             tablets: Arc::new(MemoryTablets::over(self.tablets[&node].clone())),
             caller,
-            timing: Timing::default(),
+            timing: self.timing,
             retention: self.retention,
             snapshot_bytes_per_second: self.snapshot_bytes_per_second,
             cores: 2,
         });
         host.register(&switchboard);
+        host.roll_call().set_understood();
         self.running.insert(node, Running { host, wal, group: None, _switchboard: switchboard });
     }
 

@@ -8,6 +8,7 @@ mod damage;
 mod faults;
 mod harness;
 mod histories;
+mod leases;
 mod members;
 mod reads;
 mod removals;

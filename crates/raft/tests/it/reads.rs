@@ -97,6 +97,42 @@ async fn a_follower_of_a_deposed_leader_reads_nothing_old() {
     assert!(group.read_within(Duration::ZERO).await.is_err(), "and no bound of that length holds");
 }
 
+/// RAFT-6: openraft takes an old answer for one to the notice that it sent a moment before. A round does not.
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_to_something_older_confirms_no_reader() {
+    let (cluster, leader, followers) = started(87).await;
+    cluster.write("key", "old").await;
+    cluster.converge().await;
+    // Both take one more entry of the leader, and their answers are long on their way. They hear nothing more of it.
+    let slow = [(followers[0], 1_000), (followers[1], 1_100)];
+    for (from, millis) in slow {
+        let link = (NodeId(from), NodeId(leader));
+        cluster.network.delays.lock().insert(link, Duration::from_millis(millis));
+    }
+    let group = cluster.group(leader).clone();
+    let begin = tokio::time::Instant::now();
+    let written = tokio::spawn(async move { group.propose(vec![crate::harness::put("other", "v")]).await });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    for from in &followers {
+        cluster.network.cut_link(leader, *from);
+    }
+    'written: loop {
+        for group in followers.iter().map(|node| cluster.group(*node)).filter(|group| group.leads()) {
+            if group.propose(vec![crate::harness::put("key", "new")]).await[0].is_ok() {
+                break 'written;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(begin.elapsed() < Duration::from_millis(990), "the answers are still on their way: {:?}", begin.elapsed());
+    tokio::time::sleep(Duration::from_millis(990) - begin.elapsed()).await;
+    let old = cluster.group(leader);
+    assert!(old.status().is_leader, "it has not heard");
+    assert!(old.read_barrier().await.is_err(), "what was sent after the read began was answered by nobody");
+    assert!(begin.elapsed() > Duration::from_millis(1_100), "both answers came while the reader waited");
+    assert!(written.await.expect("no panic")[0].is_ok(), "they were answers");
+}
+
 /// RAFT-10
 #[tokio::test(start_paused = true)]
 async fn a_bounded_read_is_let_through_as_long_as_the_last_round_is_young_enough() {

@@ -246,8 +246,14 @@ async fn a_receiver_without_room_says_so_and_goes_on_when_there_is_some() {
     let tried = cluster.network.sent_bytes() - before;
     assert!(tried < SIZE / 3, "{tried} bytes were sent to a full disk");
     assert!(cluster.value(away, "large0000").is_none());
+    let status = cluster.group(away).status();
+    assert!(
+        status.problem.is_some_and(|problem| problem.contains("no room for a snapshot")),
+        "it says what it waits for"
+    );
     cluster.set_full(away, false);
     caught_up(&cluster, away).await;
+    assert_eq!(cluster.group(away).status().problem, None);
     let sent = cluster.network.sent_bytes() - before - tried;
     assert!(sent < SIZE * 7 / 10, "it began from zero: {sent} bytes of {SIZE}");
     assert_eq!(letters(&cluster, away), letters(&cluster, leader));
