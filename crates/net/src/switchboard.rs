@@ -37,6 +37,11 @@ pub struct Replier {
 }
 
 impl Replier {
+    /// Whether anybody waits for the answer. Nobody does for what was only told.
+    pub fn is_awaited(&self) -> bool {
+        self.envelope.correlation != 0
+    }
+
     /// Answers. An error is a refusal, in one sentence: only for requests that were not carried out.
     pub fn reply(mut self, answer: Result<Bytes, String>) {
         match answer {

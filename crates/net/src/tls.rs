@@ -12,7 +12,8 @@
 //!     +-- client.crt  URI strata://client/ada, may dial
 //!
 //!   peer port    TLS 1.3, both sides show certificates of nodes; the dialed one's is for the name that was dialed
-//!   client port  TLS 1.2 or 1.3, the node shows its certificate; what is spoken inside is sniffed as without TLS
+//!   client port  TLS 1.2 or 1.3, the node shows its certificate; what is spoken inside is sniffed as without TLS.
+//!                With `ClientAuth::Required` the client shows one as well, of a client or a node
 //! ```
 //! [`NodeTls`] holds what a node shows and whom it believes. It reads its files again every few seconds and swaps the
 //! whole set at once; connections keep what they began with. [`ClientTls`] is the side of a client. [`Authority`] makes
@@ -27,15 +28,18 @@
 //! - TLS-2: a node speaks only with a peer that shows the same, for the name that was dialed. What is said to a peer is
 //!   never sent without TLS once certificates are configured.
 //! - TLS-3: a set of files that cannot be used never replaces one that can.
+//! - TLS-4: with [`ClientAuth::Required`] the client port lets in only who shows a valid certificate of a client or a node,
+//!   signed by the CA of this node; everything that is spoken there is spoken behind that.
 //!
 //! # Left out
-//! Revocation: replace the CA, or let certificates live shortly. Clients' certificates are made and can be shown, but the
-//! client port does not ask for them before there are users to tell apart. Sessions between nodes are not resumed: that
-//! would skip the look at the certificate.
+//! Revocation: replace the CA, or let certificates live shortly. What a client may do does not depend on its name: whoever
+//! is let in may do everything. Where certificates are asked for, sessions are not resumed: that would skip the look at the
+//! certificate.
 
 mod accept;
 mod authority;
 mod client;
+mod client_auth;
 mod config;
 mod dialer;
 mod error;
@@ -50,6 +54,7 @@ mod verify;
 
 pub use authority::{Authority, Issued, Validity};
 pub use client::ClientTls;
+pub use client_auth::ClientAuth;
 pub use dialer::Dialer;
 pub use error::{TlsError, sentence};
 pub use facts::{Facts, Role};

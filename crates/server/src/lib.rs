@@ -24,7 +24,7 @@
 //!
 //! # Invariants
 //! - SERVER-1: no byte of a data directory is read before its lock is held, and none is written after it was let go.
-//! - SERVER-2: without `insecure`, nothing but loopback is ever bound.
+//! - SERVER-2: without `insecure`, nothing but loopback is ever bound, unless clients must show certificates.
 //! - SERVER-3: connections, and the bytes that each can make us hold, are bounded.
 //! - SERVER-4: when a stop returns, leaders have moved away as far as anybody was there to take over, and everything
 //!   acknowledged is durable.

@@ -211,7 +211,7 @@ impl Network {
 async fn certificates(env: &Env, settings: &Settings) -> Result<Option<Arc<NodeTls>>, StartError> {
     let Some(files) = settings.tls.clone() else { return Ok(None) };
     // Paths are as the user wrote them.
-    let tls = NodeTls::open(env.clone(), RealDisk::new(PathBuf::new()), files).await?;
+    let tls = NodeTls::open(env.clone(), RealDisk::new(PathBuf::new()), files, settings.client_auth).await?;
     tls.keep_fresh();
     Ok(Some(tls))
 }
@@ -262,6 +262,7 @@ fn time_limits(settings: &Settings) -> TimeLimits {
 fn node_settings(settings: &Settings, client: &Address, peer: &Address) -> NodeSettings {
     let advertised = |address: &Option<Address>, own: &Address| address.as_ref().unwrap_or(own).to_string();
     NodeSettings {
+        cluster: settings.cluster.clone(),
         peer_address: advertised(&settings.advertise_peer, peer),
         client_address: advertised(&settings.advertise, client),
         zone: settings.zone.clone(),
@@ -275,6 +276,7 @@ fn node_settings(settings: &Settings, client: &Address, peer: &Address) -> NodeS
             heartbeat: settings.heartbeat,
             election_min: settings.election_min,
             election_max: settings.election_max,
+            lease_reads: settings.lease_reads,
         },
         replace_after: settings.replace_after,
         retention: Retention::default(),
@@ -289,6 +291,8 @@ fn node_settings(settings: &Settings, client: &Address, peer: &Address) -> NodeS
 
 #[cfg(test)]
 mod tests {
+    use strata_cluster::ClusterName;
+
     use super::*;
     use crate::settings::Resolved;
 
@@ -297,6 +301,7 @@ mod tests {
     fn default_settings_are_the_defaults_below() {
         let settings = Resolved::of_layers(Vec::new()).expect("valid").settings;
         let node = node_settings(&settings, &settings.listen, &settings.listen_peer);
+        assert_eq!(node.cluster, ClusterName::default());
         assert_eq!(node.timing, Timing::default());
         assert_eq!(node.replace_after, NodeSettings::REPLACE_AFTER);
         let wal = WalOptions::default();

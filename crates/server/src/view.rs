@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use strata_cluster::{CommandError, Node};
 use strata_grpc::{
-    ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview, TransactionList, TransactionOverview,
-    TransactionPhase,
+    ClusterOverview, ClusterView, NodeOverview, ReplicaFigures, ReplicaOverview, ShardOverview, TransactionList,
+    TransactionOverview, TransactionPhase,
 };
 use strata_kv::{LocalShards, OpenPhase, OpenTransaction};
 use strata_meta::{MetaCommand, MetaReply};
@@ -97,6 +97,7 @@ fn epoch_of(reply: &MetaReply) -> Option<Epoch> {
 fn overview_of(overview: strata_cluster::ClusterOverview) -> ClusterOverview {
     ClusterOverview {
         cluster: overview.cluster,
+        name: overview.name,
         node: overview.node,
         version: overview.version,
         epoch: overview.epoch,
@@ -128,6 +129,11 @@ fn shard_of(shard: strata_cluster::ShardOverview) -> ShardOverview {
     }
 }
 
+fn figures_of(figures: strata_cluster::ReplicaFigures) -> ReplicaFigures {
+    let strata_cluster::ReplicaFigures { operations, entries, size, arrived, arriving } = figures;
+    ReplicaFigures { operations, entries, size, arrived, arriving }
+}
+
 fn replica_of(replica: strata_cluster::ReplicaOverview) -> ReplicaOverview {
     ReplicaOverview {
         replica: replica.replica,
@@ -136,6 +142,7 @@ fn replica_of(replica: strata_cluster::ReplicaOverview) -> ReplicaOverview {
         committed: replica.committed,
         applied: replica.applied,
         log_bytes: replica.log_bytes,
+        figures: replica.figures.map(figures_of),
         is_serving: replica.is_serving,
         problem: replica.problem,
     }

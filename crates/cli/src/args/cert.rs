@@ -43,7 +43,9 @@ pub enum CertCommand {
         only_hosts: bool,
     },
     /// Make the certificate of a client. Writes DIR/client.crt, DIR/client.key and a copy of the CA's ca.crt
-    #[command(after_help = "Example:\n  strata cert client certs/ada --from certs --name ada")]
+    #[command(after_help = "Example:\n  strata cert client certs/ada --from certs --name ada\n  \
+                      strata cluster status --certs certs/ada\n\nNodes with --require-client-cert let in only who \
+                      shows one.")]
     Client {
         /// Whom and where
         #[command(flatten)]

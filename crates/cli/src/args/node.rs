@@ -14,6 +14,9 @@ pub struct NodeArgs {
     /// Data directory [default: strata-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
+    /// Name of the cluster: a node joins none of another name [default: strata]
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
     /// Client port: gRPC and HTTP [default: 127.0.0.1:7400]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
@@ -41,7 +44,7 @@ pub struct NodeArgs {
     /// How many replicas it takes, relative to other nodes [default: 1]
     #[arg(long, value_name = "N")]
     pub weight: Option<String>,
-    /// Allow other addresses than loopback without TLS and authentication
+    /// Allow other addresses than loopback without --certs and --require-client-cert
     #[arg(long)]
     pub insecure: bool,
     /// Encrypt with ca.crt, node.crt and node.key in this directory: see `strata cert`
@@ -56,6 +59,9 @@ pub struct NodeArgs {
     /// Key of the node's certificate [default: node.key in --certs]
     #[arg(long, value_name = "FILE", help_heading = "Encryption")]
     pub tls_key: Option<String>,
+    /// Let in only clients with a certificate of the CA, also to /health and /metrics: see `strata cert client`
+    #[arg(long, help_heading = "Encryption")]
+    pub require_client_cert: bool,
     /// Most client connections [default: 20000]
     #[arg(long, value_name = "N", help_heading = "Tuning")]
     pub connections_max: Option<String>,
@@ -68,6 +74,10 @@ pub struct NodeArgs {
     /// Longest silence before an election [default: 400ms]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub election_max: Option<String>,
+    /// Let leaders answer reads of level lease without asking their followers: trusts that the clocks of all nodes run at
+    /// about the same rate, which a virtual machine that is stopped or moved may break
+    #[arg(long, help_heading = "Tuning")]
+    pub lease_reads: bool,
     /// Silence after which a node is lost and its replicas are built anew on others [default: 5m]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub replace_after: Option<String>,
@@ -99,6 +109,7 @@ impl NodeArgs {
     pub fn flags(&self) -> BTreeMap<String, String> {
         let given = [
             ("data", &self.data),
+            ("cluster", &self.cluster),
             ("listen", &self.listen),
             ("listen_peer", &self.listen_peer),
             ("advertise", &self.advertise),
@@ -126,8 +137,13 @@ impl NodeArgs {
             ("tablet_memory", &self.tablet_memory),
         ];
         let given = given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
-        let insecure = self.insecure.then(|| ("insecure".to_owned(), "true".to_owned()));
-        given.chain(insecure).collect()
+        let switches = [
+            ("insecure", self.insecure),
+            ("require_client_cert", self.require_client_cert),
+            ("lease_reads", self.lease_reads),
+        ];
+        let on = switches.into_iter().filter(|(_, is_on)| *is_on).map(|(key, _)| (key.to_owned(), "true".to_owned()));
+        given.chain(on).collect()
     }
 }
 

@@ -10,7 +10,8 @@ use crate::failure::Failure;
 /// How connections are encrypted. Without any of these they are not.
 #[derive(Clone, Debug, Default, Args)]
 pub struct TlsArgs {
-    /// Encrypt with what `strata cert` wrote here: believe ca.crt, show client.crt if there is one
+    /// Encrypt with what `strata cert` wrote here: believe ca.crt, show client.crt if there is one (nodes with
+    /// --require-client-cert let in nobody without)
     #[arg(long, global = true, value_name = "DIR", env = "STRATA_CERTS", help_heading = "Encryption")]
     pub certs: Option<PathBuf>,
     /// Encrypt, and believe nodes that these CAs have signed [default: ca.crt in --certs]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::json;
-use strata_net::tls::TlsFiles;
+use strata_net::tls::ClientAuth;
 use strata_server::settings::{Resolved, Settings};
 use strata_server::{Listener, Metrics, Phase, Server, ServerParts, StartError, raise_open_files_limit};
 use strata_storage::{StorageResult, Tablets};
@@ -40,10 +40,11 @@ pub async fn run(args: StartArgs, format: Format) -> Result<(), Failure> {
     raise_open_files_limit();
     let teller = Teller::new(format);
     teller.say(&opening(&settings));
+    let tablet_memory = settings.tablet_memory;
     let parts = ServerParts {
         settings: settings.clone(),
         metrics: Metrics::install().map_err(|error| Failure::new(error.to_string()))?,
-        tablets: Box::new(move |directory| open_tablets(directory, settings.tablet_memory)),
+        tablets: Box::new(move |directory| open_tablets(directory, tablet_memory)),
         progress: teller.clone().listener(),
     };
     let server = {
@@ -55,7 +56,7 @@ pub async fn run(args: StartArgs, format: Format) -> Result<(), Failure> {
                 return Ok(());
             }
         };
-        teller.say(&ready(&server, settings.tls.as_ref(), begin.elapsed()));
+        teller.say(&ready(&server, &settings, begin.elapsed()));
         stop.await;
         server
     };
@@ -113,13 +114,20 @@ fn opening(settings: &Settings) -> Answer {
     )
 }
 
-fn ready(server: &Server, tls: Option<&TlsFiles>, took: Duration) -> Answer {
-    let ca = tls.map(|files| files.ca.display().to_string());
-    let flag = ca.as_ref().map_or_else(String::new, |ca| format!(" --ca {ca}"));
-    let curl = match &ca {
-        Some(ca) => format!("curl --cacert {ca} https:"),
-        None => "curl http:".to_owned(),
+fn ready(server: &Server, settings: &Settings, took: Duration) -> Answer {
+    let ca = settings.tls.as_ref().map(|files| files.ca.display().to_string());
+    let asks = settings.client_auth == ClientAuth::Required;
+    // Where the certificates of clients are is theirs to know.
+    let (flag, curl) = match &ca {
+        Some(ca) if asks => {
+            let shown = "--cert DIR/client.crt --key DIR/client.key";
+            (" --certs DIR".to_owned(), format!("curl --cacert {ca} {shown} https:"))
+        }
+        Some(ca) => (format!(" --ca {ca}"), format!("curl --cacert {ca} https:")),
+        None => (String::new(), "curl http:".to_owned()),
     };
+    let clients =
+        if asks { "  clients  need a certificate: strata cert client DIR --from CADIR --name NAME\n" } else { "" };
     let (client, peer) = (server.client_address(), server.peer_address());
     let identity = server.identity();
     let (nodes, shards) = (server.map().nodes.len(), server.map().shards.len());
@@ -131,6 +139,7 @@ fn ready(server: &Server, tls: Option<&TlsFiles>, took: Duration) -> Answer {
          \x20 look     strata cluster status --addr {client}{flag}\n\
          \x20 metrics  {curl}//{client}/metrics\n\
          \x20 gRPC     {client}\n\
+         {clients}\
          \x20 stop     Ctrl-C\n",
         identity.node, identity.cluster
     );
@@ -144,6 +153,7 @@ fn ready(server: &Server, tls: Option<&TlsFiles>, took: Duration) -> Answer {
         "nodes": nodes,
         "shards": shards,
         "encrypted": ca.is_some(),
+        "client_certificates": asks,
         "pid": std::process::id(),
     });
     Answer::new(text, json)

@@ -20,6 +20,7 @@ use strata_net::tls::Dialer;
 use strata_proto::v1;
 use strata_proto::v1::kv_client::KvClient;
 use strata_router::{LinkError, ShardBatch, ShardReply};
+use strata_types::Request;
 use strata_types::limits::GRPC_MESSAGE_BYTES_MAX;
 use tokio::sync::{Semaphore, mpsc};
 use tonic::transport::Endpoint;
@@ -33,6 +34,8 @@ const PIPE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 const MESSAGE_BYTES_TARGET: usize = 1024 * 1024;
 /// What a request counts beside its keys and values.
 const REQUEST_OVERHEAD: usize = 64;
+/// And what each thing in it counts: thousands of tiny ones are few bytes and much memory.
+const PART_OVERHEAD: usize = 16;
 /// Pause after a connection broke or could not be made; doubles up to the longest one.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -92,7 +95,11 @@ impl Pipe {
     pub(super) async fn call(&self, batch: ShardBatch, deadline: Duration) -> Result<ShardReply, LinkError> {
         let start = self.env.now();
         let count = batch.requests.len();
-        let bytes: usize = batch.requests.iter().map(|request| request.operation.size() + REQUEST_OVERHEAD).sum();
+        let weight = |request: &Request| {
+            let operation = &request.operation;
+            operation.size() + operation.parts() * PART_OVERHEAD + REQUEST_OVERHEAD
+        };
+        let bytes: usize = batch.requests.iter().map(weight).sum();
         let room = self.room.clone().acquire_many_owned((bytes as u32).min(PIPE_BYTES_MAX));
         let Ok(Ok(room)) = self.env.timeout(deadline, room).await else {
             return Err(LinkError::NotSent {

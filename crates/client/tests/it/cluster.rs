@@ -46,6 +46,9 @@ struct State {
     results: BTreeMap<(u64, u64), Reply>,
     log: u64,
     applied: usize,
+    /// What answers say that the time is, and what the last write said that its session had seen.
+    time: Timestamp,
+    seen: Timestamp,
     batches: usize,
     readers: BTreeSet<u64>,
 }
@@ -187,6 +190,15 @@ impl Cluster {
         self.gate.send_replace(is_open);
     }
 
+    pub(crate) fn set_time(&self, time: Timestamp) {
+        self.state.lock().time = time;
+    }
+
+    /// What the session of the last write had seen, as it said.
+    pub(crate) fn last_seen(&self) -> Timestamp {
+        self.state.lock().seen
+    }
+
     pub(crate) fn applied(&self) -> usize {
         self.state.lock().applied
     }
@@ -223,7 +235,7 @@ impl Cluster {
         state.batches += 1;
         ShardReply::Done {
             results: batch.requests.iter().map(|request| state.carry_out(request, slots)).collect(),
-            time: Timestamp(0),
+            time: state.time,
         }
     }
 }
@@ -250,6 +262,9 @@ impl State {
             written => written,
         };
         self.applied += usize::from(!request.operation.is_read());
+        if !request.operation.is_read() {
+            self.seen = request.header.seen;
+        }
         if let Some(id) = id {
             self.results.insert(id, reply.clone());
         }
@@ -362,6 +377,7 @@ impl ClusterView for Node {
         };
         Ok(ClusterOverview {
             cluster: map.cluster,
+            name: "strata".to_owned(),
             node: self.id,
             version: "1.2.3".to_owned(),
             epoch: map.epoch,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use strata_client::{Batch, Client, ErrorCode, Expected, Freshness, KeyRange, Outcome, ReadLevel, ReadOptions};
+use strata_client::{
+    Batch, Client, ErrorCode, Expected, Freshness, KeyRange, Outcome, ReadLevel, ReadOptions, Timestamp,
+};
 
 use crate::cluster::{Nodes, SECOND};
 
@@ -91,6 +93,34 @@ async fn reads_of_every_level_come_through_and_say_how_fresh_they_are() {
         assert_eq!(scan.level(), Some(level));
     }
     assert_eq!(nodes.cluster.readers(), [1, 2, 3].into(), "the others are spread");
+}
+
+/// ROUTE-7: two clients as one session.
+#[tokio::test]
+async fn what_a_client_writes_comes_after_what_the_one_that_it_follows_was_told() {
+    let nodes = Nodes::start(4).await;
+    let (first, second) = (nodes.client(Client::builder()).await, nodes.client(Client::builder()).await);
+    nodes.cluster.set_time(Timestamp(40));
+    first.put("a", "1").await.expect("written");
+    assert_eq!(first.time(), Timestamp(40));
+    nodes.cluster.set_time(Timestamp(7));
+    second.put("b", "1").await.expect("written");
+    assert_eq!(
+        (nodes.cluster.last_seen(), second.time()),
+        (Timestamp(0), Timestamp(7)),
+        "it knows nothing of the first"
+    );
+
+    second.follow(first.time());
+    assert_eq!(second.time(), Timestamp(40));
+    second.put("b", "2").await.expect("written");
+    assert_eq!(nodes.cluster.last_seen(), Timestamp(40));
+    // Clones are the same session, and nobody goes back.
+    second.follow(Timestamp(3));
+    second.clone().put("b", "3").await.expect("written");
+    assert_eq!(nodes.cluster.last_seen(), Timestamp(40));
+    first.put("a", "2").await.expect("written");
+    assert_eq!(first.time(), Timestamp(40), "the one that is followed does not follow");
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use prost::Message as _;
-use strata_codec::damage::each;
 use strata_env::sim::SimWorld;
 use strata_proto::internal::{DeliverRequest, Frame, Hello};
 use strata_types::{ClusterId, NodeId};
@@ -17,6 +16,8 @@ use super::handshake::{Accepted, Identity, speaks};
 use super::receive::Sessions;
 use super::shared::Shared;
 use crate::{Inbox, Lane, Message, MessageKind, NetError};
+
+strata_codec::fuzz_targets!();
 
 const OWN: NodeId = NodeId(2);
 const SENDER: NodeId = NodeId(1);

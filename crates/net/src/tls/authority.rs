@@ -83,24 +83,30 @@ impl Authority {
     /// A certificate for a node, which is reached at these names and IP addresses.
     pub fn node(&self, name: &str, hosts: &[String], validity: Validity) -> Result<Issued, TlsError> {
         let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        self.issue(Role::Node, name, hosts, usages, validity)
+        self.issue(&Role::Node.uri(name), name, hosts, usages, validity)
     }
 
     /// A certificate for a client.
     pub fn client(&self, name: &str, validity: Validity) -> Result<Issued, TlsError> {
-        self.issue(Role::Client, name, &[], vec![ExtendedKeyUsagePurpose::ClientAuth], validity)
+        self.issue(&Role::Client.uri(name), name, &[], vec![ExtendedKeyUsagePurpose::ClientAuth], validity)
+    }
+
+    /// A certificate for something that is neither a node nor a client.
+    #[cfg(test)]
+    pub(super) fn other(&self, name: &str, validity: Validity) -> Result<Issued, TlsError> {
+        self.issue("strata://thing/other", name, &[], vec![ExtendedKeyUsagePurpose::ClientAuth], validity)
     }
 
     fn issue(
         &self,
-        role: Role,
+        uri: &str,
         name: &str,
         hosts: &[String],
         usages: Vec<ExtendedKeyUsagePurpose>,
         validity: Validity,
     ) -> Result<Issued, TlsError> {
         let mut params = named(name, validity)?;
-        params.subject_alt_names.push(SanType::URI(role.uri(name).try_into().map_err(not_issued)?));
+        params.subject_alt_names.push(SanType::URI(uri.try_into().map_err(not_issued)?));
         for host in hosts {
             let entry = match host.parse() {
                 Ok(address) => SanType::IpAddress(address),

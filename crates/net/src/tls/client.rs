@@ -6,7 +6,7 @@ use std::sync::Arc;
 use strata_env::Env;
 
 use super::config::{NodeTime, Own, Trust, client_dialer};
-use super::explain::Knowledge;
+use super::explain::{Asked, Knowledge};
 use super::{Dialer, TlsError};
 
 /// What a client believes and shows. Texts are PEM.
@@ -48,7 +48,8 @@ impl ClientTls {
             (Path::new("the certificate of the CA"), Path::new("the certificate of this client"), Path::new("its key"));
         let trust = Trust::read(&self.ca, ca)?;
         let own = self.own.as_ref().map(|(text, secret)| Own::read(text, certificate, secret, key)).transpose()?;
-        let knowledge = Knowledge { trusted: trust.names.clone(), own: own.as_ref().map(|own| own.describe()) };
+        let own_facts = own.as_ref().map(|own| own.describe());
+        let knowledge = Knowledge { asks: Asked::Node, trusted: trust.names.clone(), own: own_facts };
         let config = client_dialer(&trust, own.as_ref(), Arc::new(NodeTime(env.clock.clone())));
         let config = config.map_err(|error| super::config::unusable(ca)(format!("cannot be used: {error}")))?;
         Ok(Dialer::new(config, Arc::new(knowledge), self.server_name.clone()))

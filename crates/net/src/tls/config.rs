@@ -15,8 +15,8 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
 use strata_env::Clock;
 
-use super::verify::{NodesOnly, Trusted};
-use super::{Facts, Role, TlsError};
+use super::verify::{Members, Trusted};
+use super::{ClientAuth, Facts, Role, TlsError};
 
 /// What HTTP/2 and HTTP/1 are called in a handshake.
 const HTTP2: &[u8] = b"h2";
@@ -71,14 +71,14 @@ impl Trust {
     /// Whether what a node shows would be let in by nodes with the same files.
     pub(super) fn check(&self, own: &Own, time: &NodeTime, path: &Path) -> Result<(), TlsError> {
         let now = UnixTime::since_unix_epoch(Duration::from_millis(time.0.unix_millis()));
-        let verifier = self.client_verifier().map_err(|error| unusable(path)(error.to_string()))?;
+        let verifier = self.client_verifier(&[Role::Node]).map_err(|error| unusable(path)(error.to_string()))?;
         let verified = verifier.verify_client_cert(&own.chain[0], &own.chain[1..], now);
         verified.map(drop).map_err(|error| unusable(path)(super::explain::own_refused(&error, &self.names)))
     }
 
-    fn client_verifier(&self) -> Result<NodesOnly, rustls::Error> {
+    fn client_verifier(&self, roles: &'static [Role]) -> Result<Members, rustls::Error> {
         let inner = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider()).build();
-        Ok(NodesOnly { inner: inner.map_err(general)? })
+        Ok(Members { inner: inner.map_err(general)?, roles })
     }
 
     fn server_verifier(&self, role: Option<Role>) -> Result<Trusted, rustls::Error> {
@@ -109,7 +109,7 @@ impl Own {
 
 /// How nodes are let in: with certificates of nodes only (TLS-1).
 pub(super) fn peer_server(trust: &Trust, own: &Own, time: Arc<NodeTime>) -> Result<ServerConfig, rustls::Error> {
-    let verifier: Arc<dyn ClientCertVerifier> = Arc::new(trust.client_verifier()?);
+    let verifier: Arc<dyn ClientCertVerifier> = Arc::new(trust.client_verifier(&[Role::Node])?);
     let config = ServerConfig::builder_with_details(provider(), time).with_protocol_versions(&[&TLS13])?;
     let config = config.with_client_cert_verifier(verifier);
     let mut config = config.with_single_cert(own.chain.clone(), own.key.clone_key())?;
@@ -120,11 +120,27 @@ pub(super) fn peer_server(trust: &Trust, own: &Own, time: Arc<NodeTime>) -> Resu
     Ok(config)
 }
 
-/// How clients are let in.
-pub(super) fn client_server(own: &Own, time: Arc<NodeTime>) -> Result<ServerConfig, rustls::Error> {
+/// How clients are let in (TLS-4).
+pub(super) fn client_server(
+    trust: &Trust,
+    own: &Own,
+    time: Arc<NodeTime>,
+    auth: ClientAuth,
+) -> Result<ServerConfig, rustls::Error> {
     let config = ServerConfig::builder_with_details(provider(), time).with_protocol_versions(&[&TLS13, &TLS12])?;
-    let mut config = config.with_no_client_auth().with_single_cert(own.chain.clone(), own.key.clone_key())?;
+    let config = match auth {
+        ClientAuth::None => config.with_no_client_auth(),
+        ClientAuth::Required => {
+            config.with_client_cert_verifier(Arc::new(trust.client_verifier(&[Role::Client, Role::Node])?))
+        }
+    };
+    let mut config = config.with_single_cert(own.chain.clone(), own.key.clone_key())?;
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+    if auth == ClientAuth::Required {
+        // A resumed session would skip the look at the certificate.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(config)
 }
 

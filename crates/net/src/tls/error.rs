@@ -46,10 +46,13 @@ impl TlsError {
     }
 }
 
+/// Begins what a connection says that broke because of TLS. HTTP/2 keeps the text of such an error and not its type.
+pub(super) const MARK: &str = "encryption refused: ";
+
 /// The sentence about TLS among an error and its causes: that a handshake failed, or that the other side wants one.
 /// `None` when the error has to do with something else.
 pub fn sentence(error: &(dyn Error + 'static)) -> Option<String> {
-    let mut cause = Some(error);
+    let (mut cause, mut told) = (Some(error), None);
     while let Some(error) = cause {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let inner = inner.and_then(|inner| inner.downcast_ref::<TlsError>());
@@ -57,10 +60,36 @@ pub fn sentence(error: &(dyn Error + 'static)) -> Option<String> {
             return Some(error.to_string());
         }
         // HTTP/2 hands on what the other side said as a text of its own.
-        if error.to_string().contains(plain::SENTENCE) {
+        let text = error.to_string();
+        if text.contains(plain::SENTENCE) {
             return Some(plain::SENTENCE.to_owned());
+        }
+        if let Some((_, sentence)) = text.split_once(MARK) {
+            // Whatever wraps it may put something behind it: the innermost one is the sentence itself.
+            told = Some(sentence.to_owned());
         }
         cause = error.source();
     }
-    None
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As errors of HTTP/2 look: the text of the cause is kept, its type is not, and what wraps it shows all of it.
+    #[derive(Debug, thiserror::Error)]
+    #[error("call failed, source: {source:?}")]
+    struct Wrapped {
+        source: io::Error,
+    }
+
+    #[test]
+    fn the_sentence_is_found_through_errors_that_lost_its_type() {
+        let wrapped = Wrapped { source: io::Error::other(format!("{MARK}it believes another CA")) };
+        assert_eq!(sentence(&wrapped).as_deref(), Some("it believes another CA"));
+        let typed = Wrapped { source: io::Error::other(TlsError::handshake("it hung up")) };
+        assert_eq!(sentence(&typed).as_deref(), Some("it hung up"));
+        assert_eq!(sentence(&Wrapped { source: io::Error::other("connection reset") }), None);
+    }
 }

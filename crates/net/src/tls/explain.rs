@@ -8,9 +8,21 @@ use rustls::{AlertDescription, CertificateError, Error};
 use super::facts::date;
 use super::verify::Refusal;
 
+/// Whose certificate is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// That of a node: at a peer port, and by whoever dials.
+    #[default]
+    Node,
+    /// That of a client.
+    Client,
+}
+
 /// What one side knows about itself when a handshake fails.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knowledge {
+    /// What the other side should have shown.
+    pub(super) asks: Asked,
     /// Names of the CAs that it believes.
     pub(super) trusted: String,
     /// Its own certificate, if it has one.
@@ -38,9 +50,13 @@ impl Knowledge {
     fn of_tls(&self, error: &Error) -> String {
         match error {
             Error::InvalidCertificate(error) => self.of_certificate(error),
-            Error::NoCertificatesPresented => {
-                "it shows no certificate, and only nodes with one are let in: start it with --certs".to_owned()
+            Error::NoCertificatesPresented => match self.asks {
+                Asked::Node => "it shows no certificate, and only nodes with one are let in: start it with --certs",
+                Asked::Client => {
+                    "it shows no certificate, and only clients with one are let in: make one with `strata cert client`"
+                }
             }
+            .to_owned(),
             Error::AlertReceived(alert) => self.of_alert(*alert),
             Error::InvalidMessage(_) => {
                 "it does not speak TLS: give it certificates (--certs), or connect without TLS".to_owned()
@@ -77,7 +93,9 @@ impl Knowledge {
                 "it is of another CA, for another name, or not that of a node: the log there says which"
             }
             AlertDescription::CertificateRequired => {
-                return "it wants a certificate: is this its peer port?".to_owned();
+                return "it wants to see the certificate of a client: make one with `strata cert client`, and give the \
+                        directory with --certs (at a peer port only nodes are let in)"
+                    .to_owned();
             }
             AlertDescription::ProtocolVersion => {
                 return "it accepts no version of TLS that is spoken here (nodes: 1.3; clients: 1.2 or 1.3)".to_owned();

@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 
 use super::accept::Acceptor;
 use super::config::{NodeTime, Own, Trust, client_server, peer_dialer, peer_server, unusable};
-use super::explain::Knowledge;
+use super::explain::{Asked, Knowledge};
 use super::files::Contents;
-use super::{Dialer, Facts, TlsError, TlsFiles, TlsStream};
+use super::{ClientAuth, Dialer, Facts, TlsError, TlsFiles, TlsStream};
 use crate::metrics;
 
 /// How often the files are read again. They are small, and an operator waits.
@@ -27,6 +27,7 @@ pub struct NodeTls {
     env: Env,
     disk: Arc<dyn Disk>,
     files: TlsFiles,
+    clients: ClientAuth,
     current: ArcSwap<Loaded>,
 }
 
@@ -41,11 +42,16 @@ struct Loaded {
 }
 
 impl NodeTls {
-    /// Reads the files of a node. `disk` is what their paths are relative to.
-    pub async fn open(env: Env, disk: Arc<dyn Disk>, files: TlsFiles) -> Result<Arc<NodeTls>, TlsError> {
-        let loaded = Loaded::new(&env, &files, files.read(&disk).await?)?;
+    /// Reads the files of a node. `disk` is what their paths are relative to; `clients` says what clients must show.
+    pub async fn open(
+        env: Env,
+        disk: Arc<dyn Disk>,
+        files: TlsFiles,
+        clients: ClientAuth,
+    ) -> Result<Arc<NodeTls>, TlsError> {
+        let loaded = Loaded::new(&env, &files, files.read(&disk).await?, clients)?;
         metrics::certificate_expires(loaded.expires);
-        Ok(Arc::new(NodeTls { env, disk, files, current: ArcSwap::from_pointee(loaded) }))
+        Ok(Arc::new(NodeTls { env, disk, files, clients, current: ArcSwap::from_pointee(loaded) }))
     }
 
     /// Looks at the files every few seconds from now on, as long as somebody holds this.
@@ -61,7 +67,7 @@ impl NodeTls {
         if contents == self.current.load().contents {
             return Ok(false);
         }
-        let loaded = Loaded::new(&self.env, &self.files, contents)?;
+        let loaded = Loaded::new(&self.env, &self.files, contents, self.clients)?;
         metrics::certificate_expires(loaded.expires);
         self.current.store(Arc::new(loaded));
         Ok(true)
@@ -128,18 +134,24 @@ impl NodeTls {
 }
 
 impl Loaded {
-    fn new(env: &Env, files: &TlsFiles, contents: Contents) -> Result<Loaded, TlsError> {
+    fn new(env: &Env, files: &TlsFiles, contents: Contents, auth: ClientAuth) -> Result<Loaded, TlsError> {
         let time = Arc::new(NodeTime(env.clock.clone()));
         let trust = Trust::read(&contents.ca, &files.ca)?;
         let own = Own::read(&contents.certificate, &files.certificate, &contents.key, &files.key)?;
         trust.check(&own, &time, &files.certificate)?;
-        let knowledge = Arc::new(Knowledge { trusted: trust.names.clone(), own: Some(own.describe()) });
+        let knowledge = |asks| Knowledge { asks, trusted: trust.names.clone(), own: Some(own.describe()) };
+        let (of_peers, of_clients) = (Arc::new(knowledge(Asked::Node)), Arc::new(knowledge(Asked::Client)));
         let wrong = |error: rustls::Error| unusable(&files.certificate)(format!("cannot be used: {error}"));
-        let acceptor = |config| Acceptor { env: env.clone(), config: Arc::new(config), knowledge: knowledge.clone() };
+        let acceptor = |config, knowledge: &Arc<Knowledge>| Acceptor {
+            env: env.clone(),
+            config: Arc::new(config),
+            knowledge: knowledge.clone(),
+        };
+        let clients = client_server(&trust, &own, time.clone(), auth).map_err(wrong)?;
         Ok(Loaded {
-            peers: acceptor(peer_server(&trust, &own, time.clone()).map_err(wrong)?),
-            clients: acceptor(client_server(&own, time.clone()).map_err(wrong)?),
-            dialer: Dialer::new(peer_dialer(&trust, &own, time).map_err(wrong)?, knowledge.clone(), None),
+            peers: acceptor(peer_server(&trust, &own, time.clone()).map_err(wrong)?, &of_peers),
+            clients: acceptor(clients, &of_clients),
+            dialer: Dialer::new(peer_dialer(&trust, &own, time).map_err(wrong)?, of_peers, None),
             expires: own.expires,
             facts: own.facts,
             contents,

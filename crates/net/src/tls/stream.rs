@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-use super::TlsError;
+use super::error::MARK;
 use super::explain::Knowledge;
 
 /// A connection on which the handshake is done. With TLS 1.3 the dialing side learns only when it reads that it was
@@ -26,7 +26,7 @@ impl<S> TlsStream<S> {
 
     fn explained<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         result.map_err(|error| match self.knowledge.of_stream(&error) {
-            Some(sentence) => io::Error::new(error.kind(), TlsError::handshake(sentence)),
+            Some(sentence) => io::Error::new(error.kind(), format!("{MARK}{sentence}")),
             None => error,
         })
     }

@@ -25,10 +25,12 @@ pub(super) struct Trusted {
     pub(super) role: Option<Role>,
 }
 
-/// Judges who dials a peer port.
+/// Judges who dials this node.
 #[derive(Debug)]
-pub(super) struct NodesOnly {
+pub(super) struct Members {
     pub(super) inner: Arc<dyn ClientCertVerifier>,
+    /// What the other side may be; the first one is what a certificate should have been made for.
+    pub(super) roles: &'static [Role],
 }
 
 impl ServerCertVerifier for Trusted {
@@ -43,7 +45,7 @@ impl ServerCertVerifier for Trusted {
         let verified = self.inner.verify_server_cert(certificate, intermediates, name, ocsp, now);
         let verified = verified.map_err(|error| foreign(error, certificate, &self.names))?;
         match self.role {
-            Some(role) => has_role(certificate, role).map(|()| verified),
+            Some(role) => has_role(certificate, &[role]).map(|()| verified),
             None => Ok(verified),
         }
     }
@@ -71,7 +73,7 @@ impl ServerCertVerifier for Trusted {
     }
 }
 
-impl ClientCertVerifier for NodesOnly {
+impl ClientCertVerifier for Members {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.inner.root_hint_subjects()
     }
@@ -84,7 +86,7 @@ impl ClientCertVerifier for NodesOnly {
     ) -> Result<ClientCertVerified, rustls::Error> {
         // The errors stay those of rustls: each has an alert of its own, which tells the other side what is wrong.
         let verified = self.inner.verify_client_cert(certificate, intermediates, now)?;
-        has_role(certificate, Role::Node).map(|()| verified)
+        has_role(certificate, self.roles).map(|()| verified)
     }
 
     fn verify_tls12_signature(
@@ -111,14 +113,14 @@ impl ClientCertVerifier for NodesOnly {
 }
 
 /// The owner of a valid certificate must be what it is taken for.
-fn has_role(certificate: &CertificateDer<'_>, wanted: Role) -> Result<(), rustls::Error> {
+fn has_role(certificate: &CertificateDer<'_>, wanted: &[Role]) -> Result<(), rustls::Error> {
     let facts = Facts::of(certificate).map_err(refusal)?;
     let is = match facts.role {
-        Some(role) if role == wanted => return Ok(()),
+        Some(role) if wanted.contains(&role) => return Ok(()),
         Some(role) => format!("that of a {}", role.word()),
         None => "for something else".to_owned(),
     };
-    let (name, wanted) = (facts.name, wanted.word());
+    let (name, wanted) = (facts.name, wanted.first().map_or("nobody", |role| role.word()));
     Err(refusal(format!(
         "its certificate (`{name}`) is {is}, not that of a {wanted}: make one with `strata cert {wanted}`"
     )))

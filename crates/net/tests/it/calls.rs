@@ -108,6 +108,21 @@ async fn a_refusal_says_that_nothing_was_carried_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handler_knows_whether_anybody_waits_for_its_answer() {
+    let world = World::new();
+    let call = world.call("asked");
+    world.caller.tell(ANSWERER, Lane::Data, GroupId(7), MessageKind::Append, Bytes::from_static(b"told"));
+    world.network.settle();
+    assert_eq!(world.keeper.bodies(), ["asked", "told"]);
+    let (asked, told) = (world.keeper.take(), world.keeper.take());
+    assert!(asked.is_awaited() && !told.is_awaited());
+    told.reply(Ok(Bytes::from_static(b"of no interest")));
+    asked.reply(Ok(Bytes::from_static(b"answer")));
+    world.network.settle();
+    assert_eq!(call.await, Ok(Bytes::from_static(b"answer")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_replier_says_at_once_that_nobody_knows() {
     let world = World::new();
     let call = world.call("a");

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use strata_env::real;
 use strata_env::sim::SimWorld;
 use strata_net::grpc::{GrpcSettings, GrpcTransport};
-use strata_net::tls::{Authority, NodeTls, TlsFiles, Validity};
+use strata_net::tls::{Authority, ClientAuth, NodeTls, TlsFiles, Validity};
 use strata_net::{MessageKind, NetError, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,7 +28,7 @@ async fn certificates(ca: &Authority, name: &str) -> Arc<NodeTls> {
     for (name, text) in [("ca.crt", ca.certificate()), ("node.crt", &issued.certificate), ("node.key", &issued.key)] {
         disk.replace(Path::new(name), text.as_bytes()).await.expect("writable");
     }
-    NodeTls::open(real::env(), disk, TlsFiles::of_node(Path::new(""))).await.expect("usable")
+    NodeTls::open(real::env(), disk, TlsFiles::of_node(Path::new("")), ClientAuth::None).await.expect("usable")
 }
 
 async fn start(id: u64, tls: Option<Arc<NodeTls>>) -> TestNode {

@@ -8,7 +8,7 @@ use strata_env::real;
 use strata_env::sim::SimWorld;
 use strata_http::Metrics;
 use strata_net::grpc::connect;
-use strata_net::tls::{Authority, ClientTls, Dialer, TlsFiles, Validity};
+use strata_net::tls::{Authority, ClientAuth, ClientTls, Dialer, TlsFiles, Validity};
 use strata_proto::v1;
 use strata_proto::v1::kv_client::KvClient;
 use tokio::io::AsyncReadExt;
@@ -108,6 +108,12 @@ async fn stopping_closes_idle_connections() {
 
 /// A port with the certificate of a new CA, and how to dial it.
 async fn start_encrypted() -> (Running, Dialer) {
+    let (running, dialer, _) = start_asking(ClientAuth::None).await;
+    (running, dialer)
+}
+
+/// The same, with what clients must show. The second dialer shows the certificate of a client.
+async fn start_asking(clients: ClientAuth) -> (Running, Dialer, Dialer) {
     let env = real::env();
     let begin = Duration::from_millis(env.clock.unix_millis());
     let validity = Validity { begin, length: Duration::from_secs(3600) };
@@ -117,9 +123,11 @@ async fn start_encrypted() -> (Running, Dialer) {
     for (name, text) in [("ca.crt", ca.certificate()), ("node.crt", &issued.certificate), ("node.key", &issued.key)] {
         disk.replace(Path::new(name), text.as_bytes()).await.expect("writable");
     }
-    let tls = NodeTls::open(env.clone(), disk, TlsFiles::of_node(Path::new(""))).await.expect("usable");
-    let dialer = ClientTls::new(ca.certificate()).dialer(&env).expect("usable");
-    (start_with(10, Some(tls)).await, dialer)
+    let tls = NodeTls::open(env.clone(), disk, TlsFiles::of_node(Path::new("")), clients).await.expect("usable");
+    let anybody = ClientTls::new(ca.certificate());
+    let ada = ca.client("ada", validity).expect("a certificate");
+    let known = anybody.clone().certificate(ada.certificate, ada.key).dialer(&env).expect("usable");
+    (start_with(10, Some(tls)).await, anybody.dialer(&env).expect("usable"), known)
 }
 
 async fn get(running: &Running, dialer: Option<&Dialer>) -> Result<tonic::Status, String> {
@@ -146,6 +154,29 @@ async fn every_protocol_is_spoken_inside_tls() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("readable");
     assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("1 more node\n"), "{answer}");
+}
+
+/// TLS-4
+#[tokio::test]
+async fn nothing_is_spoken_with_a_client_that_shows_no_certificate_where_one_is_wanted() {
+    let (running, anybody, known) = start_asking(ClientAuth::Required).await;
+    let status = get(&running, Some(&known)).await.expect("answered by the node");
+    assert_eq!(strata_proto::error_of(&status).code, strata_types::ErrorCode::NotReady);
+    let error = get(&running, Some(&anybody)).await.expect_err("not let in");
+    assert!(error.starts_with("it wants to see the certificate of a client"), "{error}");
+    // Health is on the same port, and behind the same door.
+    let health = async |dialer: &Dialer| {
+        let stream = TcpStream::connect(running.address).await.expect("connected");
+        let mut stream = dialer.handshake("127.0.0.1", stream).await?;
+        stream.write_all(HEALTH).await?;
+        stream.flush().await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<String, Box<dyn std::error::Error>>(answer)
+    };
+    assert!(health(&known).await.expect("let in").starts_with("HTTP/1.1 503"));
+    let error = health(&anybody).await.expect_err("not let in").to_string();
+    assert!(error.contains("it wants to see the certificate of a client"), "{error}");
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use strata_net::tls::TlsFiles;
+use strata_cluster::ClusterName;
+use strata_net::tls::{ClientAuth, TlsFiles};
 use strata_types::VersionRange;
 
 pub use definitions::{DEFINITIONS, Definition, OTHER_VARIABLES};
@@ -29,6 +30,8 @@ pub const FILE_DEFAULT: &str = "strata.toml";
 pub struct Settings {
     /// Data directory.
     pub data: PathBuf,
+    /// Name of the cluster.
+    pub cluster: ClusterName,
     /// Client port.
     pub listen: Address,
     /// Peer port.
@@ -51,6 +54,8 @@ pub struct Settings {
     pub insecure: bool,
     /// Where the certificates of the node are; without any nothing is encrypted.
     pub tls: Option<TlsFiles>,
+    /// What clients must show.
+    pub client_auth: ClientAuth,
     /// Most client connections.
     pub connections_max: u32,
     /// How often a leader is heard of.
@@ -59,6 +64,8 @@ pub struct Settings {
     pub election_min: Duration,
     /// Longest silence before an election.
     pub election_max: Duration,
+    /// Whether leaders of this node read by lease.
+    pub lease_reads: bool,
     /// Silence after which a node is lost.
     pub replace_after: Duration,
     /// How long the past can be read.

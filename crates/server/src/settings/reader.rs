@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use strata_net::tls::TlsFiles;
+use strata_cluster::ClusterName;
+use strata_net::tls::{ClientAuth, TlsFiles};
 use strata_types::{ClusterVersion, VersionRange, limits};
 
 use crate::settings::{
@@ -23,6 +24,7 @@ pub(super) fn read(entries: &[Entry]) -> Result<Settings, SettingsError> {
             "" => Err("the data directory must have a name".to_owned()),
             text => Ok(PathBuf::from(text)),
         })?,
+        cluster: reader.value("cluster", |text| ClusterName::parse(text.trim()))?,
         listen,
         listen_peer,
         advertise: reader.optional("advertise", Address::parse)?,
@@ -34,10 +36,12 @@ pub(super) fn read(entries: &[Entry]) -> Result<Settings, SettingsError> {
         weight: reader.value("weight", |text| parse_count(text, 1, limits::NODE_WEIGHT_MAX))?,
         insecure: reader.value("insecure", parse_switch)?,
         tls: reader.tls()?,
+        client_auth: reader.value("require_client_cert", parse_client_auth)?,
         connections_max: reader.value("connections_max", |text| parse_count(text, 1, 1_000_000))?,
         heartbeat: reader.value("heartbeat", parse_duration)?,
         election_min: reader.value("election_min", parse_duration)?,
         election_max: reader.value("election_max", parse_duration)?,
+        lease_reads: reader.value("lease_reads", parse_switch)?,
         replace_after: reader.value("replace_after", parse_duration)?,
         history: reader.value("history", parse_duration)?,
         reader_age_max: reader.value("reader_age_max", parse_duration)?,
@@ -49,6 +53,10 @@ pub(super) fn read(entries: &[Entry]) -> Result<Settings, SettingsError> {
     };
     reader.check(&settings)?;
     Ok(settings)
+}
+
+fn parse_client_auth(text: &str) -> Result<ClientAuth, String> {
+    Ok(if parse_switch(text)? { ClientAuth::Required } else { ClientAuth::None })
 }
 
 /// What this program takes part in, or what an older one would.
@@ -131,6 +139,11 @@ impl Reader<'_> {
         if settings.election_min >= settings.election_max {
             return Err(self.invalid("election_min", "must be below election_max"));
         }
+        // The leaders of other nodes rely on it.
+        if settings.election_max < strata_raft::PROMISE {
+            let detail = format!("must be at least {:?}", strata_raft::PROMISE);
+            return Err(self.invalid("election_max", detail));
+        }
         if settings.replace_after <= settings.election_max {
             return Err(self.invalid("replace_after", "must be above election_max"));
         }
@@ -140,6 +153,9 @@ impl Reader<'_> {
         }
         if settings.reader_age_max < settings.history {
             return Err(self.invalid("reader_age_max", "must be at least history"));
+        }
+        if settings.client_auth == ClientAuth::Required && settings.tls.is_none() {
+            return Err(self.invalid("require_client_cert", "needs certificates of the node's own: set `certs`"));
         }
         if let Some(expect) = settings.expect.filter(|&expect| expect > 1 && settings.join.is_empty()) {
             let detail = format!("a cluster of {expect} nodes needs `join`, the same on every node");
@@ -153,7 +169,7 @@ impl Reader<'_> {
         self.check_reach("listen_peer", &settings.listen_peer, "advertise_peer", advertised, settings)
     }
 
-    /// SERVER-2: what can be reached from elsewhere must be asked for.
+    /// SERVER-2: what can be reached from elsewhere asks who comes, or is open because somebody wanted that.
     fn check_reach(
         &self,
         listen: &str,
@@ -164,11 +180,14 @@ impl Reader<'_> {
     ) -> Result<(), SettingsError> {
         // A derived peer port has no place of its own: the user wrote the client port.
         let place = if self.entry(listen).value.is_empty() { "listen" } else { listen };
-        if !address.is_loopback() && !settings.insecure {
-            let what = match settings.tls {
-                Some(_) => "connections are encrypted, but clients are not authenticated yet",
-                None => "there is neither encryption (--certs) nor authentication",
-            };
+        let open = match (&settings.tls, settings.client_auth) {
+            (None, _) => Some("there is neither encryption (--certs) nor authentication (--require-client-cert)"),
+            (Some(_), ClientAuth::None) => {
+                Some("connections are encrypted, but clients are not authenticated (--require-client-cert)")
+            }
+            (Some(_), ClientAuth::Required) => None,
+        };
+        if let Some(what) = open.filter(|_| !address.is_loopback() && !settings.insecure) {
             let detail = format!(
                 "{address} can be reached from other machines, and {what}: keep to 127.0.0.1, or write --insecure if \
                  everybody who reaches it may read and write"

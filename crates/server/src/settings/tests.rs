@@ -44,6 +44,15 @@ fn defaults_are_valid_and_loopback() {
 }
 
 #[test]
+fn a_cluster_has_a_plain_name() {
+    let name = |text| flags(&[("cluster", text)]).map(|resolved| resolved.settings.cluster.to_string());
+    assert_eq!(flags(&[]).expect("valid").settings.cluster.to_string(), "strata");
+    assert_eq!(name("prod-eu"), Ok("prod-eu".to_owned()));
+    let error = name("two words").expect_err("no name").to_string();
+    assert!(error.starts_with("--cluster: the name of a cluster is 1 to 63 letters"), "{error}");
+}
+
+#[test]
 fn the_peer_port_is_one_above() {
     assert_eq!(flags(&[("listen", ":9000")]).expect("valid").settings.listen_peer.port, 9001);
     assert_eq!(flags(&[("listen", ":0")]).expect("valid").settings.listen_peer.port, 0);
@@ -66,8 +75,19 @@ fn other_addresses_than_loopback_need_the_switch() {
 #[test]
 fn encryption_alone_is_not_authentication() {
     let error = flags(&[("listen", "10.1.2.3:7400"), ("certs", "d")]).expect_err("refused").to_string();
-    assert!(error.contains("encrypted, but clients are not authenticated yet"), "{error}");
+    assert!(error.contains("encrypted, but clients are not authenticated (--require-client-cert)"), "{error}");
     assert!(error.contains("--insecure"), "{error}");
+    let strict = [("listen", "10.1.2.3:7400"), ("certs", "d"), ("require_client_cert", "true")];
+    assert!(!flags(&strict).expect("nobody comes in unknown").settings.insecure);
+}
+
+#[test]
+fn clients_are_asked_for_certificates_only_when_that_is_wanted_and_the_node_has_some() {
+    let auth = |pairs: &[(&str, &str)]| flags(pairs).expect("valid").settings.client_auth;
+    assert_eq!(auth(&[("certs", "d")]), ClientAuth::None);
+    assert_eq!(auth(&[("certs", "d"), ("require_client_cert", "true")]), ClientAuth::Required);
+    let error = flags(&[("require_client_cert", "true")]).expect_err("nothing to show").to_string();
+    assert_eq!(error, "--require-client-cert: needs certificates of the node's own: set `certs`");
 }
 
 #[test]
@@ -105,6 +125,7 @@ fn contradictions_are_refused() {
         &[("shards", "257")],
         &[("heartbeat", "201ms")],
         &[("election_min", "700ms")],
+        &[("heartbeat", "100ms"), ("election_min", "200ms"), ("election_max", "299ms")],
         &[("replace_after", "400ms")],
         &[("history", "1s")],
         &[("history", "2h")],
