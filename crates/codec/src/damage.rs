@@ -6,6 +6,10 @@
 //!              two samples joined, several changes at once, noise
 //! ```
 //! Always the same cases, and so few that a test takes less than a second without optimisation.
+//!
+//! [`fuzz_targets!`](crate::fuzz_targets) makes `each` and `check_format` of a test module fuzz targets: after those cases
+//! proptest looks for more of them, from a fixed seed, and makes what it finds small. What it draws are bytes: a program
+//! for [`planned`], which changes a sample by it or takes it as it is.
 
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,17 +35,115 @@ pub fn check_format<T: PartialEq + Debug, E: Debug>(
     encode: impl Fn(&T) -> Bytes,
     decode: impl Fn(Bytes) -> Result<T, E>,
 ) {
-    let samples: Vec<Bytes> = values.iter().map(&encode).collect();
-    for (value, sample) in values.iter().zip(&samples) {
+    each(&samples(values, &encode, &decode), |bytes| check_bytes(bytes, &encode, &decode));
+}
+
+/// The values as bytes, from which they must come back.
+///
+/// # Panics
+/// When one does not.
+pub fn samples<T: PartialEq + Debug, E: Debug>(
+    values: &[T],
+    encode: impl Fn(&T) -> Bytes,
+    decode: impl Fn(Bytes) -> Result<T, E>,
+) -> Vec<Bytes> {
+    let sample = |value: &T| {
+        let sample = encode(value);
         let decoded = decode(sample.clone()).unwrap_or_else(|error| panic!("{value:?} does not decode: {error:?}"));
         assert_eq!(decoded, *value);
+        sample
+    };
+    values.iter().map(sample).collect()
+}
+
+/// What is accepted must mean the same after another way.
+///
+/// # Panics
+/// When it does not.
+pub fn check_bytes<T: PartialEq + Debug, E: Debug>(
+    bytes: Bytes,
+    encode: impl Fn(&T) -> Bytes,
+    decode: impl Fn(Bytes) -> Result<T, E>,
+) {
+    if let Ok(value) = decode(bytes) {
+        let again = decode(encode(&value));
+        assert!(again.as_ref().is_ok_and(|again| *again == value), "{value:?} became {again:?}");
     }
-    each(&samples, |bytes| {
-        if let Ok(value) = decode(bytes) {
-            let again = decode(encode(&value));
-            assert!(again.as_ref().is_ok_and(|again| *again == value), "{value:?} became {again:?}");
+}
+
+/// Defines `each` and `check_format` for a module of tests: those of [`damage`](crate::damage), and then proptest with the
+/// same checks, bounded and from a fixed seed. Needs `proptest` and `bytes` where it stands.
+#[macro_export]
+macro_rules! fuzz_targets {
+    () => {
+        #[allow(dead_code, reason = "not every module has formats")]
+        fn check_format<T: PartialEq + ::std::fmt::Debug, E: ::std::fmt::Debug>(
+            values: &[T],
+            encode: impl Fn(&T) -> ::bytes::Bytes,
+            decode: impl Fn(::bytes::Bytes) -> ::std::result::Result<T, E>,
+        ) {
+            let samples = $crate::damage::samples(values, &encode, &decode);
+            each(&samples, |bytes| $crate::damage::check_bytes(bytes, &encode, &decode));
         }
-    });
+
+        #[allow(dead_code, reason = "not every module has anything but formats")]
+        fn each(samples: &[::bytes::Bytes], check: impl Fn(::bytes::Bytes)) {
+            $crate::damage::each(samples, &check);
+            let config = ::proptest::test_runner::Config {
+                cases: $crate::damage::PLANS,
+                failure_persistence: None,
+                rng_seed: ::proptest::test_runner::RngSeed::Fixed(7),
+                ..::proptest::test_runner::Config::default()
+            };
+            let plans =
+                ::proptest::collection::vec(::proptest::arbitrary::any::<u8>(), 0..$crate::damage::PLAN_BYTES_MAX);
+            let found = ::proptest::test_runner::TestRunner::new(config).run(&plans, |plan| {
+                check($crate::damage::planned(samples, &plan));
+                ::std::result::Result::Ok(())
+            });
+            if let ::std::result::Result::Err(found) = found {
+                panic!("damage::planned made of this what a decoder does not stand: {found}");
+            }
+        }
+    };
+}
+
+/// Plans that proptest tries for each target.
+pub const PLANS: u32 = 512;
+/// Longest plan.
+pub const PLAN_BYTES_MAX: usize = 128;
+
+/// Damage by a plan, whose first byte says what of: the rest as it is, or a sample, of which each four further bytes are
+/// a change.
+pub fn planned(samples: &[Bytes], plan: &[u8]) -> Bytes {
+    let [kind, which, rest @ ..] = plan else { return Bytes::copy_from_slice(plan) };
+    let Some(sample) = samples.get(usize::from(*which) % samples.len().max(1)).filter(|_| kind % 4 != 0) else {
+        return Bytes::copy_from_slice(rest);
+    };
+    let mut bytes = sample.to_vec();
+    for change in rest.chunks_exact(4) {
+        let at = usize::from(u16::from_be_bytes([change[1], change[2]])) % (bytes.len() + 1);
+        match change[0] % 7 {
+            0 => bytes.insert(at, change[3]),
+            1 => bytes.truncate(at),
+            2 if at < bytes.len() => drop(bytes.remove(at)),
+            3 => {
+                // The end of another sample, as when a file was written over.
+                let other = &samples[usize::from(change[3]) % samples.len()];
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[at.min(other.len())..]);
+            }
+            4 => {
+                let number = HUGE[usize::from(change[3]) % HUGE.len()].to_be_bytes();
+                let end = (at + number.len()).min(bytes.len());
+                bytes[at..end].copy_from_slice(&number[..end - at]);
+            }
+            5 if at < bytes.len() => bytes[at] ^= 1 << (change[3] % 8),
+            _ if at < bytes.len() => bytes[at] = change[3],
+            _ => {}
+        }
+    }
+    bytes.into()
 }
 
 /// Calls `check` with damage of all kinds.
@@ -163,6 +265,39 @@ mod tests {
         let values = (0..count).map(|_| input.u16("value")).collect::<Result<_, _>>()?;
         input.finish()?;
         Ok(values)
+    }
+
+    mod fuzzed {
+        use super::{decode, encode};
+
+        crate::fuzz_targets!();
+
+        #[test]
+        fn a_good_decoder_passes() {
+            check_format(&[vec![], vec![1, 2, 3]], encode, |bytes| decode(bytes, 2));
+        }
+
+        /// No fixed case is as long.
+        #[test]
+        #[should_panic(expected = "what a decoder does not stand")]
+        fn a_mistake_that_only_proptest_finds_is_found() {
+            each(&[bytes::Bytes::from_static(b"0123456789")], |bytes| {
+                assert!(bytes.len() < 110, "a long one");
+            });
+        }
+    }
+
+    #[test]
+    fn a_plan_is_a_changed_sample_or_itself() {
+        let samples = [Bytes::from_static(b"abcd"), Bytes::from_static(b"wxyz")];
+        let made = |plan: &[u8]| planned(&samples, plan);
+        assert_eq!(made(&[]), "");
+        assert_eq!(made(&[4, 9, b'h', b'i']), "hi");
+        assert_eq!(made(&[1, 1]), "wxyz");
+        assert_eq!(made(&[1, 0, 0, 0, 1, b'-']), "a-bcd");
+        assert_eq!(made(&[1, 0, 3, 0, 2, 1]), "abyz");
+        assert_eq!(made(&[1, 0, 4, 0, 2, 3]), &b"ab\xff\xff"[..]);
+        assert_eq!(planned(&[], &[1, 0, 7]), &[7][..]);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
-use strata_codec::damage::{check_format, each};
 use strata_codec::{
     AppliedState, Command, Decoder, EntryPayload, KeyKind, KeyLocks, Participant, RangeLocks, ResolvedParticipant,
     SessionRow, SessionSummary, ShardState, StoredValue, TransactionRecord, Version, decode_reply, encode_reply,
@@ -14,6 +13,8 @@ use strata_codec::{
 use strata_types::{ClientId, DatabaseId, KeySpaceId, Space, SpaceKey, Timestamp};
 
 use crate::any;
+
+strata_codec::fuzz_targets!();
 
 /// Some values, the same in each run.
 fn some<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> Vec<T> {

@@ -5,12 +5,13 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use prost::Message;
-use strata_codec::damage::{check_format, each};
 use strata_proto::{ShardAnswer, ShardCall, error_of, internal, status_of, v1};
 use strata_types::{Epoch, Error, ErrorCode, LogIndex, Reply, Request, ShardMap};
 use tonic::{Code, Status};
 
 use crate::shard::{answers, call, map};
+
+strata_codec::fuzz_targets!();
 
 fn wire(message: impl Message) -> Bytes {
     message.encode_to_vec().into()

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use prost::Message;
-use strata_codec::damage::check_format;
 use strata_proto::{error_of, status_of, v1};
 use strata_types::{
     Conflict, ConflictReason, DatabaseId, Decision, Error, ErrorCode, Item, KeySpaceId, LockWait, LogIndex, Outcome,
     Part, Prepared, Reply, Revision, Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Timestamp, Transaction,
     TransactionCall, TransactionId, TransactionReply, TransactionStatus,
 };
+
+strata_codec::fuzz_targets!();
 
 const ID: TransactionId = TransactionId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
 

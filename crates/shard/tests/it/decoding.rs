@@ -1,7 +1,6 @@
 //! Commands from the log, damaged in every way: what decodes is applied and answered, whatever its numbers are.
 
 use bytes::Bytes;
-use strata_codec::damage::each;
 use strata_codec::{Command, CommandBody, CommandHeader, decode_reply};
 use strata_machine::{CommandContext, Machine as _};
 use strata_shard::ShardMachine;
@@ -11,6 +10,8 @@ use strata_types::{
 };
 
 use crate::view::Rows;
+
+strata_codec::fuzz_targets!();
 
 fn commands() -> Vec<Bytes> {
     let (key, value) = (Bytes::from_static(b"k"), Bytes::from_static(b"v"));

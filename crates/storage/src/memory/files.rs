@@ -105,9 +105,9 @@ fn invalid(detail: &str) -> StorageError {
 
 #[cfg(test)]
 mod tests {
-    use strata_codec::damage::each;
-
     use super::*;
+
+    strata_codec::fuzz_targets!();
 
     fn sealed(content: &Bytes) -> Bytes {
         let mut file = Encoder::default();
