@@ -18,7 +18,7 @@ use crate::report::NodeReport;
 const STABLE: Duration = Duration::from_secs(5);
 /// How long a shard is left alone after a handover that did not work.
 const REST: Duration = Duration::from_secs(30);
-/// How often it is looked at.
+/// How often it is looked at, and at how fast replicas are.
 const TICK: Duration = Duration::from_secs(1);
 /// A successor may lack this many entries: it gets them during the handover.
 const BEHIND_MAX: u64 = 64;
@@ -82,6 +82,7 @@ pub(crate) async fn run(node: std::sync::Arc<Node>) {
     let mut balancer = Balancer::default();
     loop {
         node.env().sleep(TICK).await;
+        node.look_at_paces();
         let due = balancer.due(node.env().now(), &misplaced(&node));
         let mut reports: BTreeMap<NodeId, Option<NodeReport>> = BTreeMap::new();
         for one in due {

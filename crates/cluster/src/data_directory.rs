@@ -156,7 +156,8 @@ mod tests {
         assert_eq!(directory(&node).open().await, Ok(first.clone()));
         let seat = Seat { instance: first.instance, ..seat() };
         let charter = Charter { seats: vec![seat], shard_count: 4, ..Charter::default() };
-        let membership = Membership { node: NodeId(3), charter, is_founding: true };
+        let cluster = crate::ClusterName::default();
+        let membership = Membership { cluster, node: NodeId(3), charter, is_founding: true };
         directory(&node).save(first.instance, membership.clone()).await.expect("room");
         node.crash();
         node.restart();

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use strata_codec::damage::{check_format, each};
 use strata_codec::{DecodeError, Decoder, Encoder, checksum};
 use strata_types::{
     ClusterId, ClusterVersion, Epoch, GroupId, LogIndex, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, ShardId,
@@ -17,8 +16,10 @@ use crate::introduction::{Answer, Candidate, Greeting, Introduction, Refusal, Ve
 use crate::introduction_wire::{Arrived, decode_answer, decode_introduction, encode_answer, encode_introduction};
 use crate::question::{Question, Reply};
 use crate::question_wire::{decode_question, decode_reply, encode_question, encode_reply};
-use crate::report::{GroupReport, NodeReport};
-use crate::{Charter, InstanceId, Seat, map_file};
+use crate::report::{GroupReport, NodeReport, ReplicaFigures};
+use crate::{Charter, ClusterName, InstanceId, Seat, map_file};
+
+strata_codec::fuzz_targets!();
 
 const VERSIONS: VersionRange = VersionRange { least: ClusterVersion(2), most: ClusterVersion(3) };
 
@@ -66,6 +67,10 @@ fn introductions() {
     };
     let all = [
         Introduction::Probe,
+        Introduction::Candidate(Candidate {
+            cluster: ClusterName::parse("prod").expect("a name"),
+            ..candidate.clone()
+        }),
         Introduction::Candidate(candidate),
         Introduction::Candidate(more),
         Introduction::Greeting(greeting),
@@ -114,6 +119,7 @@ fn questions_and_replies() {
         Question::Begin,
         Question::Floor,
         Question::Heard { known: Timestamp(5) },
+        Question::FullReport,
         Question::InUse { oldest: None },
         Question::InUse { oldest: Some(Timestamp(7)) },
     ];
@@ -137,13 +143,16 @@ fn questions_and_replies() {
         groups: vec![group, GroupReport::default()],
         problems: vec!["a".into()],
     };
+    let mut full = report.clone();
+    full.groups[1].figures = Some(ReplicaFigures { operations: 9, size: 7, ..ReplicaFigures::default() });
     let replies = [
         Reply::Map(None),
         Reply::Map(Some(Box::new(map()))),
         Reply::NotLeader { leader: None },
         Reply::NotLeader { leader: Some(NodeId(2)) },
         Reply::Failed { detail: "no".into() },
-        Reply::Report(Box::new(report)),
+        Reply::Report(Box::new(report.clone())),
+        Reply::FullReport(Box::new(full)),
         Reply::Command { reply: Bytes::from_static(b"any bytes") },
         Reply::Timestamp(Timestamp(7)),
         Reply::Horizon(Timestamp(u64::MAX)),
@@ -186,9 +195,12 @@ fn check_file<T: PartialEq + std::fmt::Debug>(
 
 #[test]
 fn files_of_the_data_directory() {
-    let member = |is_founding| Membership { node: NodeId(2), charter: charter(), is_founding };
+    let of = |name: &str| ClusterName::parse(name).expect("a name");
+    let member = |is_founding| Membership { cluster: of("strata"), node: NodeId(2), charter: charter(), is_founding };
+    let named = Membership { cluster: of("prod"), ..member(false) };
     let identity = |membership| IdentityFile { instance: InstanceId(6), membership };
-    let identities = [identity(None), identity(Some(member(true))), identity(Some(member(false)))];
+    let identities =
+        [identity(None), identity(Some(member(true))), identity(Some(member(false))), identity(Some(named))];
     check_file(&identities, IdentityFile::encode, IdentityFile::decode);
     check_file(&[map_file::without_shards(&map())], map_file::encode, map_file::decode);
     each(&[Bytes::from_static(b"strata 1\n")], |content| drop(check_format_file(&content)));

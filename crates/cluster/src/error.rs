@@ -63,6 +63,14 @@ pub enum StartError {
         /// Where that node is.
         address: String,
     },
+    /// The data directory is that of a cluster with another name.
+    #[error("the data directory belongs to a cluster called {own}, and the node was started for one called {wanted}")]
+    OtherName {
+        /// Name of the data directory's cluster.
+        own: String,
+        /// The name that was given.
+        wanted: String,
+    },
     /// The join list leads to this node only.
     #[error("the join list names nobody but this node, {own}, which has no cluster")]
     JoinsItself {
@@ -181,6 +189,9 @@ impl StartError {
             StartError::OtherCluster { .. } => {
                 "use the data directory of this cluster, or the --join line of the other"
             }
+            StartError::OtherName { .. } => {
+                "give --cluster the name of the data directory's cluster, or start with another directory"
+            }
             StartError::JoinsItself { .. } => {
                 "name a member of the cluster with --join; to found a cluster, leave --join out or give --expect"
             }
@@ -197,7 +208,7 @@ impl StartError {
                 "give every node a peer address of its own, which the other nodes can reach"
             }
             StartError::SettingsDiffer { .. } => {
-                "start every node with the same program, --join, --expect and --shards"
+                "start every node with the same program, --cluster, --join, --expect and --shards"
             }
             StartError::Protocol { .. } => "run the same version on all nodes, or versions next to each other",
             StartError::LogDamaged { .. } | StartError::Log { .. } => {

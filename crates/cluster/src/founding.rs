@@ -90,6 +90,9 @@ impl Founding {
     }
 
     fn difference(&self, candidate: &Candidate) -> Option<String> {
+        if candidate.cluster != self.own.cluster {
+            return Some(format!("--cluster {} and --cluster {}", candidate.cluster, self.own.cluster));
+        }
         if let (Some(first), Some(own)) = (&candidate.first, &self.own.first)
             && first != own
         {

@@ -2,20 +2,24 @@
 //!
 //! ```text
 //!   version u8 | instance u128 | member u8 [node u64 | charter] | checksum u32 of everything before it
-//!   member: 0 of no cluster, 1 since the founding, 2 joined later
+//!   member: 0 of no cluster, 1 since the founding, 2 joined later; 3 and 4 are the same of a cluster with a name of its own,
+//!   which follows the charter
 //! ```
 
 use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder, checksum};
 use strata_types::NodeId;
 
-use crate::{Charter, InstanceId};
+use crate::introduction_wire::decode_name;
+use crate::{Charter, ClusterName, InstanceId};
 
 const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 4;
 
 const SINCE_FOUNDING: u8 = 1;
 const JOINED: u8 = 2;
+const NAMED_SINCE_FOUNDING: u8 = 3;
+const NAMED_JOINED: u8 = 4;
 
 /// What a data directory says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub(crate) struct IdentityFile {
 /// The place of a node in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Membership {
+    /// What the cluster is called.
+    pub(crate) cluster: ClusterName,
     /// This node.
     pub(crate) node: NodeId,
     /// The founder's decision, or the cluster as it was when this node joined.
@@ -39,9 +45,14 @@ pub(crate) struct Membership {
 
 impl Membership {
     /// The place of a data directory; `None` if the charter has no seat for it.
-    pub(crate) fn new(instance: InstanceId, charter: Charter, is_founding: bool) -> Option<Membership> {
+    pub(crate) fn new(
+        cluster: ClusterName,
+        instance: InstanceId,
+        charter: Charter,
+        is_founding: bool,
+    ) -> Option<Membership> {
         let node = charter.seat_of(instance)?.node;
-        Some(Membership { node, charter, is_founding })
+        Some(Membership { cluster, node, charter, is_founding })
     }
 
     /// The data directory, which has a seat in the charter; zero if that is damaged.
@@ -58,9 +69,18 @@ impl IdentityFile {
             None => {
                 output.u8(0);
             }
-            Some(Membership { node, charter, is_founding }) => {
-                output.u8(if *is_founding { SINCE_FOUNDING } else { JOINED }).u64(node.0);
+            Some(Membership { cluster, node, charter, is_founding }) => {
+                let member = match (cluster.is_default(), is_founding) {
+                    (true, true) => SINCE_FOUNDING,
+                    (true, false) => JOINED,
+                    (false, true) => NAMED_SINCE_FOUNDING,
+                    (false, false) => NAMED_JOINED,
+                };
+                output.u8(member).u64(node.0);
                 charter.encode(&mut output);
+                if !cluster.is_default() {
+                    output.bytes(cluster.as_str().as_bytes());
+                }
             }
         }
         let body = output.finish();
@@ -85,12 +105,18 @@ impl IdentityFile {
         let instance = InstanceId(input.u128("instance")?);
         let membership = match input.u8("member")? {
             0 => None,
-            member @ (SINCE_FOUNDING | JOINED) => {
+            member @ (SINCE_FOUNDING | JOINED | NAMED_SINCE_FOUNDING | NAMED_JOINED) => {
                 let (node, charter) = (NodeId(input.u64("node")?), Charter::decode(&mut input)?);
                 if charter.seat(node).is_none_or(|seat| seat.instance != instance) {
                     return Err(DecodeError::BadValue { field: "node without a seat", value: node.0 });
                 }
-                Some(Membership { node, charter, is_founding: member == SINCE_FOUNDING })
+                let is_founding = matches!(member, SINCE_FOUNDING | NAMED_SINCE_FOUNDING);
+                // Directories of before there were names are of the default one.
+                let cluster = match member {
+                    NAMED_SINCE_FOUNDING | NAMED_JOINED => decode_name(&mut input)?,
+                    _ => ClusterName::default(),
+                };
+                Some(Membership { cluster, node, charter, is_founding })
             }
             value => return Err(DecodeError::BadValue { field: "member", value: value.into() }),
         };
@@ -149,7 +175,8 @@ mod tests {
             meta: vec![ReplicaPlacement { replica: ReplicaId(1), node: NodeId(1) }],
             shard_count: 4,
         };
-        IdentityFile { instance: InstanceId(7), membership: Membership::new(InstanceId(7), charter, true) }
+        let membership = Membership::new(ClusterName::default(), InstanceId(7), charter, true);
+        IdentityFile { instance: InstanceId(7), membership }
     }
 
     fn joined() -> IdentityFile {
@@ -173,6 +200,17 @@ mod tests {
         let hex: String = bytes[..bytes.len() - CHECKSUM_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!((&hex[34..36], hex.replacen(&hex[..36], &GOLDEN[..36], 1).as_str()), ("02", GOLDEN));
         assert_eq!(IdentityFile::decode(bytes), Ok(joined()));
+        // So does one of a cluster with a name, which comes last.
+        for (is_founding, member) in [(true, "03"), (false, "04")] {
+            let mut named = example();
+            let membership = named.membership.as_mut().expect("a member");
+            membership.cluster = ClusterName::parse("prod").expect("a name");
+            membership.is_founding = is_founding;
+            let bytes = named.encode();
+            let hex: String = bytes[..bytes.len() - CHECKSUM_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, format!("{}{member}{}0000000470726f64", &GOLDEN[..34], &GOLDEN[36..]));
+            assert_eq!(IdentityFile::decode(bytes), Ok(named));
+        }
         let fresh = IdentityFile { instance: InstanceId(9), membership: None };
         assert_eq!(IdentityFile::decode(fresh.encode()), Ok(fresh));
     }

@@ -3,7 +3,7 @@
 use strata_meta::Joiner;
 use strata_types::{ClusterId, ClusterVersion, NodeId, VersionRange};
 
-use crate::{Charter, InstanceId};
+use crate::{Charter, ClusterName, InstanceId};
 
 /// Oldest protocol between nodes that this program speaks.
 pub(crate) const PROTOCOL_MIN: u16 = 1;
@@ -25,6 +25,8 @@ pub(crate) enum Introduction {
 /// is already, the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Candidate {
+    /// The cluster that it was started for.
+    pub(crate) cluster: ClusterName,
     pub(crate) instance: InstanceId,
     pub(crate) peer_address: String,
     pub(crate) client_address: String,

@@ -4,7 +4,8 @@
 //!   question: version u8 | protocol min u16, max u16 | tag u8 | body
 //!   answer:   version u8 | instance, incarnation, address, member? | tag u8 | body
 //! ```
-//! Tags are only ever appended; question 1 was a candidate without weight and versions, refusal 0 that of a complete
+//! Tags are only ever appended; question 1 was a candidate without weight and versions, question 4
+//! is one with the name of its cluster, refusal 0 that of a complete
 //! cluster. The version and the protocol range stay where they are for ever, so that programs of any two versions can tell each
 //! other that they do not understand each other.
 
@@ -15,7 +16,7 @@ use strata_types::{ClusterId, ClusterVersion, NodeId, VersionRange};
 use crate::introduction::{
     Answer, Candidate, Greeting, Introduction, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, Verdict, Who,
 };
-use crate::{Charter, InstanceId};
+use crate::{Charter, ClusterName, InstanceId};
 
 const VERSION: u8 = 1;
 
@@ -35,12 +36,7 @@ pub(crate) fn encode_introduction(introduction: &Introduction) -> Bytes {
             output.u8(0);
         }
         Introduction::Candidate(candidate) => {
-            output.u8(3).u128(candidate.instance.0);
-            output.bytes(candidate.peer_address.as_bytes()).bytes(candidate.client_address.as_bytes());
-            output.bytes(candidate.zone.as_bytes());
-            output.optional_bytes(candidate.first.as_deref().map(str::as_bytes));
-            output.u32(candidate.expect).u32(candidate.shards.unwrap_or(0)).u32(candidate.cores);
-            output.u32(candidate.weight).u32(candidate.versions.least.0).u32(candidate.versions.most.0);
+            encode_candidate(&mut output, candidate);
         }
         Introduction::Greeting(greeting) => {
             output.u8(2).u128(greeting.cluster.0).u64(greeting.node.0).u128(greeting.instance.0);
@@ -48,6 +44,42 @@ pub(crate) fn encode_introduction(introduction: &Introduction) -> Bytes {
         }
     }
     output.finish()
+}
+
+/// Older programs know candidates without a name only, and clusters of the default name.
+fn encode_candidate(output: &mut Encoder, candidate: &Candidate) {
+    output.u8(if candidate.cluster.is_default() { 3 } else { 4 }).u128(candidate.instance.0);
+    output.bytes(candidate.peer_address.as_bytes()).bytes(candidate.client_address.as_bytes());
+    output.bytes(candidate.zone.as_bytes());
+    output.optional_bytes(candidate.first.as_deref().map(str::as_bytes));
+    output.u32(candidate.expect).u32(candidate.shards.unwrap_or(0)).u32(candidate.cores);
+    output.u32(candidate.weight).u32(candidate.versions.least.0).u32(candidate.versions.most.0);
+    if !candidate.cluster.is_default() {
+        output.bytes(candidate.cluster.as_str().as_bytes());
+    }
+}
+
+fn decode_candidate(input: &mut Decoder) -> Result<Candidate, DecodeError> {
+    Ok(Candidate {
+        cluster: ClusterName::default(),
+        instance: InstanceId(input.u128("instance")?),
+        peer_address: input.string("peer address")?,
+        client_address: input.string("client address")?,
+        zone: input.string("zone")?,
+        first: input.optional_bytes("first")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        expect: input.u32("expect")?,
+        shards: Some(input.u32("shards")?).filter(|&shards| shards > 0),
+        cores: input.u32("cores")?,
+        weight: input.u32("weight")?,
+        versions: decode_versions(input)?,
+    })
+}
+
+/// A name that is written down is not the default one.
+pub(crate) fn decode_name(input: &mut Decoder) -> Result<ClusterName, DecodeError> {
+    let text = input.string("cluster name")?;
+    let name = ClusterName::parse(&text).ok().filter(|name| !name.is_default());
+    name.ok_or(DecodeError::BadValue { field: "cluster name", value: text.len() as u64 })
 }
 
 pub(crate) fn decode_introduction(body: Bytes) -> Result<Arrived, DecodeError> {
@@ -59,18 +91,11 @@ pub(crate) fn decode_introduction(body: Bytes) -> Result<Arrived, DecodeError> {
     }
     let introduction = match input.u8("introduction")? {
         0 => Introduction::Probe,
-        3 => Introduction::Candidate(Candidate {
-            instance: InstanceId(input.u128("instance")?),
-            peer_address: input.string("peer address")?,
-            client_address: input.string("client address")?,
-            zone: input.string("zone")?,
-            first: input.optional_bytes("first")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-            expect: input.u32("expect")?,
-            shards: Some(input.u32("shards")?).filter(|&shards| shards > 0),
-            cores: input.u32("cores")?,
-            weight: input.u32("weight")?,
-            versions: decode_versions(&mut input)?,
-        }),
+        3 => Introduction::Candidate(decode_candidate(&mut input)?),
+        4 => {
+            let candidate = decode_candidate(&mut input)?;
+            Introduction::Candidate(Candidate { cluster: decode_name(&mut input)?, ..candidate })
+        }
         2 => Introduction::Greeting(Greeting {
             cluster: ClusterId(input.u128("cluster")?),
             node: NodeId(input.u64("node")?),
@@ -205,8 +230,10 @@ mod tests {
         };
         let versions = VersionRange { least: ClusterVersion(2), most: ClusterVersion(3) };
         let more = Candidate { shards: Some(16), first: Some("b:1".into()), weight: 4, versions, ..candidate.clone() };
+        let named = Candidate { cluster: ClusterName::parse("prod").expect("a name"), ..more.clone() };
         let all = [
             Introduction::Probe,
+            Introduction::Candidate(named),
             Introduction::Candidate(candidate),
             Introduction::Candidate(more),
             Introduction::Greeting(greeting),
@@ -221,6 +248,29 @@ mod tests {
         }
         let newer = Bytes::from_static(&[1, 0, 2, 0, 9, 77, 1, 2, 3]);
         assert!(matches!(decode_introduction(newer), Ok(Arrived::Foreign)), "its body may mean anything");
+    }
+
+    /// Programs of other versions read these.
+    #[test]
+    fn a_name_comes_last_and_the_default_one_not_at_all() {
+        let plain =
+            Candidate { instance: InstanceId(7), peer_address: "a:1".into(), expect: 3, ..Candidate::default() };
+        let named = Candidate { cluster: ClusterName::parse("prod").expect("a name"), ..plain.clone() };
+        let [plain, named] = [plain, named].map(|one| encode_introduction(&Introduction::Candidate(one)));
+        // Version, protocols, tag, instance; a:1, no client address, no zone; no first; expect, shards, cores, weight, versions.
+        let golden = concat!(
+            "01000100010300000000000000000000000000000007",
+            "00000003613a310000000000000000",
+            "00",
+            "000000030000000000000000000000000000000100000001"
+        );
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(hex(&plain), golden);
+        assert_eq!(hex(&named), format!("0100010001040000{}0000000470726f64", &golden[16..]));
+        let mut odd = named.to_vec();
+        let last = odd.len() - 1;
+        odd[last] = b' ';
+        assert!(decode_introduction(odd.into()).is_err(), "not a name");
     }
 
     #[test]

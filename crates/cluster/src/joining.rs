@@ -95,6 +95,7 @@ impl Joining<'_> {
 
     fn candidate(&self) -> Candidate {
         Candidate {
+            cluster: self.settings.cluster.clone(),
             instance: self.reception.instance,
             peer_address: self.settings.peer_address.clone(),
             client_address: self.settings.client_address.clone(),
@@ -120,7 +121,8 @@ impl Joining<'_> {
 
     async fn take_seat(&self, charter: Charter, is_founding: bool) -> Result<Membership, StartError> {
         let instance = self.reception.instance;
-        let membership = Membership::new(instance, charter, is_founding).expect("a seat was given to this instance");
+        let membership = Membership::new(self.settings.cluster.clone(), instance, charter, is_founding);
+        let membership = membership.expect("a seat was given to this instance");
         self.directory.save(instance, membership.clone()).await?;
         self.reception.seat(membership.clone());
         Ok(membership)
@@ -143,7 +145,8 @@ impl Joining<'_> {
         }
         let question = Introduction::Candidate(self.candidate());
         let answer = self.reception.ask(member, &question, MEMBER_DEADLINE).await;
-        let refused = format!("the node at {member} did not take this node into its cluster");
+        let detail = answer.as_ref().err().map_or_else(String::new, |detail| format!(" ({detail})"));
+        let refused = format!("the node at {member} did not take this node into its cluster{detail}");
         self.judge(&[(member, answer)], Phase::Waiting { reason: refused })
     }
 

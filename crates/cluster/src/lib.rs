@@ -52,6 +52,7 @@
 //! - CLUSTER-8: a node that has heard of a member of a cluster founds none.
 //! - CLUSTER-9: a node opens a replica of the meta group only after it has written down that one lives on it; who joined
 //!   later founds no group.
+//! - CLUSTER-10: a node becomes, and stays, a member only of a cluster of the name that it was started for.
 //!
 //! # Path of a change of members
 //! 1. The leader of the meta group sees that something is to be done (`planning`), and proposes `Plan`. It also says which
@@ -65,15 +66,23 @@
 //! Timestamps for the whole cluster are handed out by the leader of the meta group, and the clocks of shards are opened by
 //! them: see `time`, with invariants of its own (TIME-1 to TIME-6).
 //!
+//! # Leaders by load
+//! Nodes count the requests that they carry out as leaders (`paces`) and tell the rates when they are asked how they are. The
+//! leader of the meta group remembers them (`leader_loads`). When all leaders have been where they should be for a while and
+//! one node serves far more than its share, it proposes which other replicas to prefer; the machine decides, and the leaders
+//! follow as after any other change of the map (`balance`).
+//!
 //! # Left out
-//! Loads: replicas count alike, however much is in them.
+//! Sizes: replicas count alike where they are placed, however much is in them.
 
 mod address_book;
 mod admission;
+mod asking;
 mod balance;
 mod change_step;
 mod changes;
 mod charter;
+mod cluster_name;
 mod commanding;
 mod data_directory;
 #[cfg(test)]
@@ -86,6 +95,7 @@ mod identity_file;
 mod introduction;
 mod introduction_wire;
 mod joining;
+mod leader_loads;
 mod map_file;
 mod map_keeper;
 mod map_watch;
@@ -94,6 +104,7 @@ mod meta_group;
 pub mod mutant;
 mod node;
 mod overview;
+mod paces;
 mod phase;
 mod planning;
 mod question;
@@ -110,10 +121,13 @@ mod time;
 mod vigil;
 
 pub use charter::{Charter, InstanceId, Seat};
+pub use cluster_name::ClusterName;
 pub use commanding::CommandError;
 pub use error::StartError;
 pub use node::{Identity, Node};
 pub use overview::{ClusterOverview, NodeOverview, ReplicaOverview, ShardOverview};
+pub use paces::Paces;
 pub use phase::Phase;
+pub use report::ReplicaFigures;
 pub use settings::{NodeParts, NodeSettings};
-pub use time::{TimeError, TimeLimits, TimestampGuard, Timestamps};
+pub use time::{Begun, TimeError, TimeLimits, TimestampGuard, Timestamps};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use strata_env::{Env, Mono, TaskHandle};
 use strata_meta::{MetaCommand, MetaReply};
-use strata_net::{Caller, Lane, MessageKind};
+use strata_net::Caller;
 use strata_raft::{Group, Host};
 use strata_types::{ClusterId, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
 use strata_wal::Wal;
@@ -17,13 +17,10 @@ use tokio::sync::watch;
 use crate::identity_file::Membership;
 use crate::map_keeper::MapKeeper;
 use crate::overview::{ClusterOverview, assemble};
-use crate::question::{Question, Reply};
-use crate::question_wire::{decode_reply, encode_question};
+use crate::paces::Paces;
 use crate::report::{GroupReport, NodeReport};
-use crate::{CommandError, NodeSettings, Phase, Timestamps, commanding, service};
+use crate::{CommandError, NodeSettings, Phase, Timestamps, commanding};
 
-/// How long a node may take to say how it is.
-const REPORT_DEADLINE: Duration = Duration::from_secs(1);
 /// How long a node that stops waits until the others know.
 const STOP_DEADLINE: Duration = Duration::from_millis(300);
 
@@ -76,6 +73,7 @@ impl Progress {
 pub struct Node {
     core: NodeCore,
     timestamps: Arc<Timestamps>,
+    paces: Paces,
     /// Replicas that were found damaged when they were opened, and why.
     refusing: Mutex<BTreeMap<GroupId, (ReplicaId, String)>>,
     ready: AtomicBool,
@@ -89,6 +87,7 @@ impl Node {
         Arc::new(Node {
             core,
             timestamps,
+            paces: Paces::default(),
             refusing: Mutex::default(),
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -119,6 +118,11 @@ impl Node {
     /// Timestamps of the meta group.
     pub fn timestamps(&self) -> &Arc<Timestamps> {
         &self.timestamps
+    }
+
+    /// How busy the replicas of this node are.
+    pub fn paces(&self) -> &Paces {
+        &self.paces
     }
 
     /// Calls to other nodes.
@@ -174,7 +178,7 @@ impl Node {
         let map = self.map();
         let asked = map.nodes.iter().map(|node| async { Some((node.id, self.ask_report(node.id).await?)) });
         let reports = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
-        assemble(self.identity().node, &map, &reports)
+        assemble(&self.membership().cluster, self.identity().node, &map, &reports)
     }
 
     /// Has the meta group carry out a command. A refusal is a reply.
@@ -285,7 +289,10 @@ impl Node {
 
     /// How this node is.
     pub(crate) fn report(&self) -> NodeReport {
-        let report = |group: &Arc<Group>| GroupReport { is_damaged: !group.is_sound(), ..group.status().into() };
+        let report = |group: &Arc<Group>| {
+            let figures = Some(self.figures(group));
+            GroupReport { is_damaged: !group.is_sound(), figures, ..group.status().into() }
+        };
         let mut groups: Vec<_> = self.host().groups().iter().map(report).collect();
         let refusing = self.refusing.lock();
         groups.extend(refusing.iter().map(|(&group, (replica, problem))| GroupReport {
@@ -306,31 +313,5 @@ impl Node {
             groups,
             problems,
         }
-    }
-
-    /// How another node is, or this one; `None` when it does not say.
-    pub(crate) async fn ask_report(&self, node: NodeId) -> Option<NodeReport> {
-        match self.ask(node, &Question::Report, REPORT_DEADLINE).await {
-            Ok(Reply::Report(report)) => Some(*report),
-            Ok(_) | Err(_) => None,
-        }
-    }
-
-    /// Tells another node something that needs no answer.
-    pub(crate) fn tell(&self, to: NodeId, news: &Question) {
-        self.core.caller.tell(to, Lane::Control, GroupId::META, MessageKind::Cluster, encode_question(news));
-    }
-
-    /// Asks a node, or this one, about the cluster.
-    pub(crate) async fn ask(&self, to: NodeId, question: &Question, deadline: Duration) -> Result<Reply, String> {
-        let own = self.identity().node;
-        if to == own {
-            let answer = service::answer(self, own, question.clone());
-            return self.env().timeout(deadline, answer).await.map_err(|elapsed| elapsed.to_string());
-        }
-        let body = encode_question(question);
-        let call = self.core.caller.call(to, Lane::Control, GroupId::META, MessageKind::Cluster, body, deadline);
-        let answer = call.await.map_err(|error| error.to_string())?;
-        decode_reply(answer).map_err(|error| error.to_string())
     }
 }

@@ -8,13 +8,16 @@ use strata_types::{
     Term,
 };
 
-use crate::report::NodeReport;
+use crate::ClusterName;
+use crate::report::{NodeReport, ReplicaFigures};
 
 /// The whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterOverview {
     /// Which cluster.
     pub cluster: ClusterId,
+    /// What people call it.
+    pub name: String,
     /// The node that answers.
     pub node: NodeId,
     /// Version of its program.
@@ -78,6 +81,8 @@ pub struct ReplicaOverview {
     pub applied: LogIndex,
     /// Bytes of its log.
     pub log_bytes: u64,
+    /// How busy it is and how much of it there is; nodes with an older program do not tell.
+    pub figures: Option<ReplicaFigures>,
     /// Whether it serves requests.
     pub is_serving: bool,
     /// What is wrong with it, if anything.
@@ -85,7 +90,12 @@ pub struct ReplicaOverview {
 }
 
 /// Puts together what the nodes that answered have said.
-pub(crate) fn assemble(node: NodeId, map: &ShardMap, reports: &BTreeMap<NodeId, NodeReport>) -> ClusterOverview {
+pub(crate) fn assemble(
+    name: &ClusterName,
+    node: NodeId,
+    map: &ShardMap,
+    reports: &BTreeMap<NodeId, NodeReport>,
+) -> ClusterOverview {
     let shards: Vec<_> = map.shards.iter().map(|placement| shard_overview(placement, reports)).collect();
     let nodes = map.nodes.iter().map(|node| node_overview(node, map, &shards, reports.get(&node.id))).collect();
     let mut problems = Vec::new();
@@ -99,6 +109,7 @@ pub(crate) fn assemble(node: NodeId, map: &ShardMap, reports: &BTreeMap<NodeId, 
     }
     ClusterOverview {
         cluster: map.cluster,
+        name: name.to_string(),
         node,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch: map.epoch,
@@ -141,6 +152,7 @@ fn shard_overview(placement: &ShardPlacement, reports: &BTreeMap<NodeId, NodeRep
             committed: report.committed,
             applied: report.applied,
             log_bytes: report.log_bytes,
+            figures: report.figures,
             is_serving: report.serving,
             problem: report.problem.clone(),
         })
@@ -202,7 +214,7 @@ mod tests {
         // A deposed leader that does not know it yet.
         reports.insert(NodeId(1), report(1, 3, Some(1)));
         reports.insert(NodeId(2), report(2, 4, Some(2)));
-        let overview = assemble(NodeId(2), &map(), &reports);
+        let overview = assemble(&ClusterName::default(), NodeId(2), &map(), &reports);
         assert_eq!((overview.shards[0].leader, overview.shards[0].term), (Some(NodeId(2)), Term(4)));
         assert_eq!(
             overview.nodes.iter().map(|node| (node.is_up, node.leaders)).collect::<Vec<_>>(),
@@ -228,7 +240,7 @@ mod tests {
         built.groups[0].replica = add.replica;
         let damaged = GroupReport { problem: Some("damaged".into()), ..report(3, 1, None).groups[0].clone() };
         built.groups.push(damaged);
-        let overview = assemble(NodeId(3), &map, &BTreeMap::from([(NodeId(3), built)]));
+        let overview = assemble(&ClusterName::default(), NodeId(3), &map, &BTreeMap::from([(NodeId(3), built)]));
         let replicas = &overview.shards[0].replicas;
         let shown: Vec<_> = replicas.iter().map(|replica| (replica.replica, replica.problem.is_some())).collect();
         assert_eq!(shown, [(ReplicaId(6), true), (ReplicaId(9), false)]);
@@ -241,7 +253,7 @@ mod tests {
         damaged.groups[0].problem = Some("damaged file: file=`000012.sst`".into());
         damaged.groups[0].serving = false;
         let reports = BTreeMap::from([(NodeId(1), report(1, 2, Some(1))), (NodeId(3), damaged)]);
-        let overview = assemble(NodeId(1), &map(), &reports);
+        let overview = assemble(&ClusterName::default(), NodeId(1), &map(), &reports);
         let replica = &overview.shards[0].replicas[1];
         assert_eq!((replica.node, replica.is_serving), (NodeId(3), false));
         assert!(replica.problem.as_deref().is_some_and(|problem| problem.contains("000012.sst")));

@@ -4,6 +4,7 @@
 //!   every half second:     is there something to plan?             --> Plan
 //!   every few seconds:     nodes that do not answer for long       --> SetNodeState Lost
 //!                          replicas that refuse to serve           --> Rebuild
+//!                          leaders that have too much to do        --> PreferLeader
 //! ```
 //! The machine decides; what is proposed here is a suggestion that it refuses when it is not safe. Times and what is
 //! remembered only say how often to suggest.
@@ -13,10 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strata_env::Mono;
-use strata_meta::{Imbalance, MetaCommand, MetaReply, PlanLimits, plan};
+use strata_meta::{Imbalance, LeaderWish, MetaCommand, MetaReply, PlanLimits, plan, spread};
 use strata_types::{Epoch, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
 
 use crate::commanding::command;
+use crate::leader_loads::LeaderLoads;
 use crate::node::Node;
 use crate::report::NodeReport;
 use crate::tally::{Pace, Tally};
@@ -48,6 +50,8 @@ pub(crate) async fn run(node: Arc<Node>) {
         if !leads_meta(&node) || map.epoch == Epoch(0) {
             if leading.take().is_some() {
                 metrics::gauge!("strata_cluster_replicas_to_move").set(0.0);
+                // Whoever leads now knows better.
+                show_imbalance_of_loads(&[]);
             }
             continue;
         }
@@ -71,12 +75,19 @@ fn show_imbalance(map: &ShardMap) {
     metrics::gauge!("strata_cluster_leaders_largest_over_mean").set(leaders.largest_over_mean);
 }
 
+fn show_imbalance_of_loads(loads: &[(u64, u32)]) {
+    let Imbalance { entropy, largest_over_mean } = Imbalance::of(loads);
+    metrics::gauge!("strata_cluster_load_entropy").set(entropy);
+    metrics::gauge!("strata_cluster_load_largest_over_mean").set(largest_over_mean);
+}
+
 /// What a leader of the meta group remembers while it leads.
 struct Planning {
     pace: Pace,
     /// There was nothing to do about the map of this epoch.
     done: Epoch,
     asked: Mono,
+    loads: LeaderLoads,
     vigil: Vigil,
     resting_nodes: Rests<NodeId>,
     resting_replicas: Rests<(GroupId, ReplicaId)>,
@@ -88,6 +99,7 @@ impl Planning {
             pace: Pace::default(),
             done: Epoch(0),
             asked: now,
+            loads: LeaderLoads::new(now),
             vigil: Vigil::default(),
             resting_nodes: Rests::default(),
             resting_replicas: Rests::default(),
@@ -144,6 +156,27 @@ impl Planning {
         for (group, replica) in damaged(map, &reports) {
             if !self.resting_replicas.is_resting(&(group, replica), now) {
                 self.rebuild(node, group, replica, now).await;
+            }
+        }
+        self.loads.heard(now, map, &reports);
+        show_imbalance_of_loads(&self.loads.of_nodes(map));
+        self.spread_leaders(node, map, now).await;
+    }
+
+    /// Has leaders handed over where one node has much more to do than others.
+    async fn spread_leaders(&mut self, node: &Node, map: &ShardMap, now: Mono) {
+        let Some(loads) = self.loads.ripe(now, map) else { return };
+        let present = map.clone();
+        let Some((wishes, _)) = node.env().blocking(move || spread(&present, &loads)).await else { return };
+        self.loads.wished(now, wishes.len());
+        for LeaderWish { shard, replica, from, to } in wishes {
+            match command(node, MetaCommand::PreferLeader { shard, replica }, DEADLINE).await {
+                Ok(MetaReply::Done { .. }) => {
+                    tracing::info!(%shard, %from, %to, "another node is to lead a shard: this one has too much to do");
+                    metrics::counter!("strata_cluster_leaders_spread_total").increment(1);
+                }
+                // The rest was meant to go with it.
+                other => return tracing::debug!(%shard, %to, ?other, "leaders are spread later"),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What nodes of a cluster ask each other about the cluster itself ([`strata_net::MessageKind::Cluster`]).
 
 use bytes::Bytes;
+use strata_raft::Ballot;
 use strata_types::{Epoch, NodeId, ShardMap, Timestamp};
 
 use crate::report::NodeReport;
@@ -22,6 +23,10 @@ pub(crate) enum Question {
     InUse { oldest: Option<Timestamp> },
     /// This timestamp was handed out; which one do you know of?
     Heard { known: Timestamp },
+    /// How are you, with figures? Older programs refuse the question.
+    FullReport,
+    /// A new timestamp, at once: who asks makes sure that who answered leads. For the leader of the meta group.
+    BeginAtOnce,
 }
 
 /// The answer to a [`Question`].
@@ -37,8 +42,12 @@ pub(crate) enum Reply {
     Report(Box<NodeReport>),
     /// To `Command`: what the meta machine replied, be it a refusal.
     Command { reply: Bytes },
-    /// To `Begin`, `Floor` and `Heard`.
+    /// To `Begin`, `Floor` and `Heard`, and to `BeginAtOnce` from a leader that has made sure itself.
     Timestamp(Timestamp),
     /// To `InUse`: what is below this may be collected.
     Horizon(Timestamp),
+    /// To `FullReport`.
+    FullReport(Box<NodeReport>),
+    /// To `BeginAtOnce`: it counts if this leader still leads.
+    Begun { at: Timestamp, ballot: Ballot },
 }

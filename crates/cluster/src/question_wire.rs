@@ -6,16 +6,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder};
 use strata_meta::{decode_map, encode_map};
+use strata_raft::Ballot;
 use strata_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaId, Term, Timestamp};
 
 use crate::question::{Question, Reply};
-use crate::report::{GroupReport, NodeReport};
+use crate::report::{GroupReport, NodeReport, ReplicaFigures};
 
 const VERSION: u8 = 1;
 /// A map follows, in the encoding of the meta crate. The number before it was a map without nodes' states and changes.
 const MAP_OF_META: u8 = 2;
 /// Least bytes of a report about a group.
 const GROUP_BYTES_MIN: usize = 60;
+/// Bytes of the figures of a group.
+const FIGURES_BYTES: usize = 44;
 
 pub(crate) fn encode_question(question: &Question) -> Bytes {
     let mut output = Encoder::with_capacity(64);
@@ -28,6 +31,8 @@ pub(crate) fn encode_question(question: &Question) -> Bytes {
         Question::Floor => output.u8(5),
         Question::InUse { oldest } => output.u8(6).u64(oldest.unwrap_or_default().0),
         Question::Heard { known } => output.u8(7).u64(known.0),
+        Question::FullReport => output.u8(8),
+        Question::BeginAtOnce => output.u8(9),
     };
     output.finish()
 }
@@ -43,6 +48,8 @@ pub(crate) fn decode_question(body: Bytes) -> Result<Question, DecodeError> {
         // Timestamps begin at 1.
         6 => Question::InUse { oldest: Some(Timestamp(input.u64("oldest in use")?)).filter(|oldest| oldest.0 != 0) },
         7 => Question::Heard { known: Timestamp(input.u64("known")?) },
+        8 => Question::FullReport,
+        9 => Question::BeginAtOnce,
         tag => return Err(DecodeError::BadValue { field: "question", value: tag.into() }),
     };
     input.finish()?;
@@ -78,6 +85,11 @@ pub(crate) fn encode_reply(reply: &Reply) -> Bytes {
         Reply::Horizon(horizon) => {
             output.u8(7).u64(horizon.0);
         }
+        Reply::FullReport(report) => {
+            encode_report(output.u8(8), report);
+            encode_figures(&mut output, report);
+        }
+        Reply::Begun { at, ballot } => ballot.put(output.u8(9).u64(at.0)),
     }
     output.finish()
 }
@@ -97,6 +109,8 @@ pub(crate) fn decode_reply(body: Bytes) -> Result<Reply, DecodeError> {
         5 => Reply::Command { reply: input.bytes("command reply")? },
         6 => Reply::Timestamp(Timestamp(input.u64("timestamp")?)),
         7 => Reply::Horizon(Timestamp(input.u64("horizon")?)),
+        8 => Reply::FullReport(Box::new(decode_full_report(&mut input)?)),
+        9 => Reply::Begun { at: Timestamp(input.u64("begun at")?), ballot: Ballot::take(&mut input)? },
         tag => return Err(DecodeError::BadValue { field: "reply", value: tag.into() }),
     };
     input.finish()?;
@@ -142,6 +156,34 @@ fn decode_report(input: &mut Decoder) -> Result<NodeReport, DecodeError> {
     Ok(NodeReport { version, uptime, is_stopping, groups, problems })
 }
 
+/// ReplicaFigures of the groups that have some: their positions in the report, and the figures.
+fn encode_figures(output: &mut Encoder, report: &NodeReport) {
+    let all = (0u32..).zip(&report.groups).filter_map(|(position, group)| Some((position, group.figures?)));
+    let all: Vec<(u32, ReplicaFigures)> = all.collect();
+    encode_count(output, all.len());
+    for (position, ReplicaFigures { operations, entries, size, arrived, arriving }) in all {
+        output.u32(position).u64(operations).u64(entries).u64(size).u64(arrived).u64(arriving);
+    }
+}
+
+fn decode_full_report(input: &mut Decoder) -> Result<NodeReport, DecodeError> {
+    let mut report = decode_report(input)?;
+    for _ in 0..input.count(FIGURES_BYTES, "figures count")? {
+        let position = input.u32("group of figures")?;
+        let figures = ReplicaFigures {
+            operations: input.u64("operations")?,
+            entries: input.u64("entries")?,
+            size: input.u64("size")?,
+            arrived: input.u64("arrived")?,
+            arriving: input.u64("arriving")?,
+        };
+        let group = report.groups.get_mut(position as usize);
+        let group = group.ok_or(DecodeError::BadValue { field: "group of figures", value: position.into() })?;
+        group.figures = Some(figures);
+    }
+    Ok(report)
+}
+
 fn decode_group(input: &mut Decoder) -> Result<GroupReport, DecodeError> {
     Ok(GroupReport {
         group: GroupId(input.u64("group")?),
@@ -157,6 +199,7 @@ fn decode_group(input: &mut Decoder) -> Result<GroupReport, DecodeError> {
         log_bytes: input.u64("log bytes")?,
         problem: input.optional_bytes("problem")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         is_damaged: input.u8("is damaged")? != 0,
+        figures: None,
     })
 }
 
@@ -178,12 +221,35 @@ mod tests {
         assert_eq!(replies, [&[1, 6, 0, 0, 0, 0, 0, 0, 0, 3][..], &[1, 7, 0, 0, 0, 0, 0, 0, 0, 4]]);
     }
 
+    /// Nodes of other versions read these too.
+    #[test]
+    fn bytes_of_reports_are_pinned() {
+        assert_eq!([Question::Report, Question::FullReport].map(|it| encode_question(&it)), [&[1, 2][..], &[1, 8]]);
+        let figures = ReplicaFigures { operations: 1, entries: 2, size: 3, arrived: 4, arriving: 5 };
+        let group = GroupReport { group: GroupId(7), figures: Some(figures), ..GroupReport::default() };
+        let report = Box::new(NodeReport { groups: vec![GroupReport::default(), group], ..NodeReport::default() });
+        let plain = encode_reply(&Reply::Report(report.clone()));
+        // Version, uptime, stopping, and two groups of 76 bytes; no problems.
+        assert_eq!((&plain[..2], plain.len()), (&[1, 4][..], 2 + 4 + 8 + 1 + 4 + 2 * 76 + 4));
+        let full = encode_reply(&Reply::FullReport(report));
+        assert_eq!((&full[..2], &full[2..plain.len()]), (&[1, 8][..], &plain[2..]), "what older ones have comes first");
+        let numbers: Vec<u64> = (1..=5).collect();
+        let mut figures = vec![0, 0, 0, 1, 0, 0, 0, 1];
+        figures.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
+        assert_eq!(full[plain.len()..], figures);
+    }
+
+    fn with_figures(mut report: NodeReport) -> NodeReport {
+        report.groups[1].figures = Some(ReplicaFigures { operations: 9, size: u64::MAX, ..ReplicaFigures::default() });
+        report
+    }
+
     #[test]
     fn questions_and_replies_round_trip() {
         let command = Question::Command { command: Bytes::from_static(b"any bytes") };
         let in_use = [None, Some(Timestamp(7))].map(|oldest| Question::InUse { oldest });
         let heard = [Question::Heard { known: Timestamp(8) }];
-        let questions = [Question::FetchMap { newer_than: Epoch(7) }, command, Question::Report];
+        let questions = [Question::FetchMap { newer_than: Epoch(7) }, command, Question::Report, Question::FullReport];
         for question in questions.into_iter().chain([Question::Begin, Question::Floor]).chain(in_use).chain(heard) {
             assert_eq!(decode_question(encode_question(&question)), Ok(question));
         }
@@ -225,7 +291,8 @@ mod tests {
             Reply::NotLeader { leader: None },
             Reply::NotLeader { leader: Some(NodeId(3)) },
             Reply::Failed { detail: "no".into() },
-            Reply::Report(Box::new(report)),
+            Reply::Report(Box::new(report.clone())),
+            Reply::FullReport(Box::new(with_figures(report))),
             Reply::Timestamp(Timestamp(0)),
             Reply::Horizon(Timestamp(u64::MAX)),
         ];

@@ -19,7 +19,7 @@ use crate::introduction::{
     Answer, Candidate, Greeting, Introduction, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, Verdict, Who,
 };
 use crate::introduction_wire::{Arrived, decode_answer, decode_introduction, encode_answer, encode_introduction};
-use crate::{Charter, InstanceId};
+use crate::{Charter, ClusterName, InstanceId};
 
 /// How long whoever is asked back may take: the one who asks waits a second in all.
 const PROBE_DEADLINE: Duration = Duration::from_millis(500);
@@ -159,6 +159,12 @@ impl Reception {
     fn verdict_on(&self, candidate: &Candidate, checked: Checked) -> Option<Verdict> {
         match &mut *self.role.lock() {
             Role::Fresh => Some(Verdict::Noted),
+            // CLUSTER-10
+            Role::Member(Membership { cluster, .. }) if *cluster != candidate.cluster => {
+                let (address, wanted) = (&candidate.peer_address, &candidate.cluster);
+                tracing::warn!(%address, %wanted, own = %cluster, "a node of another cluster's name wants to join");
+                Some(Verdict::Refused(Refusal::NotTaken { detail: other_name(cluster, wanted) }))
+            }
             Role::Member(Membership { charter, is_founding, .. }) => {
                 let has_seat = *is_founding && charter.seat_of(candidate.instance).is_some();
                 has_seat.then(|| Verdict::Seated(charter.clone()))
@@ -226,6 +232,13 @@ impl Reception {
         self.book.hear(node, Heard { incarnation, address: peer_address });
         Verdict::Noted
     }
+}
+
+fn other_name(own: &ClusterName, wanted: &ClusterName) -> String {
+    format!(
+        "it is called {own}, and this node was started for a cluster called {wanted}: start it with --cluster {own}, or \
+         name nodes of {wanted} with --join"
+    )
 }
 
 /// Whether the address of a candidate was checked.

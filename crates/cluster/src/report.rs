@@ -36,6 +36,23 @@ pub(crate) struct GroupReport {
     pub(crate) problem: Option<String>,
     /// Its files are damaged: it will not serve any more.
     pub(crate) is_damaged: bool,
+    /// Older programs do not tell them.
+    pub(crate) figures: Option<ReplicaFigures>,
+}
+
+/// How busy a replica is, and how much of it there is. Coarse, and for nothing that must be right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaFigures {
+    /// Requests a second that it carries out as the leader.
+    pub operations: u64,
+    /// Entries a second that it applies.
+    pub entries: u64,
+    /// Bytes of its tablet.
+    pub size: u64,
+    /// Bytes that are there of a snapshot on its way to it.
+    pub arrived: u64,
+    /// Bytes a second that come of it.
+    pub arriving: u64,
 }
 
 impl NodeReport {
@@ -60,6 +77,7 @@ impl From<GroupStatus> for GroupReport {
             log_bytes: status.log_bytes,
             problem: status.problem,
             is_damaged: false,
+            figures: None,
         }
     }
 }

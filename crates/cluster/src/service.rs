@@ -31,6 +31,8 @@ impl Handler for ClusterService {
         };
         match decode_question(body) {
             Err(error) => replier.reply(Err(error.to_string())),
+            // The most frequent one, which is told: nobody wants to know what this node has heard.
+            Ok(Question::Heard { known }) if !replier.is_awaited() => node.timestamps().note(known),
             Ok(question) => {
                 node.env().clone().spawn("cluster-answer", async move {
                     replier.reply(Ok(encode_reply(&answer(&node, from, question).await)));
@@ -48,8 +50,10 @@ pub(crate) async fn answer(node: &Node, from: NodeId, question: Question) -> Rep
             Reply::Map(newer.ok().map(|map| Box::new(map.as_ref().clone())))
         }
         Question::Report => Reply::Report(Box::new(node.report())),
+        Question::FullReport => Reply::FullReport(Box::new(node.report())),
         Question::Command { command } => commanding::carry_out(node, command).await,
         Question::Begin => time::answer(node, Ask::Begin).await,
+        Question::BeginAtOnce => time::answer_at_once(node).await,
         Question::Floor => time::answer(node, Ask::Floor).await,
         Question::InUse { oldest } => time::note_in_use(node, from, oldest),
         Question::Heard { known } => Reply::Timestamp(time::note_heard(node, known)),

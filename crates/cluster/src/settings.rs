@@ -13,11 +13,13 @@ use strata_types::limits::{NODE_NAME_BYTES_MAX, NODE_WEIGHT_MAX, NODES_MAX, SHAR
 use strata_types::{InstanceId, VersionRange};
 use strata_wal::WalOptions;
 
-use crate::{Phase, StartError};
+use crate::{ClusterName, Phase, StartError};
 
 /// Settings of one node.
 #[derive(Clone, Debug)]
 pub struct NodeSettings {
+    /// What its cluster is called.
+    pub cluster: ClusterName,
     /// Where other nodes reach it, `host:port`.
     pub peer_address: String,
     /// Where clients reach it, `host:port`.
@@ -147,6 +149,7 @@ pub(crate) mod tests {
 
     pub(crate) fn settings(own: &str, join: &[&str], expect: u32) -> NodeSettings {
         NodeSettings {
+            cluster: ClusterName::default(),
             peer_address: own.to_owned(),
             client_address: format!("{own}-client"),
             zone: String::new(),

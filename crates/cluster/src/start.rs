@@ -122,6 +122,7 @@ async fn find_cluster(parts: &NodeParts, progress: &Arc<Progress>) -> Result<Fou
     let own = settings.peer_address.clone();
     let reception = Reception::new(env.clone(), transport.clone(), book.clone(), identity.instance, own);
     if let Some(membership) = &identity.membership {
+        check_name(settings, membership)?;
         reception.seat(membership.clone());
     }
     switchboard.set_introductions(reception.clone());
@@ -147,6 +148,15 @@ fn first_map(membership: &Membership, known: Option<&ShardMap>) -> ShardMap {
     // are as they were born does anybody found anything (CLUSTER-9).
     first.meta_changes.generation = u64::from(!membership.is_founding);
     first
+}
+
+/// CLUSTER-10: a node that stays what it is must have been started for that.
+fn check_name(settings: &NodeSettings, membership: &Membership) -> Result<(), StartError> {
+    let (own, wanted) = (&membership.cluster, &settings.cluster);
+    match own == wanted {
+        true => Ok(()),
+        false => Err(StartError::OtherName { own: own.to_string(), wanted: wanted.to_string() }),
+    }
 }
 
 /// An older program would not understand what the others write.

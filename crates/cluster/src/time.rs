@@ -20,6 +20,8 @@
 //! on its way waits for the next one: the answer must be given after they asked. All who waited share it.
 //!
 //! # Path of a question at the leader
+//! A `begin` is answered at once while this process has led since an answer that went the whole way: whoever asked makes
+//! sure that it still does (`begun.rs`). Otherwise:
 //! 1. A read barrier of the meta group that begins after the question came: this node leads, and the tablet here shows
 //!    every reservation that was acknowledged before.
 //! 2. If the row `time` names a later block than the one in memory, somebody else has led meanwhile, or this process is
@@ -33,8 +35,8 @@
 //!   asked.
 //! - TIME-2: `floor` returns no less than everything that `begin` had returned, to anybody, before it was asked; and
 //!   what `begin` returns to who asks afterwards is more.
-//! - TIME-3: an answer rests on a barrier of the meta group that began after the question; who was deposed answers
-//!   nothing.
+//! - TIME-3: an answer rests on a barrier of the meta group, or on votes for its leader, that were asked for after the question;
+//!   nobody uses the answer of one that was deposed.
 //! - TIME-4: a shard's clock is opened for a term with a floor that was asked for after its leader was seen in that
 //!   term.
 //! - TIME-5: no answer depends on a machine's clock. Clocks decide only when to ask, when to give up, and when to
@@ -47,6 +49,7 @@
 //! transaction, never an anomaly.
 
 mod aim;
+mod begun;
 mod clocks;
 mod error;
 mod hearsay;
@@ -68,12 +71,13 @@ use tokio::sync::Notify;
 use crate::map_keeper::MapKeeper;
 use crate::node::Node;
 
+pub use begun::Begun;
 pub use error::TimeError;
 pub use in_use::TimestampGuard;
 
 pub(crate) use clocks::adopt;
 pub(crate) use hearsay::note_heard;
-pub(crate) use issuer::answer;
+pub(crate) use issuer::{answer, answer_at_once};
 pub(crate) use spreading::note_in_use;
 
 use horizon::HorizonKeeper;
@@ -164,12 +168,26 @@ impl Timestamps {
 
     /// A new timestamp: above all that were returned to anybody before this call.
     pub async fn begin(&self, deadline: Duration) -> Result<Timestamp, TimeError> {
+        let until = self.env.now() + deadline;
+        loop {
+            let begun = self.begin_at_once(until.since(self.env.now())).await?;
+            match self.env.timeout(until.since(self.env.now()), begun.is_confirmed()).await {
+                Ok(true) => return Ok(begun.at()),
+                Ok(false) => {}
+                Err(_) => return Err(TimeError::unconfirmed()),
+            }
+        }
+    }
+
+    /// The same, before it is certain that who handed it out leads the meta group: nothing that depends on it may leave
+    /// this node before [`Begun::is_confirmed`]. Whatever rises above it may do so at once.
+    pub async fn begin_at_once(&self, deadline: Duration) -> Result<Begun, TimeError> {
         self.ask(Ask::Begin, deadline).await
     }
 
     /// The last timestamp that was handed out: not below any that was returned to anybody before this call.
     pub async fn floor(&self, deadline: Duration) -> Result<Timestamp, TimeError> {
-        self.ask(Ask::Floor, deadline).await
+        Ok(self.ask(Ask::Floor, deadline).await?.at())
     }
 
     /// The highest timestamp that this node has heard of.
@@ -197,7 +215,7 @@ impl Timestamps {
         *self.limits.lock()
     }
 
-    async fn ask(&self, ask: Ask, deadline: Duration) -> Result<Timestamp, TimeError> {
+    async fn ask(&self, ask: Ask, deadline: Duration) -> Result<Begun, TimeError> {
         let map = self.keeper.map();
         // Before the map is known nobody can tell what the cluster has.
         if map.epoch.0 > 0 && !map.has(Feature::Transactions) {
@@ -213,7 +231,7 @@ impl Timestamps {
         }
     }
 
-    fn note(&self, heard: Timestamp) {
+    pub(crate) fn note(&self, heard: Timestamp) {
         let before = self.known.fetch_max(heard.0, Ordering::AcqRel);
         metrics::gauge!("strata_time_known").set(before.max(heard.0) as f64);
     }

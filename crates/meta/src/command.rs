@@ -97,7 +97,7 @@ pub enum MetaCommand {
         to: NodeId,
     },
     /// Makes a replica the preferred leader of its shard, until the membership of some group or the state of a node
-    /// changes. Tag 12.
+    /// changes, or another one is preferred. Operators wish it, and who knows the loads does. Tag 12.
     PreferLeader {
         /// The shard.
         shard: ShardId,

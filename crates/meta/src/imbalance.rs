@@ -1,6 +1,8 @@
 //! How evenly nodes are loaded, as numbers for people. Floating point: never evaluated while a command is applied.
 
-use strata_types::{NodeId, ShardMap};
+use std::collections::BTreeMap;
+
+use strata_types::{NodeId, ShardId, ShardMap};
 
 /// How evenly something is spread over the nodes that take replicas, in relation to their weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +42,14 @@ impl Imbalance {
         Imbalance::over(map, |node| {
             let leaders = map.shards.iter().filter_map(|shard| shard.replicas.first());
             leaders.filter(|placement| placement.node == node).count()
+        })
+    }
+
+    /// Of the loads that the preferred leaders of all shards have.
+    pub fn of_loads(map: &ShardMap, loads: &BTreeMap<ShardId, u64>) -> Imbalance {
+        Imbalance::over(map, |node| {
+            let led = map.shards.iter().filter(|shard| shard.replicas.first().is_some_and(|first| first.node == node));
+            led.filter_map(|shard| loads.get(&shard.shard)).sum::<u64>() as usize
         })
     }
 

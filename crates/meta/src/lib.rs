@@ -51,7 +51,9 @@
 //! A data directory is an instance, and an instance is one node for ever. `Join` is what every node proposes when it
 //! starts. What is wished of a node is its [`strata_types::NodeState`]; what follows for replicas is planned by `Plan`,
 //! which the leader of the meta group proposes from time to time when [`plan`] says that there is something to do.
-//! Preferred leaders are evened out at once whenever members or nodes change.
+//! Preferred leaders are evened out by number at once whenever members or nodes change. Among leaders that are even by
+//! number, [`spread`] says which should be exchanged so that they are even by load; who measures the loads proposes it, one
+//! `PreferLeader` each.
 //!
 //! # Timestamps
 //! The leader of the meta group hands out timestamps from blocks that it reserves by `ReserveTimestamps`; the row `time`
@@ -74,7 +76,7 @@
 //!
 //! # What it does not do
 //! It has no clock: who is dead for how long, and how often to plan, is decided by those who propose. It does not know
-//! how much data a shard has: shards count alike.
+//! how much data a shard has, nor how busy it is: replicas count alike.
 
 mod board;
 mod budget;
@@ -97,6 +99,7 @@ mod reply;
 mod ring;
 mod rows;
 mod shares;
+mod spread;
 mod state;
 mod timestamps;
 
@@ -110,6 +113,7 @@ pub use preview::preview;
 pub use refusal::MetaRefusal;
 pub use reply::MetaReply;
 pub use rows::{ReadMapError, RowReader, load_map, read_map};
+pub use spread::{LeaderWish, spread};
 pub use timestamps::{TIMESTAMPS_MAX, read_timestamp_bound};
 
 use strata_types::limits::SHARDS_MAX;

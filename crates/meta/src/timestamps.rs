@@ -72,9 +72,9 @@ fn decode(row: Bytes) -> Result<Timestamp, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use strata_codec::damage::check_format;
-
     use super::*;
+
+    strata_codec::fuzz_targets!();
 
     #[test]
     fn damaged_rows_are_errors_or_other_bounds() {

@@ -10,6 +10,7 @@ use strata_net::{Introductions, Lane, Message, NetError, Transport};
 use strata_types::{ClusterId, NodeId};
 
 use super::*;
+use crate::ClusterName;
 use crate::address_book::AddressBook;
 use crate::settings::tests::settings;
 
@@ -265,6 +266,39 @@ async fn a_founder_that_lost_its_data_directory_founds_no_second_cluster() {
         let reason = "the node at c:1 cannot take this node in yet: it is starting".to_owned();
         assert_eq!(phases.last(), Some(&Phase::Waiting { reason }));
     }
+}
+
+fn named(name: &str, settings: NodeSettings) -> NodeSettings {
+    NodeSettings { cluster: ClusterName::parse(name).expect("a name"), ..settings }
+}
+
+/// CLUSTER-10
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_started_for_another_cluster_is_told_both_names() {
+    let (world, net) = (SimWorld::new(11), Arc::new(Net::default()));
+    let line = |own| settings(own, &["a:1"], 2);
+    let founder = spawn(&net, &world.node(1), named("prod", line("a:1")));
+    let differs = tell(&net, &world.node(2), line("b:1")).await.0;
+    let detail = "--cluster strata and --cluster prod".to_owned();
+    assert_eq!(differs, Some(Err(StartError::SettingsDiffer { address: "a:1".into(), detail })));
+    let second = spawn(&net, &world.node(3), named("prod", line("c:1")));
+    let seats = [founder.await, second.await].map(|outcome| outcome.expect("alive").expect("a seat"));
+    assert!(seats.iter().all(|seat| seat.cluster.as_str() == "prod"));
+
+    let detail = |wanted: &str| {
+        format!(
+            "it is called prod, and this node was started for a cluster called {wanted}: start it with --cluster prod, or \
+             name nodes of {wanted} with --join"
+        )
+    };
+    for (number, own, wanted) in [(4, "d:1", "strata"), (5, "e:1", "test")] {
+        let outcome = tell(&net, &world.node(number), named(wanted, joins(own, &["a:1"]))).await.0;
+        let refused = StartError::NotTaken { address: "a:1".into(), detail: detail(wanted) };
+        assert_eq!(outcome, Some(Err(refused)), "{wanted}");
+    }
+    let (outcome, phases) = tell(&net, &world.node(6), named("prod", joins("f:1", &["a:1"]))).await;
+    let reason = "the node at a:1 cannot take this node in yet: it is starting".to_owned();
+    assert_eq!((outcome, phases.last()), (None, Some(&Phase::Waiting { reason })), "with the name it is as always");
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,6 +40,9 @@ pub(crate) async fn run(node: Arc<Node>) {
     let mut clocks = Clocks::default();
     loop {
         let has_time = maps.borrow_and_update().has(Feature::Transactions);
+        if has_time {
+            node.host().roll_call().set_understood();
+        }
         clocks.refresh(&node);
         let closed = if has_time { clocks.closed(node.env().now()) } else { Vec::new() };
         if closed.is_empty() {

@@ -30,3 +30,10 @@ pub enum TimeError {
     #[error("the node is stopping")]
     Stopped,
 }
+
+impl TimeError {
+    /// Whoever gave one could not be confirmed.
+    pub fn unconfirmed() -> TimeError {
+        TimeError::NoAnswer { detail: "no majority of the meta group answers its leader".to_owned() }
+    }
+}

@@ -37,7 +37,7 @@ pub(crate) async fn run(node: Arc<Node>) {
     }
 }
 
-/// Another node has heard of a timestamp. Returns the latest that this one knows of.
+/// Another node has heard of a timestamp, and asks for the latest that this one knows of.
 pub(crate) fn note_heard(node: &Node, known: Timestamp) -> Timestamp {
     let timestamps = node.timestamps();
     timestamps.note(known);

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use strata_meta::{MetaCommand, MetaReply, RowReader, read_timestamp_bound};
 use strata_raft::{ProposeError, ReadError};
 use strata_storage::{Engine, StorageError};
-use strata_types::{Feature, GroupId, Timestamp};
+use strata_types::{Feature, GroupId, ReplicaId, Term, Timestamp};
 use tokio::sync::{Notify, watch};
 
 use crate::meta_group;
@@ -42,6 +42,8 @@ struct Desk {
     end: u64,
     /// The highest bound that was met.
     bound: u64,
+    /// The leadership of this replica under which an answer was certain last.
+    certain: Option<Leadership>,
 }
 
 impl Desk {
@@ -57,6 +59,12 @@ impl Desk {
             Ask::Begin => return None,
         }
         Some(Timestamp(self.last))
+    }
+
+    /// A new timestamp for somebody who makes sure that this leadership is not over: nobody reserved a block under
+    /// another one before it, and nobody but this process does under it.
+    fn claim(&mut self, leadership: Leadership) -> Option<Timestamp> {
+        if self.certain == Some(leadership) { self.answer(Ask::Begin, Timestamp(self.bound)) } else { None }
     }
 
     /// A block was reserved.
@@ -77,6 +85,9 @@ impl Desk {
         self.bound > self.end || self.end - self.last < LOW
     }
 }
+
+/// The term and the replica of a leader of the meta group: no two leaders have the same.
+type Leadership = (Term, ReplicaId);
 
 /// Hands out timestamps while this node leads the meta group.
 pub(crate) struct Issuer {
@@ -121,16 +132,46 @@ pub(crate) async fn answer(node: &Node, ask: Ask) -> Reply {
     if !node.map().has(Feature::Transactions) {
         return failed("the cluster's version has no transactions");
     }
+    let before = leadership(node);
     match confirmed_bound(node).await {
         Ok(bound) => {
             let timestamps = node.timestamps();
             let reply = timestamps.issuer.hand_out(ask, bound).await;
-            if let (Ask::Begin, Reply::Timestamp(at)) = (ask, &reply) {
-                timestamps.note_handed_out(*at);
+            if let Reply::Timestamp(at) = &reply {
+                // From before the bound was read until now this replica led without a break.
+                timestamps.issuer.desk.lock().certain = before.filter(|_| leadership(node) == before);
+                if ask == Ask::Begin {
+                    timestamps.note_handed_out(*at);
+                }
             }
             reply
         }
         Err(refusal) => refusal,
+    }
+}
+
+fn leadership(node: &Node) -> Option<Leadership> {
+    node.host().group(GroupId::META)?.ballot().map(|ballot| ballot.leader())
+}
+
+/// Answers a question for a new timestamp without asking anybody, if this node leads the meta group as far as it knows.
+pub(crate) async fn answer_at_once(node: &Node) -> Reply {
+    let issuer = &node.timestamps().issuer;
+    let ballot = node.host().group(GroupId::META).and_then(|group| group.ballot());
+    let begun = ballot.and_then(|ballot| {
+        let mut desk = issuer.desk.lock();
+        let at = desk.claim(ballot.leader());
+        if desk.is_low() {
+            issuer.wanted.notify_one();
+        }
+        at.map(|at| (at, ballot))
+    });
+    match begun {
+        Some((at, ballot)) => {
+            node.timestamps().note_handed_out(at);
+            Reply::Begun { at, ballot }
+        }
+        None => answer(node, Ask::Begin).await,
     }
 }
 
@@ -242,6 +283,21 @@ mod tests {
         assert_eq!((floor(&mut desk, 300), begin(&mut desk, 300)), (Some(200), Some(201)));
         // The question of before is answered from the new block, too: it is above all that was reserved when it came.
         assert_eq!(begin(&mut desk, 200), Some(202));
+    }
+
+    /// TIME-3
+    #[test]
+    fn nothing_is_claimed_under_a_leadership_that_nothing_is_known_under() {
+        let (first, second) = ((Term(1), ReplicaId(1)), (Term(3), ReplicaId(1)));
+        let mut desk = Desk::default();
+        desk.add(Timestamp(1), 2);
+        assert_eq!(desk.claim(first), None, "others may have reserved before");
+        desk.certain = Some(first);
+        assert_eq!([desk.claim(first), desk.claim(second)], [Some(Timestamp(1)), None], "others may have led between");
+        assert_eq!((begin(&mut desk, 100), desk.claim(first)), (None, None), "somebody has reserved");
+        desk.add(Timestamp(101), 2);
+        assert_eq!([desk.claim(first), desk.claim(first)], [101, 102].map(|at| Some(Timestamp(at))));
+        assert_eq!(desk.claim(first), None, "the block is used up");
     }
 
     #[test]

@@ -7,23 +7,23 @@
 //! A question that failed is asked again, then also for those who have come since.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use strata_env::Env;
-use strata_types::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
 use crate::node::Node;
 use crate::question::{Question, Reply};
 use crate::time::aim::Aim;
-use crate::time::{Ask, TimeError};
+use crate::time::{Ask, Begun, TimeError};
 
 /// Pause before a question that failed is asked again: short, because a shard may be waiting for a clock, and a meta
 /// group that elects a leader says so at once.
 const PAUSE: Duration = Duration::from_millis(20);
 
-type Waiter = oneshot::Sender<Timestamp>;
+type Waiter = oneshot::Sender<Begun>;
 
 /// Those who wait for the next question.
 #[derive(Default)]
@@ -42,7 +42,7 @@ struct Waiting {
 
 impl Line {
     /// Waits for the answer to a question that is not asked yet.
-    pub(crate) async fn join(&self, env: &Env, deadline: Duration) -> Result<Timestamp, TimeError> {
+    pub(crate) async fn join(&self, env: &Env, deadline: Duration) -> Result<Begun, TimeError> {
         let (waiter, answer) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock();
@@ -84,10 +84,7 @@ impl Line {
 pub(crate) async fn run(node: Arc<Node>, ask: Ask) {
     let (timestamps, env) = (node.timestamps().clone(), node.env().clone());
     let line = timestamps.line(ask);
-    let question = match ask {
-        Ask::Begin => Question::Begin,
-        Ask::Floor => Question::Floor,
-    };
+    let doubt = Arc::new(AtomicBool::new(false));
     let (mut waiters, mut aim): (Vec<Waiter>, _) = (Vec::new(), Aim::new(&env));
     loop {
         let came = line.take();
@@ -100,19 +97,33 @@ pub(crate) async fn run(node: Arc<Node>, ask: Ask) {
         }
         metrics::counter!("strata_time_questions_total", "ask" => ask.name()).increment(1);
         let began = env.now();
-        let failure = match aim.ask(&node, &question).await {
-            Ok(Reply::Timestamp(answer)) => {
-                timestamps.note(answer);
+        let question = match ask {
+            Ask::Floor => Question::Floor,
+            Ask::Begin if doubt.swap(false, Ordering::Relaxed) || !node.host().roll_call().is_understood() => {
+                Question::Begin
+            }
+            Ask::Begin => Question::BeginAtOnce,
+        };
+        let answer = aim.ask(&node, &question).await.map(|reply| match reply {
+            Reply::Timestamp(at) => Ok(Begun::certain(at)),
+            Reply::Begun { at, ballot } => {
+                Ok(Begun::claimed(at, ballot, node.host().roll_call().clone(), doubt.clone()))
+            }
+            other => Err(other),
+        });
+        let failure = match answer {
+            Ok(Ok(answer)) => {
+                timestamps.note(answer.at());
                 line.note(None);
                 let took = env.now().since(began).as_secs_f64();
                 metrics::histogram!("strata_time_question_seconds", "ask" => ask.name()).record(took);
                 for waiter in waiters.drain(..) {
                     // Whoever gave up is nobody's error.
-                    let _ = waiter.send(answer);
+                    let _ = waiter.send(answer.clone());
                 }
                 continue;
             }
-            Ok(other) => format!("an answer to another question: {other:?}"),
+            Ok(Err(other)) => format!("an answer to another question: {other:?}"),
             Err(failure) => failure,
         };
         metrics::counter!("strata_time_failures_total", "ask" => ask.name()).increment(1);
@@ -134,9 +145,9 @@ mod tests {
         let line = Line::default();
         let wait = Duration::from_secs(1);
         let said = |detail: &str| Err(TimeError::NoAnswer { detail: detail.to_owned() });
-        assert_eq!(line.join(&env, wait).await, said("no node has answered yet"));
+        assert_eq!(line.join(&env, wait).await.map(|begun| begun.at()), said("no node has answered yet"));
         line.note(Some("node n1: no majority".to_owned()));
-        assert_eq!(line.join(&env, wait).await, said("node n1: no majority"));
+        assert_eq!(line.join(&env, wait).await.map(|begun| begun.at()), said("node n1: no majority"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -145,7 +156,7 @@ mod tests {
         let line = Line::default();
         let close = async { line.close() };
         let (waited, ()) = tokio::join!(line.join(&env, Duration::from_secs(9)), close);
-        assert_eq!(waited, Err(TimeError::Stopped));
-        assert_eq!(line.join(&env, Duration::from_secs(9)).await, Err(TimeError::Stopped));
+        assert_eq!(waited.map(|begun| begun.at()), Err(TimeError::Stopped));
+        assert_eq!(line.join(&env, Duration::from_secs(9)).await.map(|begun| begun.at()), Err(TimeError::Stopped));
     }
 }

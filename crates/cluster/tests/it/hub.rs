@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use strata_cluster::{Node, NodeParts, NodeSettings, Phase, StartError};
+use strata_cluster::{ClusterName, Node, NodeParts, NodeSettings, Phase, StartError};
 use strata_env::sim::{SimNode, SimWorld};
 use strata_net::{Caller, Inbox, Lane, Message, NetError, Switchboard, Transport};
 use strata_raft::{Retention, Timing};
@@ -259,6 +259,7 @@ impl Tablets for SomeDamaged {
 /// Settings of a small node.
 pub(crate) fn settings(own: &str, join: &[&str]) -> NodeSettings {
     NodeSettings {
+        cluster: ClusterName::default(),
         peer_address: own.to_owned(),
         client_address: format!("client.{own}"),
         zone: String::new(),
@@ -269,7 +270,7 @@ pub(crate) fn settings(own: &str, join: &[&str]) -> NodeSettings {
         shards: Some(4),
         cores: 1,
         replace_after: NodeSettings::REPLACE_AFTER,
-        timing: Timing::default(),
+        timing: Timing { lease_reads: true, ..Timing::default() },
         retention: Retention::default(),
         snapshot_bytes_per_second: strata_raft::SNAPSHOT_BYTES_PER_SECOND,
         wal: WalOptions { segment_bytes: 1 << 20, spare_segments: 1, ..WalOptions::default() },

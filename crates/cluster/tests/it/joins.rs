@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strata_cluster::{Node, NodeSettings, Phase, StartError};
+use strata_cluster::{ClusterName, Node, NodeSettings, Phase, StartError};
 use strata_env::sim::SimWorld;
 use strata_meta::{MetaCommand, MetaReply};
 use strata_types::{ClusterVersion, NodeId, NodeState, ShardMap, VersionRange};
@@ -306,4 +306,40 @@ async fn a_cluster_that_has_moved_to_who_joined_finds_itself_again() {
         let map = map_with(&node, |map| map.epoch.0 > 0).await;
         assert_eq!((ids(&map), on(&map)), (vec![4, 5, 6], moved.clone()));
     }
+}
+
+/// CLUSTER-10
+#[tokio::test(start_paused = true)]
+async fn a_node_is_a_member_only_of_a_cluster_of_the_name_that_it_was_started_for() {
+    let machines = machines(31, 1);
+    let named = |name: &str, settings: NodeSettings| NodeSettings {
+        cluster: ClusterName::parse(name).expect("a name"),
+        ..settings
+    };
+    let line = |own: &str| named("prod", settings(own, &ADDRESSES));
+    let starts = machines.iter().zip(ADDRESSES).map(|(machine, own)| machine.start(line(own)));
+    let mut nodes = Vec::new();
+    for started in futures_util::future::join_all(starts).await {
+        let (node, _) = started.expect("a place for everybody");
+        node.wait_ready().await;
+        nodes.push(node);
+    }
+    assert_eq!(nodes[0].overview().await.name, "prod");
+    let refused = machines[3].start(joins("d:1", &ADDRESSES)).await.map(|_| ());
+    assert!(
+        matches!(&refused, Err(StartError::NotTaken { detail, .. }) if detail.starts_with("it is called prod, and this")),
+        "{refused:?}"
+    );
+    assert_eq!(ids(&nodes[0].map()), [1, 2, 3]);
+    // With the name the same directory is taken in, and then it is of that cluster and no other.
+    let fourth = join(&machines[3], named("prod", joins("d:1", &ADDRESSES))).await;
+    assert_eq!((fourth.identity().node, fourth.overview().await.name.as_str()), (NodeId(4), "prod"));
+    drop(fourth);
+    for wanted in ["strata", "test"] {
+        let refused = machines[3].start(named(wanted, joins("d:1", &ADDRESSES))).await.map(|_| ());
+        let other = StartError::OtherName { own: "prod".into(), wanted: wanted.into() };
+        assert_eq!(refused.err(), Some(other));
+    }
+    let again = join(&machines[3], named("prod", joins("d:1", &ADDRESSES))).await;
+    assert_eq!(again.identity().node, NodeId(4));
 }

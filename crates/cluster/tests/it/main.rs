@@ -6,6 +6,7 @@ mod full_disk;
 mod hub;
 mod joins;
 mod life;
+mod loads;
 mod moves;
 mod stops;
 mod time;

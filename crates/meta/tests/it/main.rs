@@ -6,4 +6,5 @@ mod planning;
 mod random;
 mod scripts;
 mod show;
+mod spreading;
 mod tablet;
