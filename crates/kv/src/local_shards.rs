@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use strata_cluster::Node;
+use strata_cluster::{Begun, Node};
 #[cfg(debug_assertions)]
 use strata_raft::mutant::{Mutant, is};
 use strata_router::{ShardBatch, ShardExecutor, ShardReply};
@@ -81,15 +81,20 @@ impl ShardExecutor for LocalShards {
         let Some(group) = group.filter(|group| group.is_sound()) else {
             return ShardReply::NotLeader { leader: None };
         };
-        // A replica that is being added has not everything yet, and shows it to nobody before it leads.
-        if placement.changes.added().is_some_and(|add| add.node == own) {
+        // A replica that is being added has not everything yet, and shows it to nobody before it leads. What begins at the
+        // leader goes there before anybody is asked for a timestamp.
+        let is_added = placement.changes.added().is_some_and(|add| add.node == own);
+        if is_added || times::begin_at_leader(&batch.requests) {
             let status = group.watch().borrow().clone();
             if !status.is_leader {
                 return ShardReply::NotLeader { leader: status.leader.map(|(_, leader)| leader) };
             }
         }
+        if group.leads() {
+            self.node.paces().note(group.id(), batch.requests.len() as u64);
+        }
         let mut untimely = times::check(&self.node, &batch.requests).await;
-        let requests = times::begin(&self.node, batch.requests.clone(), &mut untimely).await;
+        let (requests, begun) = times::begin(&self.node, batch.requests.clone(), &mut untimely).await;
         let plan = Plan::new(placement, &requests, |feature| map.has(feature), untimely);
         #[cfg(debug_assertions)]
         let plan = match is(Mutant::OldRouteServed) && batch.epoch < map.epoch && placement.changes.generation > 0 {
@@ -97,7 +102,7 @@ impl ShardExecutor for LocalShards {
             false => plan,
         };
         let work = Work { place: Place { node: &self.node, group: &group, shard: batch.shard }, placement };
-        self.carry_out(&work, plan, &requests).await
+        self.carry_out(&work, plan, &requests, begun.as_ref()).await
     }
 }
 
@@ -115,13 +120,24 @@ impl Work<'_> {
 }
 
 impl LocalShards {
-    async fn carry_out(&self, work: &Work<'_>, mut plan: Plan, requests: &Arc<Vec<Request>>) -> ShardReply {
+    async fn carry_out(
+        &self,
+        work: &Work<'_>,
+        mut plan: Plan,
+        requests: &Arc<Vec<Request>>,
+        begun: Option<&Begun>,
+    ) -> ShardReply {
         let group = work.place.group;
+        let lease = if plan.leased.is_empty() { None } else { group.lease() };
+        if lease.is_none() {
+            plan.without_lease(requests);
+        }
         let commands = std::mem::take(&mut plan.commands);
-        let (written, confirmed, stepped) = futures_util::future::join3(
+        let (written, confirmed, stepped, unconfirmed) = futures_util::future::join4(
             self.write(work, &plan, commands, requests),
             confirm(group, &plan),
             self.take_steps(work, &plan, requests),
+            times::confirm(&self.node, begun),
         )
         .await;
         if let Some(leader) = whole_batch_elsewhere(&written, &confirmed) {
@@ -137,8 +153,14 @@ impl LocalShards {
         for (position, result) in plan.writes.into_iter().zip(written) {
             results.set(position, result.map_err(propose_error).and_then(std::convert::identity));
         }
+        if let Some(error) = unconfirmed {
+            let begins = |position: &usize| times::begins(&requests[*position]);
+            plan.dated.iter().filter(|position| begins(position)).for_each(|it| results.set(*it, Err(error.clone())));
+            plan.dated.retain(|position| !begins(position));
+        }
         // Only what is confirmed, or needs nobody to confirm it, looks at the tablet now (KV-3).
         let mut readable: Vec<_> = plan.local.into_iter().map(|position| (position, ReadLevel::Local)).collect();
+        readable.extend(plan.leased.into_iter().map(|position| (position, ReadLevel::Lease)));
         let classes = [plan.leading, plan.anywhere, plan.bounded, plan.dated];
         for (positions, level) in classes.into_iter().zip(confirmed.levels()) {
             match level {
@@ -149,7 +171,7 @@ impl LocalShards {
                 Ok(level) => readable.extend(positions.into_iter().map(|position| (position, level))),
             }
         }
-        self.read(work, requests, readable, &mut results).await;
+        self.read(work, requests, readable, lease, &mut results).await;
         // Everything that is told of was stamped, and most of it applied, before this look.
         ShardReply::Done { results: results.finish(), time: group.heard() }
     }

@@ -10,7 +10,7 @@ use strata_net::{Caller, Handler, Lane, MessageKind, NetError, Replier, Switchbo
 use strata_proto::{ShardAnswer, ShardCall, v1};
 use strata_router::{Link, LinkError, ShardBatch, ShardExecutor, ShardReply, TimestampKind, fit_results};
 use strata_types::limits::GRPC_MESSAGE_BYTES_MAX;
-use strata_types::{Epoch, Error, GroupId, NodeId, Result, ShardMap, Timestamp};
+use strata_types::{Epoch, GroupId, NodeId, Result, ShardMap, Timestamp};
 
 use crate::LocalShards;
 use crate::open_transactions::Teller;
@@ -118,10 +118,7 @@ fn encode_batch(batch: ShardBatch, deadline: Duration) -> Bytes {
 }
 
 fn decode_batch(body: Bytes) -> Result<ShardBatch> {
-    let invalid = |error: prost::DecodeError| {
-        Error::not_applied(strata_types::ErrorCode::InvalidArgument, format!("not a batch of requests: {error}"))
-    };
-    let call = ShardCall::try_from(v1::ShardBatch::decode(body).map_err(invalid)?)?;
+    let call = ShardCall::try_from(strata_proto::decode::<v1::ShardBatch>(body)?)?;
     Ok(ShardBatch { epoch: call.epoch, shard: call.shard, requests: Arc::new(call.requests) })
 }
 
@@ -162,10 +159,11 @@ fn link_error(error: NetError) -> LinkError {
 
 #[cfg(test)]
 mod tests {
-    use strata_codec::damage::each;
-    use strata_types::{ErrorCode, Operation, Outcome, Reply, Request, RequestHeader, ShardId};
+    use strata_types::{Error, ErrorCode, Operation, Outcome, Reply, Request, RequestHeader, ShardId};
 
     use super::*;
+
+    strata_codec::fuzz_targets!();
 
     fn encoded(reply: ShardReply) -> Bytes {
         v1::ShardReply::from(answer_of(reply)).encode_to_vec().into()

@@ -168,6 +168,8 @@ fn take_id(input: &mut Decoder) -> Result<TransactionId, DecodeError> {
 mod tests {
     use super::*;
 
+    strata_codec::fuzz_targets!();
+
     #[test]
     fn what_is_told_arrives_and_damage_is_an_error_or_something_else() {
         let anchor = Slot::new(700).expect("a slot");
@@ -183,6 +185,6 @@ mod tests {
         };
         let all = [open(OpenPhase::Waiting, Some(id(9))), open(OpenPhase::Committed, None)];
         assert_eq!(decode(encode(&all)), Ok(all.to_vec()));
-        strata_codec::damage::each(&[encode(&all)], |bytes| drop(decode(bytes)));
+        each(&[encode(&all)], |bytes| drop(decode(bytes)));
     }
 }

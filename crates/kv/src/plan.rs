@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) leading: Vec<usize>,
     /// Positions of the reads that see everything acknowledged before, whoever leads.
     pub(crate) anywhere: Vec<usize>,
+    /// Positions of the reads that are content with a lease, while there may be one.
+    pub(crate) leased: Vec<usize>,
     /// Positions of the reads that may be old by a bound.
     pub(crate) bounded: Vec<usize>,
     /// The shortest of their bounds.
@@ -62,6 +64,9 @@ impl Plan {
                 plan.refused.push((position, error));
             }
         }
+        if !has(Feature::LeaseReads) {
+            plan.without_lease(requests);
+        }
         if !has(Feature::FollowerReads) {
             let others = [std::mem::take(&mut plan.anywhere), std::mem::take(&mut plan.bounded)];
             plan.leading.extend(others.concat());
@@ -69,11 +74,22 @@ impl Plan {
         plan
     }
 
+    /// There is no lease: a round keeps its promise, of the leader or of whoever is asked.
+    pub(crate) fn without_lease(&mut self, requests: &[Request]) {
+        for position in std::mem::take(&mut self.leased) {
+            match requests[position].header.prefer {
+                ReadPreference::Leader => self.leading.push(position),
+                ReadPreference::Any => self.anywhere.push(position),
+            }
+        }
+    }
+
     /// The same, but no read asks anybody: a bug, for the simulator to find.
     #[cfg(debug_assertions)]
     pub(crate) fn all_local(self) -> Plan {
-        let local = [self.local, self.leading, self.anywhere, self.bounded].concat();
-        Plan { local, leading: Vec::new(), anywhere: Vec::new(), bounded: Vec::new(), ..self }
+        let local = [self.local, self.leading, self.anywhere, self.bounded, self.leased].concat();
+        let (leading, anywhere, bounded, leased) = Default::default();
+        Plan { local, leading, anywhere, bounded, leased, ..self }
     }
 
     fn add(&mut self, placement: &ShardPlacement, position: usize, request: &Request, has_time: bool) -> Result<()> {
@@ -102,8 +118,8 @@ impl Plan {
             return Ok(());
         }
         match request.header.level {
-            // No node keeps a lease: its promise is kept by a round.
-            ReadLevel::Linearizable | ReadLevel::Lease => match request.header.prefer {
+            ReadLevel::Lease => self.leased.push(position),
+            ReadLevel::Linearizable => match request.header.prefer {
                 ReadPreference::Leader => self.leading.push(position),
                 ReadPreference::Any => self.anywhere.push(position),
             },
@@ -209,11 +225,14 @@ mod tests {
             get(bounded(9), ReadPreference::Any),
             get(ReadLevel::Local, ReadPreference::Leader),
         ];
-        let plan = Plan::new(&whole, &requests, |_| true, Vec::new());
-        assert_eq!((plan.leading, plan.anywhere, plan.local), (vec![2], vec![0], vec![5]));
+        let mut plan = Plan::new(&whole, &requests, |_| true, Vec::new());
+        assert_eq!((&plan.leading, &plan.leased), (&vec![], &vec![2]));
+        plan.without_lease(&requests);
+        assert_eq!((plan.leading, plan.leased), (vec![2], vec![]));
+        assert_eq!((plan.anywhere, plan.local), (vec![0], vec![5]));
         assert_eq!((plan.bounded, plan.bound), (vec![1, 3, 4], Duration::from_secs(2)));
         let before = Plan::new(&whole, &requests, |_| false, Vec::new());
         assert_eq!((before.leading, before.local), (vec![2, 0, 1, 3, 4], vec![5]), "not every node could answer");
-        assert!(before.anywhere.is_empty() && before.bounded.is_empty());
+        assert!(before.anywhere.is_empty() && before.bounded.is_empty() && before.leased.is_empty());
     }
 }

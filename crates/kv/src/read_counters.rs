@@ -7,6 +7,7 @@ use strata_types::ReadLevel;
 /// One counter for each level and role.
 pub(crate) struct ReadCounters {
     linearizable: Roles,
+    lease: Roles,
     bounded: Roles,
     local: Roles,
 }
@@ -27,6 +28,7 @@ impl ReadCounters {
     pub(crate) fn new() -> ReadCounters {
         ReadCounters {
             linearizable: Roles::new("linearizable"),
+            lease: Roles::new("lease"),
             bounded: Roles::new("bounded"),
             local: Roles::new("local"),
         }
@@ -35,8 +37,8 @@ impl ReadCounters {
     /// Counts one read.
     pub(crate) fn count(&self, level: ReadLevel, is_leader: bool) {
         let roles = match level {
-            // Nobody keeps a lease: it is never the level that was kept.
-            ReadLevel::Linearizable | ReadLevel::Lease => &self.linearizable,
+            ReadLevel::Linearizable => &self.linearizable,
+            ReadLevel::Lease => &self.lease,
             ReadLevel::Bounded { .. } => &self.bounded,
             ReadLevel::Local => &self.local,
         };

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strata_cluster::{Node, TimeError};
-use strata_types::{Error, ErrorCode, Feature, Operation, Request, Timestamp, TransactionCall};
+use strata_cluster::{Begun, Node, TimeError};
+use strata_types::{Error, ErrorCode, Feature, Operation, ReadPreference, Request, Timestamp, TransactionCall};
 
 /// How long the meta group may take to say how late it is: shorter than routers wait for a node, so that they are told.
 const ASK_DEADLINE: Duration = Duration::from_millis(400);
@@ -65,26 +65,43 @@ fn refusal(named: Timestamp, error: &TimeError) -> Error {
     }
 }
 
+/// Whether a request is to begin at a timestamp, and to be read where the shard is led.
+pub(crate) fn begin_at_leader(requests: &[Request]) -> bool {
+    requests.iter().any(|request| begins(request) && request.header.prefer == ReadPreference::Leader)
+}
+
+pub(crate) fn begins(request: &Request) -> bool {
+    request.header.begins && request.operation.is_read()
+}
+
 /// Gives a new timestamp to the requests that begin with one: the same to all of them, for they all came before it was
-/// asked for. Those that get none are refused.
+/// asked for. Those that get none are refused. What was read at it may be told when it is confirmed.
 pub(crate) async fn begin(
     node: &Node,
     mut requests: Arc<Vec<Request>>,
     refused: &mut Vec<(usize, Error)>,
-) -> Arc<Vec<Request>> {
-    let begins = |request: &Request| request.header.begins && request.operation.is_read();
+) -> (Arc<Vec<Request>>, Option<Begun>) {
     if !requests.iter().any(begins) || !node.map().has(Feature::Transactions) {
-        return requests;
+        return (requests, None);
     }
-    let begun = node.timestamps().begin(ASK_DEADLINE).await;
+    let begun = node.timestamps().begin_at_once(ASK_DEADLINE).await;
     for (position, request) in Arc::make_mut(&mut requests).iter_mut().enumerate().filter(|(_, it)| begins(it)) {
         match (&begun, refused.binary_search_by_key(&position, |(refused, _)| *refused)) {
-            (Ok(at), _) => request.header.at = Some(*at),
+            (Ok(begun), _) => request.header.at = Some(begun.at()),
             (Err(error), Err(place)) => refused.insert(place, (position, no_timestamp(error))),
             (Err(_), Ok(_)) => {}
         }
     }
-    requests
+    (requests, begun.ok())
+}
+
+/// Why what began at a timestamp may not be answered, if it may not.
+pub(crate) async fn confirm(node: &Node, begun: Option<&Begun>) -> Option<Error> {
+    let begun = begun?;
+    match node.env().timeout(ASK_DEADLINE, begun.is_confirmed()).await {
+        Ok(true) => None,
+        Ok(false) | Err(_) => Some(no_timestamp(&TimeError::unconfirmed())),
+    }
 }
 
 /// Nobody has given a timestamp.

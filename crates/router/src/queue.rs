@@ -26,6 +26,8 @@ const WAITING_MAX: usize = 1024;
 const WAITING_TIME: Duration = Duration::from_secs(1);
 /// Every request counts at least this much: what it takes in memory and in a message beside its keys and values.
 const REQUEST_WEIGHT: usize = 64;
+/// And so does each thing in it at least this much: thousands of tiny ones are few bytes and much memory.
+const PART_WEIGHT: usize = 16;
 
 /// Who waits for an answer.
 pub(crate) struct Waiter {
@@ -377,7 +379,7 @@ impl State {
 /// What a request counts for in queues and batches.
 pub(crate) fn weight(request: &Request) -> usize {
     let extra = if matches!(request.operation, Operation::Scan { .. }) { SCAN_WEIGHT } else { REQUEST_WEIGHT };
-    request.operation.size() + extra
+    request.operation.size() + request.operation.parts() * PART_WEIGHT + extra
 }
 
 /// The outcome of a request that gets no more attempts (ROUTE-2).

@@ -89,7 +89,8 @@ async fn run(core: Arc<Core>, kind: TimestampKind) {
         }
         let longest = askers.iter().map(|asker| asker.deadline).max().unwrap_or_default();
         let limit = longest.since(core.env.now()).min(ATTEMPT_MAX);
-        let asked = core.env.timeout(limit, core.link.timestamp(kind, limit)).await;
+        // Whoever is asked ends a little sooner: its reason says more than that there was no answer.
+        let asked = core.env.timeout(limit, core.link.timestamp(kind, limit - limit / 20)).await;
         let late = |_| Err(Error::not_applied(ErrorCode::DeadlineExceeded, format!("no answer within {limit:?}")));
         let error = match asked.unwrap_or_else(late) {
             Ok(timestamp) => {
@@ -105,7 +106,10 @@ async fn run(core: Arc<Core>, kind: TimestampKind) {
             continue;
         }
         attempt += 1;
-        trouble = Some(error);
+        // The last attempt is cut short by the deadline; why the one before it failed says more.
+        if trouble.is_none() || error.code != ErrorCode::DeadlineExceeded {
+            trouble = Some(error);
+        }
         let now = core.env.now();
         let earliest = askers.iter().map(|asker| asker.deadline.since(now)).min().unwrap_or_default();
         core.env.sleep(pause(&core.env, &core.options, Pace::Soon, attempt).min(earliest)).await;

@@ -162,6 +162,10 @@ impl<'c> Flight<'c> {
             Err(shared) => shared.as_ref().clone(),
         };
         if result.is_none() {
+            // Nobody waits for it any more, and that may be the node's fault: whoever comes next would wait in vain, too.
+            if !is_stalled && self.core.env.now().since(now) >= options.stall / 2 {
+                self.suspect(node, placement);
+            }
             self.retain(&[]);
         }
         result
@@ -192,9 +196,11 @@ impl<'c> Flight<'c> {
 
     /// Answers what is late (ROUTE-3): in the batch under way, and in the queue behind it.
     fn sweep(&mut self, requests: &[Request], node: NodeId, now: Mono) {
+        // The deadline cuts the last attempt short; why the one before it failed says more.
+        let before = self.trouble.as_ref().map_or_else(String::new, |it| format!("; before that: {}", it.message));
         for (request, waiter) in requests.iter().zip(&mut self.waiters) {
             if waiter.deadline <= now && waiter.is_open() {
-                let reason = format!("{node} did not answer by the deadline");
+                let reason = format!("{node} did not answer by the deadline{before}");
                 let outcome = outcome(request, waiter, true);
                 let is_read = request.operation.is_read();
                 waiter.answer(Err(give_up(ErrorCode::DeadlineExceeded, outcome, &reason, is_read, "")));
@@ -213,12 +219,17 @@ impl<'c> Flight<'c> {
         }
     }
 
-    /// The node is slow or gone: lets the next batch go, and takes along what may be sent again.
-    fn stall(&mut self, requests: &[Request], node: NodeId, placement: &ShardPlacement) {
+    /// The node is slow or gone: others are asked next, and a newer map.
+    fn suspect(&self, node: NodeId, placement: &ShardPlacement) {
         self.queue.leader.note(node, Miss::Silent);
         self.queue.leader.miss(node, placement);
         self.core.shunned.note(node, self.core.env.now());
         self.core.refresh();
+    }
+
+    /// The node is slow or gone: lets the next batch go, and takes along what may be sent again.
+    fn stall(&mut self, requests: &[Request], node: NodeId, placement: &ShardPlacement) {
+        self.suspect(node, placement);
         let movable = requests.iter().zip(&self.waiters).filter(|(request, waiter)| can_move(request, waiter)).count();
         let granted = self.core.retry_budget.spend(movable, self.core.env.now());
         let mut moved = Load::default();

@@ -21,6 +21,9 @@ pub const TRANSACTION_BYTES_MAX: usize = BATCH_BYTES_MAX;
 pub const TRANSACTION_AGE_MAX: Duration = Duration::from_secs(300);
 /// Largest gRPC message, in and out: one maximal batch and its framing.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 20 * 1024 * 1024;
+/// Most memory that a request may take beside its own bytes: its operations, keys and frames, each of which is larger in
+/// memory than the two bytes that name it. Some 100,000 operations; what our own clients send stays far below.
+pub const MESSAGE_MEMORY_MAX: usize = 64 * 1024 * 1024;
 /// Most items of one scan page.
 pub const SCAN_PAGE_ITEMS_MAX: u32 = 10_000;
 /// A scan page ends after the item that passes this many bytes, so that a page fits well into a message.

@@ -81,8 +81,8 @@ pub enum ReadLevel {
     Linearizable,
     /// Whatever the asked replica has applied; may be old.
     Local,
-    /// The same promise as `Linearizable`, kept by a leader's clock where the node allows that. No node does yet: it is
-    /// carried out as `Linearizable`.
+    /// The same promise as `Linearizable`, kept by a leader's clock where its node allows that. Where it does not, or no
+    /// lease is held, it is carried out as `Linearizable`, and the answer says so.
     Lease,
     /// Sees every write that was acknowledged longer ago than this when the read began.
     Bounded {
@@ -301,6 +301,21 @@ impl Operation {
             Operation::Batch { mutations } => mutations.iter().map(Mutation::size).sum(),
             Operation::Scan { start, end, .. } => start.len() + end.as_ref().map_or(0, Bytes::len),
             Operation::Transact(call) => call.size(),
+        }
+    }
+}
+
+impl Operation {
+    /// How many things it holds beside itself, each of which takes memory and a few bytes of a message.
+    pub fn parts(&self) -> usize {
+        match self {
+            Operation::Batch { mutations } => mutations.len(),
+            Operation::Transact(call) => call.parts(),
+            Operation::Get { .. }
+            | Operation::Put { .. }
+            | Operation::Delete { .. }
+            | Operation::CompareAndSet { .. }
+            | Operation::Scan { .. } => 0,
         }
     }
 }

@@ -131,6 +131,11 @@ impl Part {
         reads + self.ranges.iter().map(range).sum::<usize>() + self.writes.iter().map(write).sum::<usize>() + named
     }
 
+    /// How many keys, ranges and participants it names.
+    pub fn parts(&self) -> usize {
+        self.reads.len() + self.ranges.len() + self.writes.len() + self.prepared.participants.len()
+    }
+
     /// The slots of all its keys. Ranges have none: they are about whatever of them lies on the shard.
     pub fn slots(&self) -> impl Iterator<Item = Slot> {
         let keys = self.reads.iter().chain(self.writes.iter().map(|write| &write.key));
@@ -255,6 +260,14 @@ impl TransactionCall {
             | TransactionCall::Push { transaction, .. }
             | TransactionCall::Status { transaction }
             | TransactionCall::Forget { transaction } => transaction.anchor,
+        }
+    }
+
+    /// How many keys, ranges and participants it names.
+    pub fn parts(&self) -> usize {
+        match self {
+            TransactionCall::Commit(part) | TransactionCall::Prepare(part) => part.parts(),
+            _ => 0,
         }
     }
 

@@ -11,6 +11,8 @@ use crate::requests::{DEADLINE, Gateway, cluster, get, put, shard_of};
 
 const ANYWHERE: (ReadLevel, ReadPreference) = (ReadLevel::Linearizable, ReadPreference::Any);
 
+const LEASE: (ReadLevel, ReadPreference) = (ReadLevel::Lease, ReadPreference::Leader);
+
 fn bounded(seconds: u64) -> (ReadLevel, ReadPreference) {
     (ReadLevel::Bounded { max_staleness: Duration::from_secs(seconds) }, ReadPreference::Leader)
 }
@@ -66,10 +68,36 @@ async fn every_replica_reads_what_was_acknowledged_and_says_which_level_it_kept(
         let Reply::Get { freshness: Some(freshness), .. } = reply else { panic!("{reply:?}") };
         assert!(matches!(freshness.level, ReadLevel::Bounded { .. }), "it was confirmed a moment ago: {freshness:?}");
     }
-    // Nobody keeps a lease: it is answered by a round, and says so.
-    let led = &gateways[leader.0 as usize - 1];
-    let (_, freshness) = result(led, at(&key, (ReadLevel::Lease, ReadPreference::Leader))).await.expect("a leader");
+    // A replica that does not lead has no lease: it is answered by a round, and says so.
+    let follows = &gateways[leader.0 as usize % 3];
+    let (_, freshness) = result(follows, at(&key, (ReadLevel::Lease, ReadPreference::Any))).await.expect("a value");
     assert_eq!(freshness.level, ReadLevel::Linearizable);
+    let reply = ask(follows, vec![at(&key, LEASE)]).await;
+    assert!(matches!(reply, ShardReply::NotLeader { .. }), "{reply:?}");
+}
+
+/// KV-5, RAFT-15
+#[tokio::test(start_paused = true)]
+async fn a_leader_reads_by_its_lease_while_it_lasts_and_says_so() {
+    let (machines, gateways) = cluster(24).await;
+    let key = key_of(&gateways[0]);
+    let leader = gateways[0].node.map().shards[0].replicas[0].node;
+    let led = &gateways[leader.0 as usize - 1];
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for round in 0..5 {
+        // A round or a write renews it.
+        gateways[0].router.call(put(&key, &round.to_string()), DEADLINE).await.expect("written");
+        let (found, freshness) = result(led, at(&key, LEASE)).await.expect("a leader");
+        assert_eq!((found.as_deref(), freshness.level), (Some(round.to_string().as_bytes()), ReadLevel::Lease));
+    }
+    let linearizable = (ReadLevel::Linearizable, ReadPreference::Leader);
+    let (_, freshness) = result(led, at(&key, linearizable)).await.expect("a leader");
+    assert_eq!(freshness.level, ReadLevel::Linearizable, "only who asks for it reads by lease");
+    machines.iter().zip(1..).filter(|(_, number)| NodeId(*number) != leader).for_each(|(machine, _)| machine.kill());
+    let (_, freshness) = result(led, at(&key, LEASE)).await.expect("its lease lasts");
+    assert_eq!(freshness.level, ReadLevel::Lease, "nobody is there to ask");
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    result(led, at(&key, LEASE)).await.expect_err("a round finds nobody");
 }
 
 /// KV-5, RAFT-10: what a replica shows that reaches nobody is called what it is, or is not shown.

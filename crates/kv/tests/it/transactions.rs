@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use strata_cluster::TimeLimits;
-use strata_router::{Kv as _, Router};
+use strata_router::{Kv as _, Router, ShardBatch, ShardExecutor as _, ShardReply};
 use strata_txn::{BeginOptions, Snapshot, TransactionOptions, Transactions};
 use strata_types::{
     ConflictReason, ErrorCode, LockWait, Operation, Outcome, Part, Prepared, ReadPreference, Reply, Request,
@@ -293,6 +293,33 @@ async fn a_snapshot_that_is_open_sees_no_later_write_of_a_session_without_its_ea
     session.call(put(&y, "2"), DEADLINE).await.expect("written");
     assert_eq!(reader.get(x.clone()).await.expect("read"), Some(seen));
     assert_eq!(reader.get(y.clone()).await.expect("read").expect("there").value, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_does_not_lead_asks_for_no_timestamp_on_behalf_of_what_begins_at_the_leader() {
+    let (_machines, gateways) = cluster(43).await;
+    let [x, _] = keys(&gateways[0]);
+    gateways[0].router.call(put(&x, "1"), DEADLINE).await.expect("written");
+    let map = gateways[0].node.map();
+    let leader = map.shard(ShardId(0)).expect("there").replicas[0].node;
+    let follows = &gateways[leader.0 as usize % 3];
+    let begins = |prefer| {
+        let mut request = get(&x);
+        (request.header.begins, request.header.prefer) = (true, prefer);
+        ShardBatch { epoch: map.epoch, shard: ShardId(0), requests: vec![request].into() }
+    };
+    let before = follows.node.timestamps().known();
+    match follows.local.execute(begins(ReadPreference::Leader)).await {
+        ShardReply::NotLeader { leader: hint } => assert_eq!(hint, Some(leader)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(follows.node.timestamps().known(), before, "nobody was asked");
+    // Where any replica will do, this one does.
+    let reply = follows.local.execute(begins(ReadPreference::Any)).await;
+    let ShardReply::Done { results, .. } = reply else { panic!("{reply:?}") };
+    let Ok(Reply::Get { item: Some(item), freshness: Some(freshness) }) = &results[0] else { panic!("{results:?}") };
+    assert_eq!(item.value, "1");
+    assert!(freshness.at > Some(before));
 }
 
 #[tokio::test(start_paused = true)]
