@@ -141,6 +141,7 @@ fn summary(overview: &ClusterOverview, map: &ShardMap, verdict: Verdict) -> v1::
         notes: verdict.notes,
         cluster_version: map.version.0,
         version_within_reach: map.version_within_reach().0,
+        name: overview.name.clone(),
     }
 }
 
@@ -175,5 +176,12 @@ fn replica_status(replica: ReplicaOverview) -> v1::ReplicaStatus {
         log_bytes: replica.log_bytes,
         serving: replica.is_serving,
         problem: replica.problem.unwrap_or_default(),
+        figures: replica.figures.map(|figures| v1::ReplicaFigures {
+            operations_per_second: figures.operations,
+            entries_per_second: figures.entries,
+            size: figures.size,
+            arrived: figures.arrived,
+            arriving_per_second: figures.arriving,
+        }),
     }
 }

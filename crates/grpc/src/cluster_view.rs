@@ -36,6 +36,8 @@ pub trait ClusterView: Send + Sync {
 pub struct ClusterOverview {
     /// Which cluster.
     pub cluster: ClusterId,
+    /// What people call it.
+    pub name: String,
     /// The node that answers.
     pub node: NodeId,
     /// Version of its program.
@@ -99,8 +101,25 @@ pub struct ReplicaOverview {
     pub applied: LogIndex,
     /// Bytes of its log.
     pub log_bytes: u64,
+    /// How busy it is and how much of it there is; nodes with an older program do not tell.
+    pub figures: Option<ReplicaFigures>,
     /// Whether it serves requests.
     pub is_serving: bool,
     /// What is wrong with it, if anything.
     pub problem: Option<String>,
+}
+
+/// How busy a replica is, and how much of it there is. Coarse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaFigures {
+    /// Requests a second that it carries out as the leader.
+    pub operations: u64,
+    /// Entries a second that it applies.
+    pub entries: u64,
+    /// Bytes of its data.
+    pub size: u64,
+    /// Bytes that are there of a snapshot on its way to it.
+    pub arrived: u64,
+    /// Bytes a second that come of it.
+    pub arriving: u64,
 }

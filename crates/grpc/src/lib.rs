@@ -31,6 +31,7 @@ mod admin;
 mod choice;
 mod cluster_view;
 mod deadline;
+mod figures;
 mod health;
 mod kv_service;
 mod kv_stream;
@@ -50,7 +51,7 @@ use strata_router::{Kv, ShardExecutor};
 use strata_types::limits;
 use tonic::service::Routes;
 
-pub use cluster_view::{ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview};
+pub use cluster_view::{ClusterOverview, ClusterView, NodeOverview, ReplicaFigures, ReplicaOverview, ShardOverview};
 pub use health::HealthSwitch;
 pub use transaction_overview::{TransactionList, TransactionOverview, TransactionPhase};
 pub use txn::OpenTransactions;

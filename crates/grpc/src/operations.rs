@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strata_env::Env;
-use strata_meta::{Imbalance, MetaCommand, MetaRefusal, MetaReply, PlanLimits, PlannedChange, preview};
+use strata_meta::{
+    Imbalance, LeaderWish, MetaCommand, MetaRefusal, MetaReply, PlanLimits, PlannedChange, preview, spread,
+};
 use strata_proto::v1;
 use strata_types::{ClusterVersion, Error, ErrorCode, GroupId, NodeId, NodeState, Result, ShardId, ShardMap};
 
 use crate::ClusterView;
 use crate::choice::giver;
+use crate::figures::Told;
 
 /// How many changes an operator starts at once: as many as the cluster itself would.
 const LIMITS: PlanLimits = PlanLimits { changes: 8, per_node: 2 };
@@ -82,12 +85,14 @@ pub(crate) async fn balance(
     let Some((changes, later)) = env.blocking(move || preview(&present)).await else {
         return Err(Error::not_applied(ErrorCode::NotReady, "the node is stopping"));
     };
+    // Who does not answer keeps nobody from hearing the rest.
+    let told = view.overview().await.map(|overview| Told::of(&overview)).unwrap_or_default();
     let foreseen = v1::BalanceReply {
-        changes: changes.into_iter().map(planned).collect(),
-        before: Some(evenness(&map)),
-        after: Some(evenness(&later)),
+        changes: changes.into_iter().map(|change| planned(change, &told)).collect(),
+        before: Some(evenness(Imbalance::of_replicas(&map))),
+        after: Some(evenness(Imbalance::of_replicas(&later))),
         epoch: map.epoch.0,
-        ..v1::BalanceReply::default()
+        ..handovers(&map, &told)
     };
     if request.dry_run {
         return Ok(foreseen);
@@ -116,18 +121,37 @@ pub(crate) async fn raise_version(
     }
 }
 
-fn planned(change: PlannedChange) -> v1::PlannedChange {
+/// What would be handed over because of the loads, if those of all leaders are known.
+fn handovers(map: &ShardMap, told: &Told) -> v1::BalanceReply {
+    let Some(loads) = told.loads(map) else { return v1::BalanceReply::default() };
+    let (wishes, later) = spread(map, &loads);
+    let handover = |wish: LeaderWish| v1::PlannedHandover {
+        shard: wish.shard.0,
+        from: wish.from.0,
+        to: wish.to.0,
+        operations_per_second: loads.get(&wish.shard).copied().unwrap_or_default(),
+    };
+    v1::BalanceReply {
+        handovers: wishes.into_iter().map(handover).collect(),
+        load_before: Some(evenness(Imbalance::of_loads(map, &loads))),
+        load_after: Some(evenness(Imbalance::of_loads(&later, &loads))),
+        ..v1::BalanceReply::default()
+    }
+}
+
+fn planned(change: PlannedChange, told: &Told) -> v1::PlannedChange {
     let node = |node: Option<NodeId>| node.map_or(0, |node| node.0);
     v1::PlannedChange {
         shard: change.group.shard().map(|shard| shard.0),
         add: node(change.add),
         remove: node(change.remove),
         reason: v1::ChangeReason::from(change.reason).into(),
+        bytes: if change.add.is_some() { told.size(change.group) } else { Some(0) },
     }
 }
 
-fn evenness(map: &ShardMap) -> v1::Evenness {
-    let Imbalance { entropy, largest_over_mean } = Imbalance::of_replicas(map);
+fn evenness(imbalance: Imbalance) -> v1::Evenness {
+    let Imbalance { entropy, largest_over_mean } = imbalance;
     v1::Evenness { entropy, largest_over_mean }
 }
 

@@ -79,6 +79,18 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("strata_cluster_leaders_entropy", "how evenly nodes should lead shards: 1 is even, 0 is all on one"),
     gauge("strata_cluster_leaders_largest_over_mean", "most shards that a node should lead, over the mean: 1 is even"),
     counter("strata_cluster_leaders_moved_total", "leaders given back to the nodes that should have them"),
+    counter(
+        "strata_cluster_leaders_spread_total",
+        "leaders that should change because of their load; only where the meta group is led",
+    ),
+    gauge(
+        "strata_cluster_load_entropy",
+        "how evenly nodes carry out requests as leaders: 1 is even; only where the meta group is led",
+    ),
+    gauge(
+        "strata_cluster_load_largest_over_mean",
+        "most requests that a node carries out as leader, over the mean; only where the meta group is led",
+    ),
     gauge("strata_cluster_map_epoch", "epoch of the shard map of this node"),
     gauge("strata_cluster_replicas_entropy", "how evenly nodes hold replicas: 1 is even, 0 is all on one"),
     gauge("strata_cluster_replicas_largest_over_mean", "most replicas that a node holds, over the mean: 1 is even"),
@@ -115,6 +127,7 @@ pub const CATALOGUE: &[Metric] = &[
     ),
     counter("strata_raft_reads_total", "reads let through by these rounds, by role"),
     counter("strata_raft_reopened_total", "groups opened again after a fault in them"),
+    counter("strata_raft_roll_calls_total", "questions to other nodes whether they still vote for leaders here"),
     counter("strata_raft_snapshot_received_bytes_total", "bytes of snapshots that were received and written"),
     counter("strata_raft_snapshot_resumed_total", "snapshots that went on where they had broken off"),
     counter("strata_raft_snapshot_sent_bytes_total", "bytes of snapshots that were sent"),

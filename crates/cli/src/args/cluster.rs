@@ -32,7 +32,7 @@ pub enum ClusterCommand {
     /// All shards, their leaders and replicas
     #[command(after_help = "Example:\n  strata cluster shards --addr 127.0.0.1:7410")]
     Shards,
-    /// Everything that is under way: replicas that move, and old ones that are being deleted
+    /// Everything that is under way, and how long it takes: replicas that move, and old ones that are being deleted
     #[command(after_help = "Example:\n  strata cluster jobs")]
     Jobs,
     /// Let a node lead nothing and get no new replicas, as before work on it; it keeps what it has
@@ -102,7 +102,7 @@ pub enum ClusterCommand {
         #[command(flatten)]
         wait: Wait,
     },
-    /// Let another replica lead a shard, until nodes or replicas change
+    /// Let another replica lead a shard, until nodes or replicas change, or one node has far more to do than others
     #[command(after_help = "Example:\n  strata cluster transfer s2 --to n1 --wait")]
     Transfer {
         /// The shard, such as s2
@@ -136,7 +136,7 @@ pub enum ClusterCommand {
     /// Even the nodes out now, or say what would be moved; the cluster also does it by itself
     #[command(after_help = "Examples:\n  strata cluster balance --dry-run\n  strata cluster balance --wait")]
     Balance {
-        /// Only say what would be moved, and why
+        /// Only say what would be moved, why, and how many bytes that is
         #[arg(long, conflicts_with = "wait")]
         dry_run: bool,
         /// For how long to wait

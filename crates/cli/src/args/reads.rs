@@ -30,7 +30,7 @@ pub enum Level {
     Bounded,
     /// Whatever the nearest replica has.
     Local,
-    /// The promise of linearizable by a leader's clock, where nodes allow it; otherwise linearizable.
+    /// The promise of linearizable by a leader's clock, on nodes started with --lease-reads; otherwise linearizable.
     Lease,
 }
 

@@ -14,10 +14,7 @@ use super::OpenTransactions;
 use super::entry::{Entered, IDLE_MAX, State};
 use super::pages::{Pages, weight};
 use super::registry::Wish;
-
-/// What is kept of a call's time so that the explanation of the transaction comes before the call's own end: a
-/// twentieth, and no more than this.
-const MARGIN_MAX: Duration = Duration::from_millis(20);
+use crate::deadline::sooner;
 
 pub(crate) async fn begin(
     open: &OpenTransactions,
@@ -203,10 +200,10 @@ pub(crate) async fn timestamp(
     };
     let router = open.router();
     if request.hold != 0 {
-        router.hold(Timestamp(request.hold), deadline).await?;
+        router.hold(Timestamp(request.hold), sooner(deadline)).await?;
     }
     let timestamp = match kind {
-        Some(kind) => router.timestamp(kind, deadline).await?,
+        Some(kind) => router.timestamp(kind, sooner(deadline)).await?,
         None => Timestamp::default(),
     };
     Ok(v1::TimestampReply { timestamp: timestamp.0 })
@@ -222,11 +219,11 @@ async fn within<T>(open: &OpenTransactions, deadline: Duration, work: impl Futur
 }
 
 fn patient(transaction: &mut Transaction, deadline: Duration) -> &mut Transaction {
-    transaction.with_deadline(deadline.saturating_sub((deadline / 20).min(MARGIN_MAX)))
+    transaction.with_deadline(sooner(deadline))
 }
 
 async fn read_snapshot(snapshot: &Snapshot, key: bytes::Bytes, deadline: Duration) -> Result<Option<Item>> {
-    snapshot.with_deadline(deadline.saturating_sub((deadline / 20).min(MARGIN_MAX))).get(key).await
+    snapshot.with_deadline(sooner(deadline)).get(key).await
 }
 
 /// The transaction as it is after the call.

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::entry::{Entered, Entry, State, Told};
 use super::over::{Over, aborted, answer_of};
 use super::registry::{OPEN_BYTES_MAX, Registry, Room, Wish, too_late};
+use crate::deadline::sooner;
 use crate::{TransactionOverview, TransactionPhase};
 
 /// The transactions that a node keeps for its clients, and how those ended that did so a moment ago (GRPC-4). Cheap to
@@ -179,11 +180,6 @@ impl OpenTransactions {
     pub(crate) fn told(&self, id: TransactionId) -> Option<TransactionHandle> {
         self.registry.find(id).map(|entry| entry.told().handle)
     }
-}
-
-/// What is asked on behalf of a caller ends before the caller does, so that its reason arrives.
-fn sooner(deadline: Duration) -> Duration {
-    deadline - deadline / 10
 }
 
 fn not_here(id: TransactionId) -> Error {

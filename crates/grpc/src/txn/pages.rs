@@ -13,6 +13,7 @@ use tonic::Status;
 
 use super::OpenTransactions;
 use super::entry::{Entered, State};
+use crate::deadline::sooner;
 use crate::scan_pages::next_message;
 
 /// Whose scan it is decides what it needs for a page.
@@ -43,7 +44,10 @@ impl Pages {
         let limit = (limit > 0).then_some(limit);
         let running = match &*entered.state {
             State::Writer(transaction) => Running::Writer(transaction.scan(start, end, limit)),
-            State::Reader(snapshot) => Running::Reader(snapshot.scan(start, end, limit)),
+            State::Reader(snapshot) => {
+                let left = deadline.since(open.env().now());
+                Running::Reader(snapshot.with_deadline(sooner(left)).scan(start, end, limit))
+            }
             State::Over(over) => return Err(over.error()),
         };
         let id = entered.entry.told().handle.id;
@@ -93,7 +97,7 @@ impl Pages {
         let mut entered = self.open.enter(self.id, left).await?;
         match (&mut self.running, &mut *entered.state) {
             (Running::Writer(scan), State::Writer(transaction)) => {
-                transaction.with_deadline(left);
+                transaction.with_deadline(sooner(left));
                 scan.next_page(transaction).await
             }
             (Running::Reader(scan), State::Reader(_)) => scan.next_page().await,

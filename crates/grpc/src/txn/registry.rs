@@ -16,15 +16,16 @@ use strata_types::{
 
 use super::entry::{Entered, Entry, IDLE_MAX, State};
 use super::over::Over;
+use crate::deadline::sooner;
 
 /// Most open transactions of a node.
-const OPEN_MAX: usize = 10_000;
+pub(super) const OPEN_MAX: usize = 10_000;
 /// Keys and values that all open transactions of a node have read and written: what they hold in memory.
 pub(super) const OPEN_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// How a transaction ended is remembered for this long, for clients whose answer was lost.
 const ENDED_KEPT: Duration = Duration::from_secs(120);
 /// And for so many of them, the last ones.
-const ENDED_MAX: usize = 10_000;
+pub(super) const ENDED_MAX: usize = 10_000;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is kept, and the way to the shards.
@@ -134,7 +135,8 @@ impl Registry {
     }
 
     pub(super) async fn ask(&self, handle: TransactionHandle, deadline: Duration) -> Result<TransactionStatus> {
-        let asked = self.env().timeout(deadline, self.transactions.outcome(handle)).await;
+        let transactions = self.transactions.with_deadline(sooner(deadline));
+        let asked = self.env().timeout(deadline, transactions.outcome(handle)).await;
         // That nobody can tell now says nothing about the transaction.
         asked.unwrap_or_else(|_| Err(Error::unknown(ErrorCode::DeadlineExceeded, "nobody could tell by the deadline")))
     }

@@ -11,6 +11,7 @@ use strata_types::{ConflictReason, Error, ErrorCode, NodeId, Outcome, Result, Tr
 
 use self::shards::{Shards, keys};
 use super::entry::IDLE_MAX;
+use super::registry::{ENDED_MAX, OPEN_BYTES_MAX, OPEN_MAX};
 use super::{OpenTransactions, calls};
 
 #[path = "../../tests/it/shards.rs"]
@@ -240,6 +241,108 @@ async fn nobody_stays_for_ever() {
     let error = beat(&writer.id).await.expect_err("too old");
     assert!(error.message.contains("300 s, the most"), "{error}");
     beat(&reader.id).await.expect("who only reads may take longer");
+}
+
+/// GRPC-4
+#[tokio::test(start_paused = true)]
+async fn one_transaction_too_many_is_refused_until_another_one_ends() {
+    let (_, open) = start();
+    let first = begin(&open, false).await;
+    for _ in 1..OPEN_MAX {
+        begin(&open, false).await;
+    }
+    let begin_now = || calls::begin(&open, v1::TxnBeginRequest::default(), SECOND);
+    let error = begin_now().await.expect_err("there is no room");
+    assert_eq!((error.code, error.outcome), (ErrorCode::Overloaded, Outcome::NotApplied));
+    assert!(error.message.contains("10000 transactions are open on this node already"), "{error}");
+    calls::rollback(&open, v1::TxnRollbackRequest { id: first.id }, SECOND).await.expect("rolled back");
+    begin_now().await.expect("there is room for one");
+    assert_eq!(begin_now().await.expect_err("and for no more").code, ErrorCode::Overloaded);
+    assert_eq!(open.list().len(), OPEN_MAX);
+    // Whoever is idle makes room.
+    open.env().sleep(IDLE_MAX + SECOND * 2).await;
+    assert_eq!(open.list(), []);
+    begin_now().await.expect("there is room");
+}
+
+/// GRPC-4
+#[tokio::test(start_paused = true)]
+async fn what_all_transactions_hold_together_is_bounded() {
+    let (_, open) = start();
+    // As much as one transaction may hold, nearly; the value is the same memory each time.
+    let value = Bytes::from(vec![0; 15 << 20]);
+    let put = async |id: &Bytes| {
+        let request = v1::TxnPutRequest { id: id.clone(), key: text("k"), value: value.clone() };
+        calls::put(&open, request, SECOND).await
+    };
+    let fitting = OPEN_BYTES_MAX / (15 << 20);
+    for round in 0..2 {
+        let mut ids = Vec::new();
+        for _ in 0..fitting {
+            ids.push(begin(&open, false).await.id);
+            put(&ids[ids.len() - 1]).await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        }
+        let late = begin(&open, false).await.id;
+        let error = put(&late).await.expect_err("there is no room");
+        assert_eq!((error.code, error.outcome), (ErrorCode::Overloaded, Outcome::NotApplied));
+        assert!(error.message.contains("open transactions hold 512 MiB on this node already"), "{error}");
+        // What was refused takes no room, and does no harm to what is there.
+        assert_eq!(
+            get(&open, &ids[0], &text("k")).await.expect("its own write").map(|read| read.len()),
+            Some(15 << 20)
+        );
+        let rollback = |id: Bytes| calls::rollback(&open, v1::TxnRollbackRequest { id }, SECOND);
+        rollback(ids.remove(0)).await.expect("rolled back");
+        put(&late).await.expect("there is room now");
+        for id in ids.into_iter().chain([late]) {
+            rollback(id).await.expect("rolled back");
+        }
+    }
+}
+
+/// GRPC-4
+#[tokio::test(start_paused = true)]
+async fn only_so_many_ends_are_remembered() {
+    let (_, open) = start();
+    let first = begin(&open, false).await.id;
+    let at = commit(&open, &first, None).await.expect("it wrote nothing");
+    assert_eq!(commit(&open, &first, None).await, Ok(at), "the answer is kept");
+    for _ in 0..ENDED_MAX {
+        let id = begin(&open, false).await.id;
+        commit(&open, &id, None).await.expect("it wrote nothing");
+    }
+    let error = commit(&open, &first, None).await.expect_err("forgotten for those after it");
+    assert!(error.message.contains("this node does not know transaction"), "{error}");
+}
+
+/// GRPC-3
+#[tokio::test(start_paused = true)]
+async fn a_call_that_its_deadline_ends_says_what_it_waited_for() {
+    let ((shards, open), (one, _)) = (start(), keys());
+    let reader = begin(&open, true).await;
+    // The last attempt is always cut short.
+    shards.stop_time(Some(Duration::from_millis(400)));
+    for deadline in [SECOND / 2, SECOND, SECOND * 3] {
+        let start = open.env().now();
+        let in_time = |error: Error, start| {
+            assert!(error.message.contains("no majority of the meta group answers"), "{error}");
+            assert_eq!(error.outcome, Outcome::NotApplied);
+            assert!(open.env().now().since(start) < deadline, "the answer still has to travel");
+        };
+        let request = v1::TxnBeginRequest { read_only: true, ..v1::TxnBeginRequest::default() };
+        in_time(calls::begin(&open, request, deadline).await.expect_err("no snapshot"), start);
+
+        let start = open.env().now();
+        let request = v1::TxnBeginRequest::default();
+        in_time(calls::begin(&open, request, deadline).await.expect_err("nothing to read at"), start);
+
+        let start = open.env().now();
+        let request = v1::TimestampRequest { kind: v1::TimestampKind::Floor.into(), hold: 0 };
+        in_time(calls::timestamp(&open, request, deadline).await.expect_err("no timestamp"), start);
+    }
+    assert_eq!(get(&open, &reader.id, &one).await, Ok(None), "who has a timestamp goes on");
+    shards.stop_time(None);
+    begin(&open, true).await;
 }
 
 #[tokio::test(start_paused = true)]

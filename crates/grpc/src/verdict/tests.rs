@@ -47,6 +47,7 @@ fn overview(map: &ShardMap, down: &[u64]) -> ClusterOverview {
         committed: LogIndex(9),
         applied: LogIndex(9),
         log_bytes: 0,
+        figures: None,
         is_serving: true,
         problem: None,
     };
@@ -58,6 +59,7 @@ fn overview(map: &ShardMap, down: &[u64]) -> ClusterOverview {
     };
     ClusterOverview {
         cluster: ClusterId(1),
+        name: "strata".to_owned(),
         node: NodeId(1),
         version: String::new(),
         epoch: Epoch(1),

@@ -1,6 +1,7 @@
 //! The front door over real connections. What needs a cluster behind it is tested by the SDK, against this.
 #![allow(clippy::disallowed_methods, reason = "tests of real sockets live outside the simulated world")]
 
+mod crowds;
 mod deadlines;
 mod health;
 mod nobody;

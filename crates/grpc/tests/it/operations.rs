@@ -7,14 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use strata_env::real;
-use strata_grpc::{ClusterOverview, ClusterView, Parts};
+use strata_grpc::{ClusterOverview, ClusterView, Parts, ReplicaFigures, ReplicaOverview, ShardOverview};
 use strata_machine::{CommandContext, Machine, View, ViewMut};
 use strata_meta::{Joiner, MetaCommand, MetaMachine, MetaReply, load_map};
 use strata_proto::v1::admin_client::AdminClient;
 use strata_proto::{error_of, v1};
 use strata_types::{
     ClusterId, Error, ErrorCode, InstanceId, LogIndex, NodeDescriptor, NodeId, Outcome, ReplicaId, ReplicaPlacement,
-    Result, ShardMap, Term, Timestamp, VersionRange,
+    Result, ShardMap, ShardPlacement, Term, Timestamp, VersionRange,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -52,6 +52,8 @@ struct Meta {
     tablet: Mutex<Tablet>,
     deadlines: Mutex<Vec<Duration>>,
     is_cut_off: bool,
+    /// What the leaders of the shards tell, if they are asked.
+    loads: Mutex<Vec<u64>>,
 }
 
 impl Meta {
@@ -97,7 +99,38 @@ impl Meta {
 #[async_trait]
 impl ClusterView for Meta {
     async fn overview(&self) -> Result<ClusterOverview> {
-        Err(Error::not_applied(ErrorCode::NotReady, "nobody is asked here"))
+        let loads = self.loads.lock().expect("nobody panicked").clone();
+        if loads.is_empty() {
+            return Err(Error::not_applied(ErrorCode::NotReady, "nobody is asked here"));
+        }
+        let map = self.map();
+        let shard = |(placement, operations): (&ShardPlacement, u64)| ShardOverview {
+            placement: placement.clone(),
+            leader: Some(placement.replicas[0].node),
+            term: Term(1),
+            replicas: vec![ReplicaOverview {
+                replica: placement.replicas[0].replica,
+                node: placement.replicas[0].node,
+                last: LogIndex(1),
+                committed: LogIndex(1),
+                applied: LogIndex(1),
+                log_bytes: 0,
+                figures: Some(ReplicaFigures { operations, size: 1 << 20, ..ReplicaFigures::default() }),
+                is_serving: true,
+                problem: None,
+            }],
+        };
+        Ok(ClusterOverview {
+            cluster: map.cluster,
+            name: "prod".to_owned(),
+            node: NodeId(1),
+            version: String::new(),
+            epoch: map.epoch,
+            meta_leader: None,
+            nodes: Vec::new(),
+            shards: map.shards.iter().zip(loads).map(shard).collect(),
+            problems: Vec::new(),
+        })
     }
 
     fn map(&self) -> Arc<ShardMap> {
@@ -249,4 +282,32 @@ async fn commands_have_the_callers_time_and_need_a_cluster() {
     assert_refused(&status, ErrorCode::NotReady, "not founded");
     let status = admin.transfer_leader(v1::TransferLeaderRequest { shard: 0, to: 1 }).await.expect_err("as before");
     assert_refused(&status, ErrorCode::NotReady, "not founded");
+}
+
+#[tokio::test]
+async fn a_dry_run_says_how_many_bytes_move_and_which_leaders_are_too_busy() {
+    let meta = Meta::founded();
+    let mut admin = admin(meta.clone()).await;
+    let dry = v1::BalanceRequest { dry_run: true };
+    let nobody = admin.balance(dry).await.expect("told").into_inner();
+    assert!(nobody.load_before.is_none() && nobody.handovers.is_empty(), "nobody told their loads");
+    // Four shards on three nodes: the busy ones are the two of one node.
+    let map = meta.map();
+    let led = |node| map.shards.iter().filter(|shard| shard.replicas[0].node == node).count();
+    let crowded = map.nodes.iter().map(|node| node.id).find(|node| led(*node) == 2).expect("the numbers are even");
+    let load = |shard: &ShardPlacement| if shard.replicas[0].node == crowded { 600 } else { 30 };
+    *meta.loads.lock().expect("nobody panicked") = map.shards.iter().map(load).collect();
+    let told = admin.balance(dry).await.expect("told").into_inner();
+    let largest = |evenness: Option<v1::Evenness>| evenness.expect("all told").largest_over_mean;
+    assert!(largest(told.load_before) > 2.5 && largest(told.load_after) < 1.6, "{told:?}");
+    let handover = told.handovers.first().expect("one node leads both busy shards");
+    assert_eq!((handover.from, handover.operations_per_second), (crowded.0, 600));
+    assert!(told.changes.is_empty());
+
+    meta.join_a_fourth();
+    let told = admin.balance(dry).await.expect("told").into_inner();
+    assert!(!told.changes.is_empty() && told.changes.iter().any(|change| change.shard.is_some()), "{told:?}");
+    for change in &told.changes {
+        assert_eq!(change.bytes, change.shard.map(|_| 1 << 20), "nobody told of the meta group");
+    }
 }

@@ -58,6 +58,8 @@ struct State {
     is_mute: bool,
     /// Commits and decisions take so long.
     delay: Duration,
+    /// Nobody gives timestamps, and says so after this time.
+    timeless: Option<Duration>,
 }
 
 /// The cluster.
@@ -98,6 +100,11 @@ impl Shards {
     /// How long commits and decisions take from now on.
     pub(crate) fn delay(&self, delay: Duration) {
         self.state().delay = delay;
+    }
+
+    /// From now on, or no more, whoever asks for a timestamp waits this long and gets none.
+    pub(crate) fn stop_time(&self, patience: Option<Duration>) {
+        self.state().timeless = patience;
     }
 
     /// The timestamps that were held.
@@ -200,6 +207,10 @@ impl Shard {
     }
 }
 
+fn no_time() -> Error {
+    Error::not_applied(ErrorCode::Unavailable, "no majority of the meta group answers")
+}
+
 fn is_end(request: &Request) -> bool {
     let Operation::Transact(call) = &request.operation else { return false };
     matches!(**call, TransactionCall::Commit(_))
@@ -213,10 +224,15 @@ impl Link for Shards {
         batch: ShardBatch,
         _deadline: Duration,
     ) -> std::result::Result<ShardReply, LinkError> {
-        let (is_mute, delay) = {
+        let (is_mute, delay, timeless) = {
             let state = self.state();
-            (state.is_mute, state.delay)
+            (state.is_mute, state.delay, state.timeless)
         };
+        if let Some(patience) = timeless.filter(|_| batch.requests.iter().any(|request| request.header.begins)) {
+            self.env.sleep(patience).await;
+            let results = batch.requests.iter().map(|_| Err(no_time())).collect();
+            return Ok(ShardReply::Done { results, time: Timestamp(0) });
+        }
         let ends = batch.requests.iter().any(is_end);
         self.env.sleep(Duration::from_millis(1) + if ends { delay } else { Duration::ZERO }).await;
         let results = batch.requests.iter().map(|request| self.carry_out(batch.shard, request)).collect();
@@ -231,6 +247,11 @@ impl Link for Shards {
     }
 
     async fn timestamp(&self, kind: TimestampKind, _deadline: Duration) -> Result<Timestamp> {
+        let timeless = self.state().timeless;
+        if let Some(patience) = timeless {
+            self.env.sleep(patience).await;
+            return Err(no_time());
+        }
         let mut state = self.state();
         state.counter += u64::from(kind == TimestampKind::Begin);
         Ok(Timestamp(state.counter))

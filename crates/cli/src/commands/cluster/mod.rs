@@ -1,6 +1,7 @@
 //! `strata cluster`, and the same in the shell.
 
 mod balance;
+mod estimate;
 mod goal;
 mod jobs;
 mod nodes;
@@ -36,7 +37,8 @@ pub async fn ask(session: &Session, command: &ClusterCommand, format: Format) ->
             let map = ask_map(session).await?;
             // Without them it is not said how far a replica is, which is no reason to say nothing.
             let shards = ask_shards(session).await.unwrap_or_default();
-            Ok(jobs::answer(&map, &shards))
+            let nodes = ask_nodes(session).await.unwrap_or_default();
+            Ok(jobs::answer(&map, &shards, &nodes))
         }
         ClusterCommand::Transactions { abort } => transactions::transactions(session, *abort).await,
         ClusterCommand::Balance { dry_run, wait } => balance::balance(session, *dry_run, wait.wait, format).await,
@@ -74,6 +76,16 @@ async fn ask_map(session: &Session) -> Result<ShardMap, Failure> {
 /// What people call a group.
 fn name_of(shard: Option<u32>) -> String {
     shard.map_or_else(|| "meta".to_owned(), |shard| format!("s{shard}"))
+}
+
+/// "12 KiB", "3 MiB": coarse, and never nothing for something.
+fn bytes_text(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    match bytes {
+        0..MIB => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        MIB..0x1_0000_0000 => format!("{} MiB", bytes.div_ceil(MIB)),
+        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+    }
 }
 
 /// "1 replica", "2 replicas".

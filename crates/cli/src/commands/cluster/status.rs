@@ -12,7 +12,11 @@ pub fn answer(status: &v1::ClusterStatusReply) -> Answer {
     lines.extend(status.problems.iter().map(|problem| format!("  ! {problem}")));
     lines.extend(status.notes.iter().map(|note| format!("  - {note}")));
     let meta = status.meta_leader.map_or_else(|| "none".to_owned(), |node| format!("n{node}"));
-    lines.push(format!("  cluster {}", status.cluster));
+    // A node of an older version does not say what it is called.
+    lines.push(match status.name.is_empty() {
+        true => format!("  cluster {}", status.cluster),
+        false => format!("  cluster {} ({})", status.name, status.cluster),
+    });
     lines.push(format!("  nodes   {} of {} answer", status.nodes_up, status.nodes));
     lines.push(format!("  shards  {} of {} have a leader", status.shards_led, status.shards));
     lines.push(format!("  meta    leader {meta}, shard map epoch {}", status.epoch));
@@ -21,6 +25,7 @@ pub fn answer(status: &v1::ClusterStatusReply) -> Answer {
     lines.push(asked);
     let json = json!({
         "cluster": status.cluster,
+        "name": Some(&status.name).filter(|name| !name.is_empty()),
         "health": health,
         "healthy": status.healthy,
         "problems": status.problems,
@@ -52,12 +57,15 @@ fn health_of(status: &v1::ClusterStatusReply) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
     fn health_comes_first_and_then_why() {
         let status = v1::ClusterStatusReply {
             cluster: "ab".to_owned(),
+            name: "prod".to_owned(),
             node: 1,
             version: "1.0.0".to_owned(),
             cluster_version: 1,
@@ -75,12 +83,12 @@ mod tests {
         let text = String::from_utf8(answer(&status).text).expect("text");
         assert_eq!(
             text,
-            "degraded\n  ! node n3 at h:1 does not answer\n  - node n2 is draining\n  cluster ab\n  \
+            "degraded\n  ! node n3 at h:1 does not answer\n  - node n2 is draining\n  cluster prod (ab)\n  \
              nodes   2 of 3 answer\n  shards  4 of 4 have a leader\n  meta    leader n2, shard map epoch 9\n  \
              asked   n1, program 1.0.0, cluster version v1"
         );
         assert_eq!(answer(&status).json["health"], "degraded");
         let old = v1::ClusterStatusReply { healthy: true, ..v1::ClusterStatusReply::default() };
-        assert_eq!(answer(&old).json["health"], "healthy");
+        assert_eq!((&answer(&old).json["health"], &answer(&old).json["name"]), (&"healthy".into(), &Value::Null));
     }
 }
