@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use strata_cluster::{Node, NodeSettings};
+use strata_cluster::{ClusterName, Node, NodeSettings};
 use strata_env::TaskHandle;
 use strata_env::sim::SimNode;
 use strata_net::Switchboard;
@@ -51,6 +51,7 @@ impl Seat {
         let founding = (0..shape.founders).map(address_of).collect();
         let others = (0..shape.machines()).filter(|other| *other != host).map(address_of).collect();
         NodeSettings {
+            cluster: ClusterName::default(),
             peer_address: address_of(host),
             client_address: format!("host-{host}:7400"),
             zone: String::new(),

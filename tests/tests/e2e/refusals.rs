@@ -115,6 +115,40 @@ fn a_node_of_the_founding_line_that_comes_late_joins_and_members_of_two_clusters
     assert!(refused.failed().contains("different clusters"), "{refused:?}");
 }
 
+/// CLUSTER-10
+#[test]
+fn a_join_to_a_cluster_of_another_name_is_refused_and_both_sides_say_so() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let data = |name: &str| place.path().join(name).display().to_string();
+    let base = free_base();
+    let address = |offset: u16| format!("127.0.0.1:{}", base + offset);
+    let (own, other, listen, join) = (data("own"), data("other"), address(0), address(1));
+    let line = ["start", "--data", &own, "--listen", &listen, "--shards", "1"];
+    let mut first = Node::start(&[&line[..], &["--cluster", "prod"]].concat());
+    first.wait_event("ready", LONG);
+    let status = run(&["cluster", "status", "--addr", &listen]).succeeded().stdout.clone();
+    assert!(status.contains("  cluster prod ("), "{status}");
+
+    let second = address(10);
+    let joins = ["start", "--data", &other, "--listen", &second, "--join", &join];
+    let refused = run(&joins);
+    let sentence = refused.failed();
+    assert!(sentence.contains(&join) && sentence.contains("it is called prod"), "{refused:?}");
+    assert!(sentence.contains("started for a cluster called strata: start it with --cluster prod"), "{refused:?}");
+    let mut taken = Node::start(&[&joins[..], &["--cluster", "prod"]].concat());
+    taken.wait_event("ready", LONG);
+    drop(taken.stop(LONG));
+
+    let (ran, _) = first.stop(LONG);
+    assert!(ran.stderr.contains("a node of another cluster's name wants to join"), "{ran:?}");
+    assert!(ran.stderr.contains("wanted=strata") && ran.stderr.contains("own=prod"), "{ran:?}");
+    let refused = run(&line);
+    let expected =
+        "the data directory belongs to a cluster called prod, and the node was started for one called strata";
+    assert_eq!(refused.failed(), expected);
+    assert!(refused.stderr.contains("give --cluster the name"), "{refused:?}");
+}
+
 #[test]
 fn without_a_quorum_writes_and_reads_fail_with_the_reason() {
     let mut demo = Demo::start();

@@ -88,6 +88,46 @@ fn nodes_with_certificates_form_a_cluster_that_nobody_else_enters() {
     }
 }
 
+/// TLS-4
+#[test]
+fn where_clients_must_show_certificates_nobody_else_is_served() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (ours, theirs) = (certificates(place.path(), "prod", &[]), certificates(place.path(), "test", &[]));
+    let (certs, ca) = (text(&ours), text(&ours.join("ca.crt")));
+    let base = free_base();
+    let address = format!("127.0.0.1:{base}");
+    let strict = ["--shards", "1", "--certs", &certs, "--require-client-cert"];
+    let mut node = start(place.path(), "data", base, &strict);
+    let ready = node.wait_event("ready", LONG);
+    assert_eq!(ready["encrypted"], true);
+    assert_eq!(ready["client_certificates"], true);
+
+    // The directory of `strata cert` has client.crt, which is shown; over the SDK and over plain calls.
+    call(&["kv", "put", "greeting", "hello"], &address, &["--certs", &certs]).succeeded();
+    assert_eq!(call(&["kv", "get", "greeting"], &address, &["--certs", &certs]).succeeded().stdout, "hello\n");
+    call(&["cluster", "status"], &address, &["--certs", &certs]).succeeded();
+    let load = ["bench", "kv", "--clients", "2", "--seconds", "1", "--warmup", "0", "--keys", "10", "--format", "json"];
+    call(&load, &address, &["--certs", &certs]).succeeded();
+    // A node is let in as well.
+    let (certificate, key) = (text(&ours.join("node.crt")), text(&ours.join("node.key")));
+    let own = ["--ca", &ca, "--tls-cert", &certificate, "--tls-key", &key];
+    call(&["kv", "get", "greeting"], &address, &own).succeeded();
+
+    // Nothing to show; something of another cluster; something that has ended.
+    for what in [&["kv", "get", "greeting"][..], &["cluster", "status"]] {
+        let anybody = call(what, &address, &["--ca", &ca]);
+        assert!(anybody.failed().contains("it wants to see the certificate of a client"), "{anybody:?}");
+        assert!(anybody.stderr.contains("strata cert client"), "{anybody:?}");
+        let (certificate, key) = (text(&theirs.join("client.crt")), text(&theirs.join("client.key")));
+        let stranger = call(what, &address, &["--ca", &ca, "--tls-cert", &certificate, "--tls-key", &key]);
+        let told = stranger.failed();
+        assert!(told.contains("`ada`, signed by `strata CA of test`"), "{stranger:?}");
+        assert!(told.contains("it believes another CA"), "{stranger:?}");
+    }
+    let plain = call(&["cluster", "status"], &address, &[]);
+    assert!(plain.failed().contains("this port speaks TLS only"), "{plain:?}");
+}
+
 #[test]
 fn replaced_certificates_are_served_without_a_restart() {
     let place = tempfile::tempdir().expect("a temporary directory");

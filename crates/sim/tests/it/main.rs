@@ -95,6 +95,13 @@ fn a_leader_that_answers_reads_without_a_quorum_is_found() {
     assert!(found.starts_with("SIM-CLIENT-1"), "{found}");
 }
 
+/// RAFT-6
+#[test]
+fn a_voter_that_confirms_whoever_asks_is_found() {
+    let found = find("roll-call-believes-all", 1);
+    assert!(found.starts_with("SIM-CLIENT-1") || found.starts_with("SIM-TIME-1"), "{found}");
+}
+
 #[test]
 fn an_acknowledgement_before_the_sync_is_found() {
     let found = find("ack-before-sync", 1);
