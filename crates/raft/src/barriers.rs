@@ -21,7 +21,7 @@ use strata_net::Caller;
 use strata_types::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
-use crate::clock::{Closed, Noted, TIME_PATIENCE};
+use crate::clock::{Clock, Closed, Noted, TIME_PATIENCE};
 use crate::error::{ProposeError, ReadError};
 use crate::group::Group;
 use crate::read_index::ask_leader;
@@ -143,13 +143,22 @@ impl Barriers {
 
 /// The leader's round. Returns what covers it: everything that it must show is applied here at that entry.
 async fn lead_at(raft: &Raft, replica: &Replica, roll: &Roll, at: Timestamp) -> Result<LogId, ReadError> {
-    let noted = replica.clock.begin_read(at)?;
+    let noted = begin_at(&replica.clock, at)?;
     let index = lead(raft, replica, roll).await?;
     check_term(&index, noted)?;
     replica.clock.wait_completed(noted).await?;
     replica.wait_reached(&index).await;
     // At least as far as that, because both waits are over.
     Ok(replica.applied().log_id.unwrap_or(index))
+}
+
+/// Who has waited at a follower that leads now comes here without [`Group::ensure_stamped`]. While nothing was stamped, a
+/// later leader that does not know of time yet may still write without a stamp, and change what was read (RAFT-13).
+fn begin_at(clock: &Clock, at: Timestamp) -> Result<Noted, ReadError> {
+    if !clock.has_stamped() {
+        return Err(ReadError::NoTime);
+    }
+    Ok(clock.begin_read(at)?)
 }
 
 /// The round has the term of its leader, which has appended an entry of its own.
@@ -216,5 +225,27 @@ impl Group {
     fn check_timed(&self) -> Result<(), ReadError> {
         self.check_sound()?;
         if self.state().clock.is_timed() { Ok(()) } else { Err(ReadError::NoTime) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_types::Term;
+
+    use super::*;
+
+    /// RAFT-13
+    #[test]
+    fn nothing_is_read_at_a_timestamp_while_nothing_was_stamped() {
+        let clock = Clock::default();
+        clock.set_timed(true);
+        clock.lead(Some(Term(2)));
+        clock.open(Term(2), Timestamp(5));
+        assert_eq!(clock.closed(), None, "entries may be stamped");
+        assert_eq!(begin_at(&clock, Timestamp(7)), Err(ReadError::NoTime));
+        assert_eq!(clock.now(), Some(Timestamp(5)), "it is not raised for nothing");
+        clock.applied(Timestamp(5));
+        assert_eq!(begin_at(&clock, Timestamp(7)).map(|noted| noted.term), Ok(Term(2)));
+        assert_eq!(clock.now(), Some(Timestamp(8)));
     }
 }

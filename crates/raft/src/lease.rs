@@ -42,7 +42,8 @@
 //!    through both. Memberships two steps apart are never written before the first was published.
 //! 7. L answers only if it had applied an entry of its own term before the read (RAFT-8 has the reason), so that the
 //!    tablet showed all that was acknowledged by former leaders; what L acknowledged itself was applied here first
-//!    (RAFT-1).
+//!    (RAFT-1), and so was what replicas that follow may have shown to readers: L has noted what it told them is
+//!    committed, and reads without a round only when it has applied all of that.
 //!
 //! The look after the read (RAFT-15) is for a process that was stopped in between, for however long.
 //!
@@ -228,7 +229,7 @@ impl Group {
         }
         // What was applied in its own term was applied after everything of former leaders.
         let lease = Lease { leader: self.state().applied_under()? };
-        self.holds(&lease).then_some(lease)
+        (self.state().shows_all() && self.holds(&lease)).then_some(lease)
     }
 
     /// Whether this replica has held a lease until now, however long it was stopped.

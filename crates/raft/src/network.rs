@@ -91,6 +91,7 @@ impl Peer {
 
     /// Sends one request of a pipeline.
     pub(crate) fn append(&self, order: Order, request: &AppendEntriesRequest<Types>) -> CallFuture {
+        self.replica.note_told(request.leader_commit);
         let body = encode_append(self.parties, order, request);
         self.call(Lane::Data, MessageKind::Append, body, APPEND_DEADLINE)
     }
@@ -157,6 +158,7 @@ impl NetAppend<Types> for Peer {
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<Types>> {
         let (leader, sent) = (*request.vote.leader_id(), self.env().now());
+        self.replica.note_told(request.leader_commit);
         let body = encode_append(self.parties, Order::default(), &request);
         let reply = self.call(self.lane, MessageKind::Append, body, option.hard_ttl()).await.map_err(rpc_error)?;
         let answer = decode_append_reply(reply).map_err(garbled)?;

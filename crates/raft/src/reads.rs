@@ -209,8 +209,8 @@ pub(crate) fn answer<T: Clone>(waiters: impl Iterator<Item = Answer<T>>, result:
 /// which knows the reason. openraft may take an answer to something older for one to it (see `lease.rs`): it is over
 /// when a majority has answered what was sent since.
 pub(crate) async fn lead(raft: &Raft, replica: &Replica, roll: &Roll) -> Result<LogId, ReadError> {
-    if let Some(applied) = roll.confirm(raft, replica).await {
-        return Ok(applied);
+    if let Some(shown) = roll.confirm(raft, replica).await {
+        return Ok(shown);
     }
     let began = replica.env.now();
     loop {

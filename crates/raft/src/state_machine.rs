@@ -94,6 +94,8 @@ pub(crate) struct Replica {
     retired: AtomicBool,
     applied_index: AtomicU64,
     applied_changed: Notify,
+    /// How far other replicas were told that entries are committed: they may have applied them, and show them.
+    told: Mutex<Option<LogId>>,
     /// The time of this shard here, for when this replica leads.
     pub(crate) clock: Arc<Clock>,
     /// What was promised here and to this replica.
@@ -135,6 +137,7 @@ impl Replica {
             retired: AtomicBool::new(false),
             applied_index: AtomicU64::new(index),
             applied_changed: Notify::new(),
+            told: Mutex::default(),
             clock,
             leases: Arc::new(Leases::new(id)),
             arrived: AtomicU64::new(0),
@@ -151,6 +154,24 @@ impl Replica {
 
     pub(crate) fn applied(&self) -> Applied {
         self.applied.lock().clone()
+    }
+
+    /// Another replica is about to be told that this entry is committed.
+    pub(crate) fn note_told(&self, committed: Option<LogId>) {
+        let mut told = self.told.lock();
+        *told = (*told).max(committed);
+    }
+
+    /// The entry up to which everything is applied that anybody may have seen here or at a replica that follows this one.
+    pub(crate) fn shown(&self) -> Option<LogId> {
+        let told = *self.told.lock();
+        self.applied.lock().log_id.max(told)
+    }
+
+    /// Whether all of that is applied here.
+    pub(crate) fn shows_all(&self) -> bool {
+        let told = *self.told.lock();
+        self.applied.lock().log_id >= told
     }
 
     /// Who led when the last entry was written that is applied here.
@@ -291,6 +312,7 @@ impl Replica {
             return Err((items, error));
         }
         self.set_applied(applied);
+        self.transfers.note_applied(replies.len());
         for ((_, responder), replies) in items.into_iter().zip(replies) {
             if let Some(responder) = responder {
                 responder.send(replies);

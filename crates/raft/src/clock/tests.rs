@@ -134,6 +134,10 @@ impl Machine for Trace {
 /// RAFT-12: an entry that waits while its leader loses and wins leadership gets into the log in a later term.
 #[tokio::test(start_paused = true)]
 async fn who_proposed_an_entry_that_was_refused_is_told_that_nothing_was_applied() {
+    #[cfg(debug_assertions)]
+    if std::env::var(SEEDED).is_ok() {
+        mutant::choose(Mutant::EntryOfAnotherTerm);
+    }
     let (_host, group) = crate::membership::tests::leader(Trace).await;
     let (clock, term) = (group.state().clock.clone(), group.status().term);
     group.set_timed(true);
@@ -154,4 +158,25 @@ async fn who_proposed_an_entry_that_was_refused_is_told_that_nothing_was_applied
     }
     let barrier = group.snapshot_barrier(Timestamp(25)).await;
     assert_eq!(barrier, Err(ReadError::NotLeader { leader: None }), "the round was of another term than the clock");
+}
+
+/// Asks a process of these tests to have the seeded bug switched on, which is switched on for a whole process.
+#[cfg(debug_assertions)]
+const SEEDED: &str = "STRATA_TEST_ENTRY_OF_ANOTHER_TERM";
+
+#[cfg(debug_assertions)]
+#[test]
+#[allow(clippy::disallowed_methods, reason = "starts these tests as a process")]
+fn an_entry_that_is_applied_in_another_term_is_noticed() {
+    let name = "clock::tests::who_proposed_an_entry_that_was_refused_is_told_that_nothing_was_applied";
+    let run = |seeded: Option<&str>| {
+        let mut tests = std::process::Command::new(std::env::current_exe().expect("these tests are a program"));
+        tests.args(["--exact", name]).env_remove(SEEDED).envs(seeded.map(|value| (SEEDED, value)));
+        let output = tests.output().expect("it starts");
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (passes, output) = run(None);
+    assert!(passes && output.contains("1 passed"), "{output}");
+    let (passes, output) = run(Some("1"));
+    assert!(!passes && output.contains("1 failed"), "{output}");
 }

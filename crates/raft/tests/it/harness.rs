@@ -63,6 +63,8 @@ pub(crate) struct Network {
     cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
     /// How long messages take from one node to another, where it is not at once.
     pub(crate) delays: Mutex<BTreeMap<(NodeId, NodeId), Duration>>,
+    /// The same for entries and answers to them alone.
+    pub(crate) entry_delays: Mutex<BTreeMap<(NodeId, NodeId), Duration>>,
     /// What happens to pieces of snapshots.
     pub(crate) pieces: Mutex<Pieces>,
     held: Mutex<Vec<Message>>,
@@ -72,6 +74,8 @@ pub(crate) struct Network {
     pub(crate) refusals: Mutex<Vec<String>>,
     /// Questions of followers that want to read.
     pub(crate) asked: AtomicUsize,
+    /// Whom leaders asked whether they still lead.
+    pub(crate) roll_calls: Mutex<Vec<NodeId>>,
 }
 
 /// What happens to pieces of snapshots on their way.
@@ -182,6 +186,9 @@ struct End {
 #[async_trait]
 impl Transport for End {
     fn send(&self, lane: Lane, message: Message) -> Result<(), NetError> {
+        if message.kind == MessageKind::RollCall {
+            self.network.roll_calls.lock().push(message.to);
+        }
         if self.network.cut.lock().contains(&(message.from, message.to)) {
             return Ok(());
         }
@@ -198,7 +205,10 @@ impl Transport for End {
         let Some(message) = (if is_piece { self.network.pass(message) } else { Some(message) }) else {
             return Ok(());
         };
-        let delay = self.network.delays.lock().get(&(message.from, message.to)).copied();
+        let link = (message.from, message.to);
+        let of_link = |delays: &Mutex<BTreeMap<_, _>>| delays.lock().get(&link).copied();
+        let of_entries = (lane == Lane::Data).then(|| of_link(&self.network.entry_delays)).flatten();
+        let delay = of_entries.or_else(|| of_link(&self.network.delays));
         tokio::spawn(async move {
             if let Some(delay) = delay {
                 tokio::time::sleep(delay).await;

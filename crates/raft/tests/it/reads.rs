@@ -5,7 +5,7 @@ use std::time::Duration;
 use strata_raft::{Group, ReadError, Retention};
 use strata_types::{NodeId, ReplicaId};
 
-use crate::harness::{Cluster, members};
+use crate::harness::{Cluster, members, put};
 use crate::members::change_voters;
 
 fn value(group: &Group, key: &str) -> Option<Vec<u8>> {
@@ -63,6 +63,33 @@ async fn a_follower_that_is_cut_off_does_not_read_and_catches_up_before_it_does(
     panic!("the follower never read again");
 }
 
+/// RAFT-6, RAFT-15: entries are applied when each replica comes to it, the leader last for once.
+#[tokio::test(start_paused = true)]
+async fn a_leader_reads_nothing_older_than_what_a_follower_has_shown() {
+    let (cluster, leader, followers) = started(84).await;
+    cluster.write("key", "old").await;
+    cluster.converge().await;
+    cluster.set_full(leader, true);
+    let group = cluster.group(leader).clone();
+    let writing = tokio::spawn(async move { group.propose(vec![put("key", "new")]).await });
+    let shown = |node: u64| value(cluster.group(node), "key");
+    while shown(followers[0]).as_deref() != Some(&b"new"[..]) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    cluster.group(followers[0]).read_barrier_anywhere().await.expect("its leader is there");
+    assert_eq!(shown(leader).as_deref(), Some(&b"old"[..]), "there is no room");
+    assert_eq!(cluster.group(leader).lease(), None, "it would show what was seen to be replaced");
+    let group = cluster.group(leader).clone();
+    let reading = tokio::spawn(async move { group.read_barrier().await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!reading.is_finished() && !writing.is_finished());
+    cluster.set_full(leader, false);
+    reading.await.expect("no panic").expect("a majority is there");
+    assert_eq!(shown(leader).as_deref(), Some(&b"new"[..]));
+    assert!(writing.await.expect("no panic")[0].is_ok());
+    assert!(cluster.group(leader).lease().is_some());
+}
+
 /// RAFT-6: a leader that was deposed without noticing confirms nobody's read.
 #[tokio::test(start_paused = true)]
 async fn a_follower_of_a_deposed_leader_reads_nothing_old() {
@@ -90,7 +117,7 @@ async fn a_follower_of_a_deposed_leader_reads_nothing_old() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    cluster.group(elected).propose(vec![crate::harness::put("key", "new")]).await.remove(0).expect("a majority");
+    cluster.group(elected).propose(vec![put("key", "new")]).await.remove(0).expect("a majority");
     let group = cluster.group(followers[0]);
     let error = group.read_barrier_anywhere().await.expect_err("the old leader has no majority");
     assert!(!matches!(error, ReadError::Stopped { .. }), "{error}");
@@ -111,14 +138,14 @@ async fn a_late_answer_to_something_older_confirms_no_reader() {
     }
     let group = cluster.group(leader).clone();
     let begin = tokio::time::Instant::now();
-    let written = tokio::spawn(async move { group.propose(vec![crate::harness::put("other", "v")]).await });
+    let written = tokio::spawn(async move { group.propose(vec![put("other", "v")]).await });
     tokio::time::sleep(Duration::from_millis(20)).await;
     for from in &followers {
         cluster.network.cut_link(leader, *from);
     }
     'written: loop {
         for group in followers.iter().map(|node| cluster.group(*node)).filter(|group| group.leads()) {
-            if group.propose(vec![crate::harness::put("key", "new")]).await[0].is_ok() {
+            if group.propose(vec![put("key", "new")]).await[0].is_ok() {
                 break 'written;
             }
         }
@@ -173,6 +200,28 @@ async fn readers_share_questions() {
     assert!(done.iter().all(Result::is_ok));
     let asked = cluster.network.asked.load(std::sync::atomic::Ordering::Relaxed);
     assert!((1..=3).contains(&asked), "{asked} questions for 500 readers");
+}
+
+/// Of two followers one is enough. The other one is asked when that one is late, and first from then on.
+#[tokio::test(start_paused = true)]
+async fn a_leader_asks_no_more_voters_than_it_needs() {
+    let (cluster, leader, _) = started(89).await;
+    cluster.write("key", "1").await;
+    let group = cluster.group(leader);
+    let read = || async {
+        cluster.network.roll_calls.lock().clear();
+        let began = tokio::time::Instant::now();
+        group.read_barrier().await.expect("a majority is there");
+        (std::mem::take(&mut *cluster.network.roll_calls.lock()), began.elapsed())
+    };
+    let (first, _) = read().await;
+    assert_eq!((first.len(), read().await.0), (1, first.clone()), "one is enough, and it is always the same");
+    cluster.network.cut_link(leader, first[0].0);
+    let (asked, took) = read().await;
+    assert_eq!((asked.len(), asked[0]), (2, first[0]));
+    assert!(took >= Duration::from_millis(10) && took < Duration::from_millis(20), "{took:?}");
+    let (again, took) = read().await;
+    assert_eq!((again, took), (vec![asked[1]], Duration::ZERO), "who was late is not waited for again");
 }
 
 /// A replica that was removed gets no answer, whatever it believes.
