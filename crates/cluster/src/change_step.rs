@@ -11,6 +11,9 @@
 //!                                                                                            |
 //!   members as after the change:                                                           finish
 //! ```
+//! The voters are not touched before a majority of those that are to be is ready: from the joint members there is no way
+//! back, and without that majority none onward either. Then the change waits, and can be cancelled.
+//!
 //! Every leader begins at the top and skips what the members show as done, so it does not matter who did it, or
 //! whether the one who did it heard that it worked.
 
@@ -32,6 +35,8 @@ pub(crate) struct View<'a> {
     pub(crate) members: &'a Members,
     /// Whether the replica that is being added has nearly all entries.
     pub(crate) has_caught_up: bool,
+    /// The members that answer and have nearly all entries.
+    pub(crate) ready: &'a BTreeSet<ReplicaId>,
     /// Whether handing over is worth a try: it was not tried in vain again and again.
     pub(crate) may_hand_over: bool,
 }
@@ -109,6 +114,9 @@ fn begin(view: &View<'_>, change: &ReplicaChange, after: BTreeSet<ReplicaId>) ->
         if !view.has_caught_up {
             return Step::Wait;
         }
+    }
+    if after.intersection(view.ready).count() * 2 <= after.len() {
+        return Step::Wait;
     }
     // A leader can change the members and step down then; but a successor that was chosen with care takes over faster.
     // Without another voter that stays there is none.

@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(200);
 const STEPS_MAX: usize = 4;
 /// A step that takes longer than this waits for others, and does not keep other groups from theirs.
 const STEP_SLOW: Duration = Duration::from_secs(5);
-/// A learner that lacks no more entries than this gets the rest while the members change.
+/// A member that lacks no more entries than this gets the rest while the members change.
 const LAG_MAX: u64 = 256;
 /// For how long that must have been so.
 const STEADY: Duration = Duration::from_millis(150);
@@ -103,7 +103,8 @@ impl Driver {
             };
             let has_caught_up = self.has_caught_up(now, &placement, &group);
             let may_hand_over = self.failed.get(&id).is_none_or(|failures| failures.count < HANDOVERS_MAX);
-            let view = View { placement, own: group.replica(), term, members: &members, has_caught_up, may_hand_over };
+            let (own, ready) = (group.replica(), group.ready_members(LAG_MAX));
+            let view = View { placement, own, term, members: &members, has_caught_up, ready: &ready, may_hand_over };
             let step = next_step(&view);
             if !matches!(step, Step::Rest | Step::Wait) {
                 self.running.insert(id, now);

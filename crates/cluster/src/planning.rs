@@ -1,9 +1,9 @@
 //! On the leader of the meta group: proposes what the state of the nodes asks for.
 //!
 //! ```text
-//!   every half second:     is there something to plan?             --> Plan
+//!   every half second:     replicas that refuse to serve           --> CancelChange, Rebuild
+//!                          is there something to plan?             --> Plan
 //!   every few seconds:     nodes that do not answer for long       --> SetNodeState Lost
-//!                          replicas that refuse to serve           --> Rebuild
 //!                          leaders that have too much to do        --> PreferLeader
 //! ```
 //! The machine decides; what is proposed here is a suggestion that it refuses when it is not safe. Times and what is
@@ -20,6 +20,7 @@ use strata_types::{Epoch, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
 use crate::commanding::command;
 use crate::leader_loads::LeaderLoads;
 use crate::node::Node;
+use crate::repairs::{Damaged, changes_under_way, damaged, in_the_way, to_rebuild};
 use crate::report::NodeReport;
 use crate::tally::{Pace, Tally};
 use crate::vigil::{Rests, Vigil};
@@ -57,6 +58,7 @@ pub(crate) async fn run(node: Arc<Node>) {
         }
         let planning = leading.get_or_insert_with(|| Planning::new(node.env().now()));
         planning.note(&node, tally);
+        planning.repair(&node, &map).await;
         planning.plan(&node, &map).await;
         planning.look_after(&node, &map).await;
     }
@@ -89,6 +91,8 @@ struct Planning {
     asked: Mono,
     loads: LeaderLoads,
     vigil: Vigil,
+    /// Members that refused to serve when their nodes were asked last.
+    damaged: Vec<Damaged>,
     resting_nodes: Rests<NodeId>,
     resting_replicas: Rests<(GroupId, ReplicaId)>,
 }
@@ -101,6 +105,7 @@ impl Planning {
             asked: now,
             loads: LeaderLoads::new(now),
             vigil: Vigil::default(),
+            damaged: Vec::new(),
             resting_nodes: Rests::default(),
             resting_replicas: Rests::default(),
         }
@@ -111,6 +116,22 @@ impl Planning {
         metrics::counter!("strata_cluster_changes_finished_total").increment(tally.finished);
         metrics::counter!("strata_cluster_changes_abandoned_total").increment(tally.abandoned);
         self.pace.note(node.env(), tally);
+    }
+
+    /// Before anything else is planned for the groups of damaged replicas: it would come first.
+    async fn repair(&mut self, node: &Node, map: &ShardMap) {
+        let now = node.env().now();
+        self.damaged.retain(|one| one.is_member(map));
+        let mut damaged = self.damaged.clone();
+        damaged.retain(|one| !self.resting_replicas.is_resting(&(one.group, one.replica), now));
+        for (group, change) in in_the_way(map, &damaged) {
+            let wish = MetaCommand::CancelChange { group, change };
+            let reply = command(node, wish, DEADLINE).await;
+            tracing::info!(%group, %change, ?reply, "a replica refuses to serve: the group loses no other one first");
+        }
+        for (group, replica) in to_rebuild(map, &damaged, LIMITS) {
+            self.rebuild(node, group, replica, now).await;
+        }
     }
 
     async fn plan(&mut self, node: &Node, map: &Arc<ShardMap>) {
@@ -153,11 +174,7 @@ impl Planning {
                 self.declare_lost(node, silent, now).await;
             }
         }
-        for (group, replica) in damaged(map, &reports) {
-            if !self.resting_replicas.is_resting(&(group, replica), now) {
-                self.rebuild(node, group, replica, now).await;
-            }
-        }
+        self.damaged = damaged(&reports);
         self.loads.heard(now, map, &reports);
         show_imbalance_of_loads(&self.loads.of_nodes(map));
         self.spread_leaders(node, map, now).await;
@@ -206,94 +223,5 @@ impl Planning {
             }
             other => tracing::debug!(%group, %replica, ?other, "building a replica anew is tried again"),
         }
-    }
-}
-
-/// How many groups have a change under way that is as wanted.
-fn changes_under_way(map: &ShardMap, wanted: impl Fn(Option<NodeId>) -> bool) -> usize {
-    let changes = map.groups().filter_map(|group| group.changes.change);
-    changes.filter(|change| wanted(change.add.map(|add| add.node))).count()
-}
-
-/// Members that their nodes call damaged, and that may be replaced now, within the limits.
-fn damaged(map: &ShardMap, reports: &BTreeMap<NodeId, Option<NodeReport>>) -> Vec<(GroupId, ReplicaId)> {
-    let mut found = Vec::new();
-    let mut left = (LIMITS.changes as usize).saturating_sub(changes_under_way(map, |_| true));
-    for (id, report) in reports {
-        let mut of_node = (LIMITS.per_node as usize).saturating_sub(changes_under_way(map, |to| to == Some(*id)));
-        for one in report.iter().flat_map(|report| &report.groups).filter(|one| one.is_damaged) {
-            let Some(group) = map.group(one.group).filter(|group| group.changes.change.is_none()) else { continue };
-            let is_member = group.replicas.iter().any(|place| (place.replica, place.node) == (one.replica, *id));
-            let is_taken = found.iter().any(|(group, _)| *group == one.group);
-            if is_member && !is_taken && of_node > 0 && left > 0 {
-                (of_node, left) = (of_node - 1, left - 1);
-                found.push((one.group, one.replica));
-            }
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use strata_types::{ChangeId, ChangeReason, ReplicaChange, ReplicaPlacement, ShardId, ShardPlacement, Term};
-
-    use super::*;
-    use crate::report::GroupReport;
-
-    fn map(shards: u32) -> ShardMap {
-        let shard = |shard: u32| ShardPlacement {
-            shard: ShardId(shard),
-            replicas: (1..=3)
-                .map(|node| ReplicaPlacement { replica: ReplicaId(u64::from(shard) * 10 + node), node: NodeId(node) })
-                .collect(),
-            ..ShardPlacement::default()
-        };
-        ShardMap { shards: (0..shards).map(shard).collect(), ..ShardMap::default() }
-    }
-
-    fn report(replicas: &[(u32, u64)]) -> Option<NodeReport> {
-        let group = |&(shard, replica): &(u32, u64)| GroupReport {
-            group: GroupId::of_shard(ShardId(shard)),
-            replica: ReplicaId(replica),
-            is_damaged: true,
-            problem: Some("damaged file".into()),
-            ..GroupReport::default()
-        };
-        Some(NodeReport { groups: replicas.iter().map(group).collect(), ..NodeReport::default() })
-    }
-
-    fn shards(found: Vec<(GroupId, ReplicaId)>) -> Vec<u32> {
-        found.into_iter().filter_map(|(group, _)| group.shard()).map(|shard| shard.0).collect()
-    }
-
-    #[test]
-    fn damaged_members_are_built_anew_a_few_at_a_time() {
-        let mut map = map(8);
-        let all = |node: u64| report(&(0..8).map(|shard| (shard, u64::from(shard) * 10 + node)).collect::<Vec<_>>());
-        let reports = BTreeMap::from([(NodeId(1), all(1)), (NodeId(2), None), (NodeId(3), all(3))]);
-        assert_eq!(shards(damaged(&map, &reports)), [0, 1, 2, 3], "two on each node, and one of a group");
-        map.shards[0].changes.change = Some(ReplicaChange {
-            id: ChangeId(1),
-            add: Some(ReplicaPlacement { replica: ReplicaId(99), node: NodeId(3) }),
-            remove: Some(ReplicaId(3)),
-            reason: ChangeReason::Damaged,
-            cancelled: false,
-            decided: Term(0),
-        });
-        assert_eq!(shards(damaged(&map, &reports)), [1, 2, 3], "a group that changes waits, and counts");
-    }
-
-    #[test]
-    fn what_is_no_member_or_not_damaged_stays_as_it_is() {
-        let map = map(1);
-        let found = |node, report| damaged(&map, &BTreeMap::from([(NodeId(node), report)]));
-        assert_eq!(found(1, report(&[(0, 1)])).len(), 1);
-        assert_eq!(found(1, report(&[(0, 7)])), [], "it left");
-        assert_eq!(found(2, report(&[(0, 1)])), [], "not its replica");
-        assert_eq!(found(1, report(&[(5, 1)])), [], "no such group");
-        let mut stopped = report(&[(0, 1)]).expect("some");
-        stopped.groups[0].is_damaged = false;
-        assert_eq!(found(1, Some(stopped)), [], "it only stops");
     }
 }

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, PreconditionFailed, RaftError};
-use openraft::{ChangeMembers, Precondition, RaftMetrics};
+use openraft::{ChangeMembers, Instant as _, Precondition, RaftMetrics};
 use strata_types::{NodeId, ReplicaId, Term};
 
 use crate::error::ChangeError;
@@ -118,6 +118,26 @@ impl Group {
         let metrics = metrics.borrow_watched();
         let matched = metrics.replication.as_ref()?.get(&replica)?.as_ref()?.index;
         Some(metrics.last_log_index?.saturating_sub(matched))
+    }
+
+    /// The members that answered this leader lately and lack no more than so many entries, this one among them; none when
+    /// it does not lead.
+    pub fn ready_members(&self, lag_max: u64) -> BTreeSet<ReplicaId> {
+        let Some(raft) = self.raft() else { return BTreeSet::new() };
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let (Some(heard), Some(matched)) = (&metrics.heartbeat, &metrics.replication) else { return BTreeSet::new() };
+        // Who heard nothing of this leader for so long would have begun an election.
+        let silence_max = self.timing().election_max * 2;
+        let last = metrics.last_log_index.unwrap_or_default();
+        let is_close = |replica: &ReplicaId| {
+            let at = matched.get(replica).and_then(|at| at.as_ref());
+            at.is_some_and(|at| last.saturating_sub(at.index) <= lag_max)
+        };
+        let ready = heard
+            .iter()
+            .filter(|(replica, at)| at.as_ref().is_some_and(|at| at.elapsed() < silence_max) && is_close(replica));
+        ready.map(|(replica, _)| *replica).chain([self.replica()]).collect()
     }
 
     /// All replicas of the newest membership that this replica knows.

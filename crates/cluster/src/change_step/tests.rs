@@ -59,9 +59,10 @@ struct Found {
     own: u64,
     has_caught_up: bool,
     may_hand_over: bool,
+    ready: &'static [u64],
 }
 
-const FOUND: Found = Found { own: 1, has_caught_up: true, may_hand_over: true };
+const FOUND: Found = Found { own: 1, has_caught_up: true, may_hand_over: true, ready: &[1, 2, 3, 4] };
 
 fn step_of(change: Option<Change>, members: &Members, found: Found) -> Step {
     let change = change.map(|change| ReplicaChange {
@@ -75,8 +76,9 @@ fn step_of(change: Option<Change>, members: &Members, found: Found) -> Step {
     let replicas = [placed(1), placed(2), placed(3)];
     let changes = GroupChanges { change, ..GroupChanges::default() };
     let placement = GroupPlacement { group: GroupId(1), replicas: &replicas, changes: &changes };
-    let Found { own, has_caught_up, may_hand_over } = found;
-    next_step(&View { placement, own: ReplicaId(own), term: Term(TERM), members, has_caught_up, may_hand_over })
+    let Found { own, has_caught_up, may_hand_over, ready } = found;
+    let (own, term, ready) = (ReplicaId(own), Term(TERM), &ids(ready));
+    next_step(&View { placement, own, term, members, has_caught_up, ready, may_hand_over })
 }
 
 fn step(change: Change, members: &Members) -> Step {
@@ -134,6 +136,29 @@ fn a_replica_is_added_or_removed_alone() {
     assert_eq!(step(remove.decided(TERM), &members(&[1, 2, 3], &[])), change_to(&[1, 2]));
     assert_eq!(step(remove.decided(TERM), &joint(&[1, 2, 3])), change_to(&[1, 2]));
     assert_eq!(step(remove.decided(TERM), &members(&[1, 2], &[])), Step::Finish(ChangeId(7)));
+}
+
+/// Two of three would be left, of which one does not answer: from then on nothing would be committed any more.
+#[test]
+fn nothing_changes_before_a_majority_of_those_that_are_to_be_is_ready() {
+    let remove = Change { add: None, ..MOVE };
+    let (three, four) = (members(&[1, 2, 3], &[]), members(&[1, 2, 3], &[4]));
+    let step =
+        |change, members: &Members, ready: &'static [u64]| step_of(Some(change), members, Found { ready, ..FOUND });
+    for remove in [remove, remove.decided(TERM - 1), remove.decided(TERM)] {
+        assert_eq!(step(remove, &three, &[1, 3]), Step::Wait, "2 does not answer");
+        assert_ne!(step(remove, &three, &[1, 2]), Step::Wait, "3 goes anyway");
+        assert_eq!(step(remove.cancelled(), &three, &[1, 3]), Step::Abandon(ChangeId(7)));
+    }
+    assert_eq!(step(MOVE, &four, &[1, 3]), Step::Wait);
+    assert_eq!(step(MOVE, &four, &[1, 4]), Step::Decide(ChangeId(7)));
+    // The leader itself is not among them.
+    let leader_goes = Change { remove: Some(1), ..remove };
+    assert_eq!(step(leader_goes, &three, &[1, 2]), Step::Wait);
+    assert_eq!(step(leader_goes, &three, &[1, 2, 3]), Step::HandOver);
+    // There is no way back.
+    assert_eq!(step(remove.decided(TERM), &joint(&[1, 2, 3]), &[1, 3]), change_to(&[1, 2]));
+    assert_eq!(step(remove.decided(TERM), &members(&[1, 2], &[]), &[1]), Step::Finish(ChangeId(7)));
 }
 
 /// CLUSTER-6: what a former leader was allowed to do counts for nothing.
@@ -210,7 +235,8 @@ fn a_lonely_leader_that_is_to_go_changes_the_members_itself() {
     let changes = GroupChanges { change: Some(change), ..GroupChanges::default() };
     let placement = GroupPlacement { group: GroupId(1), replicas: &replicas, changes: &changes };
     let (own, term, members) = (ReplicaId(1), Term(TERM), &members(&[1], &[4]));
-    let view = View { placement, own, term, members, has_caught_up: true, may_hand_over: true };
+    let ready = &ids(&[1, 4]);
+    let view = View { placement, own, term, members, has_caught_up: true, ready, may_hand_over: true };
     assert_eq!(next_step(&view), change_to(&[4]));
 }
 

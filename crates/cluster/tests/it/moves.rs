@@ -202,6 +202,29 @@ async fn a_damaged_replica_is_built_anew() {
     town.check(writer).await;
 }
 
+/// CLUSTER-6: two of its three replicas would be left, of which one is damaged: it would never commit anything again.
+#[tokio::test(start_paused = true)]
+async fn a_group_does_not_give_a_replica_away_while_another_is_damaged() {
+    for place in [0, 1] {
+        let town = Town::found(500 + place as u64).await;
+        let writer = town.write();
+        sleep(Duration::from_secs(1)).await;
+        let map = town.map();
+        let (broken, removed) = (map.shards[0].replicas[place], map.shards[0].replicas[2]);
+        town.kill(broken.node.0);
+        *town.machine(broken.node.0).damaged.lock() = Some(broken.replica);
+        set_state(&town, removed.node.0, NodeState::Removing).await;
+        sleep(Duration::from_secs(5)).await;
+        town.start(broken.node.0).await;
+        town.until("no such node", |town| town.map().node(removed.node).is_none()).await;
+        town.kill(removed.node.0);
+        town.settle().await;
+        let map = town.map();
+        assert!(map.groups().all(|group| group.replicas.len() == 2 && group.find(broken.replica).is_none()), "{map:?}");
+        town.check(writer).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_drained_node_leads_nothing_until_it_is_wanted_again() {
     let town = Town::found(57).await;

@@ -1,0 +1,183 @@
+//! What the leader of the meta group does about replicas that refuse to serve.
+//!
+//! ```text
+//!   damaged, nothing under way in the group                     --> Rebuild
+//!   the group is to lose a replica, too few good ones stay      --> CancelChange; then Rebuild
+//! ```
+//! A group of three that loses a good replica while another is damaged has no majority among those that are left. Its
+//! leader does not begin such a change (CLUSTER-6), so without a cancellation both would wait for each other for ever.
+//! The planner does not start it again when it knows of a lost node; a damaged replica is built anew first.
+
+use std::collections::BTreeMap;
+
+use strata_meta::PlanLimits;
+use strata_types::{ChangeId, GroupId, NodeId, ReplicaId, ShardMap};
+
+use crate::report::NodeReport;
+
+/// A replica that its node calls damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Damaged {
+    pub(crate) group: GroupId,
+    pub(crate) replica: ReplicaId,
+    pub(crate) node: NodeId,
+}
+
+impl Damaged {
+    /// Whether it is a member of its group.
+    pub(crate) fn is_member(&self, map: &ShardMap) -> bool {
+        let group = map.group(self.group);
+        let own = (self.replica, self.node);
+        group.is_some_and(|group| group.replicas.iter().any(|place| (place.replica, place.node) == own))
+    }
+}
+
+/// How many groups have a change under way that is as wanted.
+pub(crate) fn changes_under_way(map: &ShardMap, wanted: impl Fn(Option<NodeId>) -> bool) -> usize {
+    let changes = map.groups().filter_map(|group| group.changes.change);
+    changes.filter(|change| wanted(change.add.map(|add| add.node))).count()
+}
+
+/// All that are called so.
+pub(crate) fn damaged(reports: &BTreeMap<NodeId, Option<NodeReport>>) -> Vec<Damaged> {
+    let groups = reports.iter().flat_map(|(id, report)| report.iter().map(move |report| (*id, report)));
+    let groups = groups.flat_map(|(id, report)| report.groups.iter().map(move |group| (id, group)));
+    let damaged = groups.filter(|(_, group)| group.is_damaged);
+    damaged.map(|(node, one)| Damaged { group: one.group, replica: one.replica, node }).collect()
+}
+
+/// Changes that take a replica from a group, bring none, and would leave it without a majority that is good.
+pub(crate) fn in_the_way(map: &ShardMap, damaged: &[Damaged]) -> Vec<(GroupId, ChangeId)> {
+    let is_there = |node| map.node(node).is_some_and(|node| node.state.is_counted_on());
+    let is_damaged = |replica| damaged.iter().any(|one| one.replica == replica);
+    let harmful = map.groups().filter_map(|group| {
+        let change = group.changes.change.filter(|change| !change.cancelled && change.add.is_none())?;
+        let staying = || group.replicas.iter().filter(|place| Some(place.replica) != change.remove);
+        let good = staying().filter(|place| is_there(place.node) && !is_damaged(place.replica)).count();
+        (good * 2 <= staying().count()).then_some((group.group, change.id))
+    });
+    harmful.collect()
+}
+
+/// Members that may be replaced now, within the limits.
+pub(crate) fn to_rebuild(map: &ShardMap, damaged: &[Damaged], limits: PlanLimits) -> Vec<(GroupId, ReplicaId)> {
+    let mut found: Vec<(GroupId, ReplicaId)> = Vec::new();
+    if damaged.is_empty() {
+        return found;
+    }
+    let mut left = (limits.changes as usize).saturating_sub(changes_under_way(map, |_| true));
+    let mut of_nodes: BTreeMap<NodeId, usize> = BTreeMap::new();
+    for one in damaged.iter().filter(|one| one.is_member(map)) {
+        let under_way = || changes_under_way(map, |to| to == Some(one.node));
+        let of_node =
+            of_nodes.entry(one.node).or_insert_with(|| (limits.per_node as usize).saturating_sub(under_way()));
+        let is_free = map.group(one.group).is_some_and(|group| group.changes.change.is_none());
+        let is_taken = found.iter().any(|(group, _)| *group == one.group);
+        if is_free && !is_taken && *of_node > 0 && left > 0 {
+            (*of_node, left) = (*of_node - 1, left - 1);
+            found.push((one.group, one.replica));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_types::{
+        ChangeReason, NodeDescriptor, NodeState, ReplicaChange, ReplicaPlacement, ShardId, ShardPlacement, Term,
+    };
+
+    use super::*;
+    use crate::report::GroupReport;
+
+    fn map(shards: u32) -> ShardMap {
+        let shard = |shard: u32| ShardPlacement {
+            shard: ShardId(shard),
+            replicas: (1..=3)
+                .map(|node| ReplicaPlacement { replica: ReplicaId(u64::from(shard) * 10 + node), node: NodeId(node) })
+                .collect(),
+            ..ShardPlacement::default()
+        };
+        let node = |id| NodeDescriptor { id: NodeId(id), ..NodeDescriptor::default() };
+        ShardMap { nodes: (1..=3).map(node).collect(), shards: (0..shards).map(shard).collect(), ..ShardMap::default() }
+    }
+
+    fn report(replicas: &[(u32, u64)]) -> Option<NodeReport> {
+        let group = |&(shard, replica): &(u32, u64)| GroupReport {
+            group: GroupId::of_shard(ShardId(shard)),
+            replica: ReplicaId(replica),
+            is_damaged: true,
+            problem: Some("damaged file".into()),
+            ..GroupReport::default()
+        };
+        Some(NodeReport { groups: replicas.iter().map(group).collect(), ..NodeReport::default() })
+    }
+
+    const LIMITS: PlanLimits = PlanLimits { changes: 8, per_node: 2 };
+
+    fn found(map: &ShardMap, reports: &BTreeMap<NodeId, Option<NodeReport>>) -> Vec<(GroupId, ReplicaId)> {
+        to_rebuild(map, &damaged(reports), LIMITS)
+    }
+
+    fn shards(found: Vec<(GroupId, ReplicaId)>) -> Vec<u32> {
+        found.into_iter().filter_map(|(group, _)| group.shard()).map(|shard| shard.0).collect()
+    }
+
+    #[test]
+    fn damaged_members_are_built_anew_a_few_at_a_time() {
+        let mut map = map(8);
+        let all = |node: u64| report(&(0..8).map(|shard| (shard, u64::from(shard) * 10 + node)).collect::<Vec<_>>());
+        let reports = BTreeMap::from([(NodeId(1), all(1)), (NodeId(2), None), (NodeId(3), all(3))]);
+        assert_eq!(shards(found(&map, &reports)), [0, 1, 2, 3], "two on each node, and one of a group");
+        map.shards[0].changes.change = Some(ReplicaChange {
+            id: ChangeId(1),
+            add: Some(ReplicaPlacement { replica: ReplicaId(99), node: NodeId(3) }),
+            remove: Some(ReplicaId(3)),
+            reason: ChangeReason::Damaged,
+            cancelled: false,
+            decided: Term(0),
+        });
+        assert_eq!(shards(found(&map, &reports)), [1, 2, 3], "a group that changes waits, and counts");
+    }
+
+    #[test]
+    fn what_is_no_member_or_not_damaged_stays_as_it_is() {
+        let map = map(1);
+        let found = |node, report| found(&map, &BTreeMap::from([(NodeId(node), report)]));
+        assert_eq!(found(1, report(&[(0, 1)])).len(), 1);
+        assert_eq!(found(1, report(&[(0, 7)])), [], "it left");
+        assert_eq!(found(2, report(&[(0, 1)])), [], "not its replica");
+        assert_eq!(found(1, report(&[(5, 1)])), [], "no such group");
+        let mut stopped = report(&[(0, 1)]).expect("some");
+        stopped.groups[0].is_damaged = false;
+        assert_eq!(found(1, Some(stopped)), [], "it only stops");
+    }
+
+    #[test]
+    fn a_group_with_a_damaged_member_loses_no_other_one_before_that_is_built_anew() {
+        let mut map = map(1);
+        let removal = |remove, add| ReplicaChange {
+            id: ChangeId(7),
+            add,
+            remove: Some(ReplicaId(remove)),
+            reason: ChangeReason::NodeRemoving,
+            cancelled: false,
+            decided: Term(3),
+        };
+        let mut with = |change| {
+            map.shards[0].changes.change = Some(change);
+            in_the_way(&map, &damaged(&BTreeMap::from([(NodeId(1), report(&[(0, 1)]))])))
+        };
+        assert_eq!(with(removal(2, None)), [(GroupId::of_shard(ShardId(0)), ChangeId(7))]);
+        assert_eq!(with(ReplicaChange { cancelled: true, ..removal(2, None) }), []);
+        assert_eq!(with(removal(1, None)), [], "it is the damaged one that goes");
+        let add = ReplicaPlacement { replica: ReplicaId(99), node: NodeId(4) };
+        assert_eq!(with(removal(2, Some(add))), [], "three are left, two of them good");
+        map.shards[0].changes.change = Some(removal(2, None));
+        assert_eq!(in_the_way(&map, &[]), []);
+        map.nodes[2].state = NodeState::Lost;
+        assert_eq!(in_the_way(&map, &[]).len(), 1, "no node is there for the last one");
+        map.shards[0].changes.change = Some(removal(3, None));
+        assert_eq!(in_the_way(&map, &[]), []);
+    }
+}
