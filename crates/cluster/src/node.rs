@@ -197,7 +197,10 @@ impl Node {
         let movable = self.host().movable();
         if movable > 0 {
             self.report_phase(Phase::MovingLeaders { remaining: movable });
-            let remaining = self.host().hand_over().await;
+        }
+        // Also when there is nothing to move: another node may be handing over to this one just now.
+        let remaining = self.host().hand_over().await;
+        if movable > 0 {
             self.report_phase(Phase::MovingLeaders { remaining });
         }
         self.report_phase(Phase::Closing);

@@ -8,9 +8,9 @@
 //!                                                  ` restart(): the next one, on what the disk kept
 //! ```
 //! Everything runs on one current-thread tokio runtime with paused time, whose time is the world's. A node's clock is
-//! that time with an offset and a drift. Its tasks are tokio tasks that end with their generation. Its disk keeps, per
-//! file, what is durable and which 512-byte sectors were written since; a crash keeps some of those and loses the
-//! others, and does the same with names.
+//! that time with an offset and a drift. Its tasks are tokio tasks that end with their generation; while it is sluggish,
+//! some of them get their turns late. Its disk keeps, per file, what is durable and which 512-byte sectors were written
+//! since; a crash keeps some of those and loses the others, and does the same with names.
 //!
 //! # Invariants
 //! - SIM-1: a handle of an ended generation changes nothing: its I/O fails, its tasks are not started.
@@ -26,6 +26,7 @@ mod inode;
 mod node;
 mod rng;
 mod tasks;
+mod turns;
 mod world;
 
 pub use node::SimNode;

@@ -66,6 +66,8 @@ struct Queue {
     bytes: usize,
     /// Entries on their way.
     entries: usize,
+    /// Nothing is taken any more.
+    is_closed: bool,
 }
 
 /// Collects proposals of one group into entries.
@@ -92,6 +94,9 @@ impl Batcher {
         let bytes = commands.iter().map(|command| command.len() + 4).sum();
         let (respond, receiver) = oneshot::channel();
         let mut queue = self.queue.lock();
+        if queue.is_closed {
+            return Err(stopping());
+        }
         if queue.bytes > 0 && queue.bytes + bytes > SHARD_INFLIGHT_BYTES_MAX {
             return Err(ProposeError::Overloaded);
         }
@@ -119,9 +124,21 @@ impl Batcher {
             };
             match raft() {
                 Some(raft) => propose(&raft, entry).await,
-                None => entry.fail(ProposeError::Stopped { reason: "the replica is stopping".into() }),
+                None => entry.fail(stopping()),
             }
         }
+    }
+
+    /// The replica stops for good: refuses all that waits and all that comes. Nobody else would ever answer it.
+    pub(crate) fn close(&self) {
+        self.queue.lock().is_closed = true;
+        self.refuse(stopping());
+    }
+
+    /// Whether everything that was proposed here has its outcome.
+    pub(crate) fn is_idle(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.entries == 0 && queue.proposals.is_empty()
     }
 
     fn has_proposals(&self) -> bool {
@@ -260,6 +277,10 @@ impl Drop for InFlight {
             self.batcher.changed.notify_one();
         }
     }
+}
+
+fn stopping() -> ProposeError {
+    ProposeError::Stopped { reason: "the replica is stopping".into() }
 }
 
 fn propose_error(error: ClientWriteError<crate::types::Types>) -> ProposeError {

@@ -83,6 +83,8 @@ pub struct Group {
     pub(crate) reopened: Mutex<Vec<Mono>>,
     /// When the tablet was last flushed.
     pub(crate) flushed: Mutex<Mono>,
+    /// When another replica last began to hand leadership over to this one.
+    offered: Mutex<Option<Mono>>,
 }
 
 impl Group {
@@ -115,6 +117,7 @@ impl Group {
             status: watch::Sender::new(GroupStatus::default()),
             tasks: Mutex::default(),
             reopened: Mutex::default(),
+            offered: Mutex::default(),
         });
         group.start().await?;
         if spec.initialize {
@@ -322,6 +325,7 @@ impl Group {
         if raft.trigger().transfer_leader(to).await.is_err() {
             return true;
         }
+        *self.offered.lock() = None;
         let until = self.env.now() + patience;
         while self.env.now() < until {
             let metrics = raft.metrics().borrow_watched().clone();
@@ -332,6 +336,27 @@ impl Group {
             }
         }
         !raft.is_leader()
+    }
+
+    /// Another replica begins to hand leadership over to this one.
+    pub(crate) fn note_offer(&self) {
+        *self.offered.lock() = Some(self.env.now());
+    }
+
+    /// Whether this replica may be about to lead because another one hands over to it, or has just begun to.
+    pub(crate) fn may_come_to_lead(&self) -> bool {
+        let now = self.env.now();
+        self.offered.lock().is_some_and(|at| now.since(at) < self.timing.election_min)
+    }
+
+    /// Waits until everything that was proposed here has its outcome, but not for long: what was on its way when
+    /// another replica was elected is committed by that one, and this one hears of it a moment later. Who leads still
+    /// has always something on its way.
+    pub(crate) async fn settle(&self, patience: Duration) {
+        let until = self.env.now() + patience;
+        while !self.leads() && !self.batcher.is_idle() && self.env.now() < until {
+            self.env.sleep(TRANSFER_POLL).await;
+        }
     }
 
     /// The voter that can take over and is furthest along, if there is one; for handing over leadership.
@@ -406,6 +431,8 @@ impl Group {
     /// Stops everything for good.
     pub(crate) async fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
+        // Before openraft stops: of what it is given then nobody knows what becomes.
+        self.batcher.close();
         self.stop_raft().await;
         self.replica.transfers.forget(self.replica.id);
         for task in self.tasks.lock().drain(..) {

@@ -25,6 +25,10 @@ use crate::transfers::Transfers;
 
 /// How long a leader that stops waits for another replica to take over.
 pub(crate) const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a node that stops waits until everything that was proposed here has its outcome.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is looked whether leadership has come that was on its way here.
+const OFFER_POLL: Duration = Duration::from_millis(10);
 /// Groups that are opened at once. Opening reads files and waits for the disk, so that a few overlap well; each also
 /// takes memory of its own while it reads.
 const OPENINGS_MAX: usize = 4;
@@ -70,7 +74,7 @@ impl Host {
         let openings = Semaphore::new(OPENINGS_MAX);
         let traffic = Traffic::new(parts.cores);
         let transfers = Transfers::new(parts.env.clone(), parts.snapshot_bytes_per_second);
-        let roll_call = RollCall::new(parts.env.clone(), parts.caller.clone());
+        let roll_call = RollCall::new(parts.node, parts.env.clone(), parts.caller.clone());
         let (groups, opening) = (RwLock::default(), parking_lot::Mutex::default());
         Arc::new(Host { parts, traffic, transfers, roll_call, groups, opening, openings })
     }
@@ -161,12 +165,26 @@ impl Host {
         led.filter_map(|group| group.best_successor().map(|successor| (group, successor))).collect()
     }
 
-    /// Hands over every group this node leads and somebody can take over. Returns how many of these it still leads.
+    /// Hands over every group this node leads and somebody can take over, also those that come meanwhile because another
+    /// node hands them over to this one. Completes when what was proposed here has its outcome. Returns how many groups it
+    /// still leads of these.
     pub async fn hand_over(&self) -> usize {
-        let groups = self.movable_groups();
-        let handovers = groups.iter().map(|(group, successor)| group.transfer_leader(*successor, HANDOVER_PATIENCE));
-        let done = futures_util::future::join_all(handovers).await;
-        done.into_iter().filter(|done| !done).count()
+        let until = self.parts.env.now() + HANDOVER_PATIENCE;
+        let mut failed = 0;
+        while failed == 0 && self.parts.env.now() < until {
+            let groups = self.movable_groups();
+            if groups.is_empty() && !self.groups().iter().any(|group| group.may_come_to_lead()) {
+                break;
+            }
+            // New leaders of shards ask the meta group for the time: it has its new leader before them.
+            let (meta, shards): (Vec<_>, Vec<_>) =
+                groups.into_iter().partition(|(group, _)| group.id() == GroupId::META);
+            failed = hand_over_all(&meta).await + hand_over_all(&shards).await;
+            self.parts.env.sleep(OFFER_POLL).await;
+        }
+        let groups = self.groups();
+        futures_util::future::join_all(groups.iter().map(|group| group.settle(SETTLE_PATIENCE))).await;
+        failed
     }
 
     /// Stops all groups as they are: nothing is handed over or made durable.
@@ -188,4 +206,11 @@ impl Host {
             }
         }
     }
+}
+
+/// Returns how many could not be handed over.
+async fn hand_over_all(groups: &[(Arc<Group>, ReplicaId)]) -> usize {
+    let handovers = groups.iter().map(|(group, successor)| group.transfer_leader(*successor, HANDOVER_PATIENCE));
+    let done = futures_util::future::join_all(handovers).await;
+    done.into_iter().filter(|done| !done).count()
 }

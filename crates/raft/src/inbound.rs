@@ -102,6 +102,9 @@ impl Inbound {
             }
             MessageKind::Transfer => {
                 let request = decoded!(decode_transfer(input));
+                if request.to_node_id() == &group.replica() {
+                    group.note_offer();
+                }
                 // It would stand for election: it is late rather than lost.
                 let (env, left) = (group.env().clone(), group.state().leases.silence(group.env().now()));
                 group.ask(replier, |raft| async move {

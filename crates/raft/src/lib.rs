@@ -76,6 +76,7 @@ mod messages;
 pub mod mutant;
 mod network;
 mod overlay;
+mod pace;
 mod pipeline;
 mod read_index;
 mod reads;

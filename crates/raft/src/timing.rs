@@ -82,7 +82,9 @@ impl Timing {
             enable_leader_restore: Some(false),
             // The others learn meanwhile that the membership without this leader is committed.
             removed_leader_step_down: StepDownPolicy::After(millis(self.heartbeat)),
-            backoff: "50ms 100ms 200ms ...1s".into(),
+            // A replica that is back takes entries only when its leader tries again, perhaps twice: until then the shard
+            // cannot do without the others.
+            backoff: "50ms 100ms ...200ms".into(),
             install_snapshot_timeout: 60_000,
             ..Config::default()
         }

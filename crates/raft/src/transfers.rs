@@ -10,18 +10,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use strata_env::{Env, Mono};
+use strata_env::Env;
 use strata_storage::Checkpoint;
 use strata_types::ReplicaId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::kept::{KEEP_FOR, Kept, Sending};
+use crate::pace::Pace;
 use crate::types::SnapshotMeta;
 
-/// Bytes a second of all snapshots from and to a node, unless set otherwise: half of what a gigabit carries.
+/// Bytes a second of all snapshots from and to a node, unless set otherwise: half of what a gigabit carries. A node that
+/// is busy with entries gives them less.
 pub const SNAPSHOT_BYTES_PER_SECOND: u64 = 64 << 20;
 
 /// Snapshots that are sent at once; others wait. With the pieces of one that are on their way this bounds the memory.
@@ -35,8 +36,6 @@ const IDLE_KEPT_MAX: usize = 16;
 const PIECE_BYTES_MAX: u64 = 512 << 10;
 /// Bytes of one piece at least.
 const PIECE_BYTES_MIN: u64 = 16 << 10;
-/// What was not sent is saved up for this long, so that the pace is kept over delays of that length.
-const BURST: Duration = Duration::from_millis(100);
 
 /// What the transfers of a node share.
 pub(crate) struct Transfers {
@@ -51,7 +50,7 @@ impl Transfers {
     pub(crate) fn new(env: Env, bytes_per_second: u64) -> Arc<Transfers> {
         Arc::new(Transfers {
             env,
-            pace: Pace { bytes_per_second: bytes_per_second.max(1), free: Mutex::default() },
+            pace: Pace::new(bytes_per_second),
             outgoing: Arc::new(Semaphore::new(OUTGOING_MAX)),
             incoming: Arc::new(Semaphore::new(INCOMING_MAX)),
             kept: Mutex::default(),
@@ -76,9 +75,14 @@ impl Transfers {
         }
     }
 
+    /// Entries were applied on this node: snapshots make room for what clients want.
+    pub(crate) fn note_applied(&self, entries: usize) {
+        self.pace.note_applied(entries);
+    }
+
     /// How long pieces are: short enough that all transfers together do not wait long for one another.
     pub(crate) fn piece_bytes(&self) -> u64 {
-        (self.pace.bytes_per_second / 8).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX)
+        (self.pace.bytes_per_second() / 8).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX)
     }
 
     /// The checkpoint of a replica that is kept, if it is not too old to be sent.
@@ -179,26 +183,10 @@ impl Drop for Turn {
     }
 }
 
-/// A token bucket: so many bytes a second, and no more than those of [`BURST`] at once.
-struct Pace {
-    bytes_per_second: u64,
-    /// When everything that was let through so far will have gone at this rate.
-    free: Mutex<Mono>,
-}
-
-impl Pace {
-    /// How long to wait before so many more bytes may go. Whoever asks first goes first.
-    fn reserve(&self, now: Mono, bytes: u64) -> Duration {
-        let mut free = self.free.lock();
-        let start = (*free).max(Mono(now.0.saturating_sub(BURST)));
-        *free = start + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-        start.since(now)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use bytes::Bytes;
     use strata_env::sim::SimWorld;
@@ -229,25 +217,6 @@ mod tests {
         live.fetch_add(1, Ordering::SeqCst);
         let meta = SnapshotMeta { last_log_id: Some(log_id(1, ReplicaId(1), index)), ..SnapshotMeta::default() };
         transfers.keep(ReplicaId(replica), meta, Arc::new(Nothing(live.clone())))
-    }
-
-    #[test]
-    fn the_pace_is_kept_however_the_bytes_come() {
-        let pace = Pace { bytes_per_second: 1_000, free: Mutex::default() };
-        let mut now = Mono(Duration::from_secs(10));
-        let mut gone = 0;
-        for bytes in [1, 10, 100, 1_000, 5].into_iter().cycle().take(50) {
-            now = now + pace.reserve(now, bytes);
-            gone += bytes;
-            let allowed = (now.since(Mono(Duration::from_secs(10))) + BURST).as_secs_f64() * 1_000.0;
-            assert!((gone - bytes) as f64 <= allowed + 1.0, "{gone} bytes after {now:?}");
-        }
-        assert!(now.since(Mono(Duration::from_secs(10))) < Duration::from_secs(12), "slower than it must be: {now:?}");
-        // An hour without a transfer does not make the next one faster.
-        now = now + Duration::from_secs(3_600);
-        pace.reserve(now, 100);
-        assert_eq!(pace.reserve(now, 1), Duration::ZERO);
-        assert!(!pace.reserve(now, 1).is_zero());
     }
 
     #[tokio::test(start_paused = true)]

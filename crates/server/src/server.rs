@@ -233,8 +233,9 @@ fn client_port(
 async fn services(env: Env, node: &Arc<Node>, gateway: &Gateway) -> Result<(Routes, HealthSwitch), StartError> {
     let (executor, kv) = (gateway.executor.clone(), gateway.router.clone());
     let view = Arc::new(NodeView { node: node.clone(), shards: gateway.executor.clone() });
-    let transactions = Some(OpenTransactions::new(gateway.router.clone(), node.identity().node));
-    Ok(strata_grpc::routes(Parts { env, kv, executor, view, transactions }).await?)
+    let transactions = OpenTransactions::among(kv.clone(), node.identity().node, executor.clone());
+    executor.set_keeper(transactions.keeper());
+    Ok(strata_grpc::routes(Parts { env, kv, executor, view, transactions: Some(transactions) }).await?)
 }
 
 /// Folds histograms until the server stops.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use strata_cluster::{CommandError, Node};
 use strata_grpc::{
-    ClusterOverview, ClusterView, NodeOverview, ReplicaFigures, ReplicaOverview, ShardOverview, TransactionList,
-    TransactionOverview, TransactionPhase,
+    ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview, TransactionList, TransactionOverview,
+    TransactionPhase,
 };
 use strata_kv::{LocalShards, OpenPhase, OpenTransaction};
 use strata_meta::{MetaCommand, MetaReply};
@@ -48,9 +48,10 @@ impl ClusterView for NodeView {
     }
 
     async fn transactions(&self, deadline: Duration) -> Result<TransactionList> {
-        let (open, problems) = self.shards.all_open_transactions(deadline.min(TELL_PATIENCE)).await;
-        let transactions = open.into_iter().map(|(node, open)| transaction_of(node, open)).collect();
-        Ok(TransactionList { transactions, problems })
+        let all = self.shards.all_open(deadline.min(TELL_PATIENCE)).await;
+        let on_shards = all.on_shards.into_iter().map(|(node, open)| transaction_of(node, open));
+        let transactions = on_shards.chain(all.kept.into_iter().map(TransactionOverview::from)).collect();
+        Ok(TransactionList { transactions, problems: all.problems })
     }
 }
 
@@ -129,11 +130,6 @@ fn shard_of(shard: strata_cluster::ShardOverview) -> ShardOverview {
     }
 }
 
-fn figures_of(figures: strata_cluster::ReplicaFigures) -> ReplicaFigures {
-    let strata_cluster::ReplicaFigures { operations, entries, size, arrived, arriving } = figures;
-    ReplicaFigures { operations, entries, size, arrived, arriving }
-}
-
 fn replica_of(replica: strata_cluster::ReplicaOverview) -> ReplicaOverview {
     ReplicaOverview {
         replica: replica.replica,
@@ -142,7 +138,7 @@ fn replica_of(replica: strata_cluster::ReplicaOverview) -> ReplicaOverview {
         committed: replica.committed,
         applied: replica.applied,
         log_bytes: replica.log_bytes,
-        figures: replica.figures.map(figures_of),
+        figures: replica.figures,
         is_serving: replica.is_serving,
         problem: replica.problem,
     }

@@ -18,6 +18,7 @@ use super::disk::SimDisk;
 use super::files::Files;
 use super::rng::mix;
 use super::tasks::SimTasks;
+use super::turns::Turns;
 use crate::{Disk, Env, Halt};
 
 /// One simulated machine: a clock, tasks and a disk. A cheap handle.
@@ -36,6 +37,7 @@ pub(super) struct NodeInner {
     pub(super) unstuck: Notify,
     /// Choices of the disk: what a crash keeps, how long an operation takes.
     pub(super) rng: SimRng,
+    pub(super) turns: Turns,
 }
 
 pub(super) struct NodeState {
@@ -79,8 +81,9 @@ impl SimNode {
             faults,
         };
         let rng = SimRng::new(mix(seed) ^ mix(number.wrapping_add(1)));
-        let inner =
-            NodeInner { number, start, state: Mutex::new(state), files: Mutex::default(), unstuck: Notify::new(), rng };
+        let (state, files) = (Mutex::new(state), Mutex::default());
+        let (unstuck, turns) = (Notify::new(), Turns::default());
+        let inner = NodeInner { number, start, state, files, unstuck, rng, turns };
         let node = SimNode { inner: Arc::new(inner) };
         node.restart();
         node
@@ -167,6 +170,12 @@ impl SimNode {
     pub fn set_stuck(&self, stuck: bool) {
         self.inner.state.lock().faults.stuck = stuck;
         self.inner.unstuck.notify_waiters();
+    }
+
+    /// While sluggish, some of its tasks, which `choice` picks, get their turns late: as threads do that a busy machine
+    /// lets wait. `None` ends that.
+    pub fn set_sluggish(&self, choice: Option<u64>) {
+        self.inner.turns.set_sluggish(choice);
     }
 
     /// Damages a stored file: flips the lowest bit of the byte at `offset`.

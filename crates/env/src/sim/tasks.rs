@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::node::NodeInner;
+use super::turns::Scheduled;
 use crate::{BoxFuture, Halt, TaskHandle, Tasks};
 
 /// The tasks of one generation of a node. There are no threads: what would block in production is a task as well.
@@ -20,6 +21,7 @@ impl Tasks for SimTasks {
         let Some(id) = self.node.next_task(self.generation) else { return TaskHandle::new(|| {}) };
         let entry = TaskEntry { node: self.node.clone(), id };
         let generation = self.generation;
+        let future = Scheduled::new(future, self.node.clone(), id);
         let task = tokio::spawn(async move {
             let outcome = AssertUnwindSafe(future).catch_unwind().await;
             if let Err(panic) = outcome {

@@ -135,3 +135,28 @@ async fn equal_seeds_give_equal_worlds() {
     assert_eq!(traces[0], traces[1]);
     assert_ne!(traces[0], traces[2]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn some_tasks_of_a_sluggish_machine_get_their_turns_late_and_all_get_them() {
+    let node = SimWorld::new(1).node(1);
+    let (begun, done) = (tokio::time::Instant::now(), Arc::new(AtomicU64::new(0)));
+    let start = |count: u64| {
+        for _ in 0..count {
+            let done = done.clone();
+            node.env().spawn("turn", async move {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    };
+    node.set_sluggish(Some(7));
+    start(200);
+    tokio::time::sleep(Duration::from_micros(1)).await;
+    let prompt = done.load(Ordering::Relaxed);
+    assert!((150..200).contains(&prompt), "{prompt} of 200");
+    node.set_sluggish(None);
+    start(200);
+    tokio::time::sleep(Duration::from_micros(1)).await;
+    assert_eq!(done.load(Ordering::Relaxed), prompt + 200);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(done.load(Ordering::Relaxed), 400, "after {:?}", begun.elapsed());
+}

@@ -6,6 +6,7 @@
 mod births;
 mod damage;
 mod faults;
+mod handovers;
 mod harness;
 mod histories;
 mod leases;
