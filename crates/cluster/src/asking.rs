@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use strata_net::{Lane, MessageKind, NetError};
 use strata_raft::Group;
-use strata_types::{GroupId, NodeId};
+use strata_types::{GroupId, NodeId, ReplicaFigures};
 
 use crate::node::Node;
 use crate::paces::Position;
 use crate::question::{Question, Reply};
 use crate::question_wire::{decode_reply, encode_question};
-use crate::report::{NodeReport, ReplicaFigures};
+use crate::report::NodeReport;
 use crate::service;
 
 /// How long a node may take to say how it is.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder, checksum};
 use strata_types::{
-    ClusterId, ClusterVersion, Epoch, GroupId, LogIndex, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, ShardId,
-    ShardMap, ShardPlacement, SlotRange, Term, Timestamp, VersionRange,
+    ClusterId, ClusterVersion, Epoch, GroupId, LogIndex, NodeDescriptor, NodeId, ReplicaFigures, ReplicaId,
+    ReplicaPlacement, ShardId, ShardMap, ShardPlacement, SlotRange, Term, Timestamp, VersionRange,
 };
 
 use crate::data_directory::check_format as check_format_file;
@@ -16,7 +16,7 @@ use crate::introduction::{Answer, Candidate, Greeting, Introduction, Refusal, Ve
 use crate::introduction_wire::{Arrived, decode_answer, decode_introduction, encode_answer, encode_introduction};
 use crate::question::{Question, Reply};
 use crate::question_wire::{decode_question, decode_reply, encode_question, encode_reply};
-use crate::report::{GroupReport, NodeReport, ReplicaFigures};
+use crate::report::{GroupReport, NodeReport};
 use crate::{Charter, ClusterName, InstanceId, Seat, map_file};
 
 strata_codec::fuzz_targets!();

@@ -96,10 +96,10 @@ fn told(group: GroupId, reports: &BTreeMap<NodeId, Option<NodeReport>>) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use strata_types::{NodeDescriptor, ReplicaId, ReplicaPlacement, ShardPlacement, Term};
+    use strata_types::{NodeDescriptor, ReplicaFigures, ReplicaId, ReplicaPlacement, ShardPlacement, Term};
 
     use super::*;
-    use crate::report::{GroupReport, ReplicaFigures};
+    use crate::report::GroupReport;
 
     fn at(seconds: u64) -> Mono {
         Mono(Duration::from_secs(seconds))

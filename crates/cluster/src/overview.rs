@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use strata_types::{
-    ClusterId, Epoch, GroupId, LogIndex, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement, ShardMap, ShardPlacement,
-    Term,
+    ClusterId, Epoch, GroupId, LogIndex, NodeDescriptor, NodeId, ReplicaFigures, ReplicaId, ReplicaPlacement, ShardMap,
+    ShardPlacement, Term,
 };
 
 use crate::ClusterName;
-use crate::report::{NodeReport, ReplicaFigures};
+use crate::report::NodeReport;
 
 /// The whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

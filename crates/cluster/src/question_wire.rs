@@ -7,10 +7,10 @@ use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder};
 use strata_meta::{decode_map, encode_map};
 use strata_raft::Ballot;
-use strata_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaId, Term, Timestamp};
+use strata_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaFigures, ReplicaId, Term, Timestamp};
 
 use crate::question::{Question, Reply};
-use crate::report::{GroupReport, NodeReport, ReplicaFigures};
+use crate::report::{GroupReport, NodeReport};
 
 const VERSION: u8 = 1;
 /// A map follows, in the encoding of the meta crate. The number before it was a map without nodes' states and changes.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use strata_raft::GroupStatus;
-use strata_types::{GroupId, LogIndex, NodeId, ReplicaId, Term};
+use strata_types::{GroupId, LogIndex, NodeId, ReplicaFigures, ReplicaId, Term};
 
 /// What a node says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,21 +38,6 @@ pub(crate) struct GroupReport {
     pub(crate) is_damaged: bool,
     /// Older programs do not tell them.
     pub(crate) figures: Option<ReplicaFigures>,
-}
-
-/// How busy a replica is, and how much of it there is. Coarse, and for nothing that must be right.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReplicaFigures {
-    /// Requests a second that it carries out as the leader.
-    pub operations: u64,
-    /// Entries a second that it applies.
-    pub entries: u64,
-    /// Bytes of its tablet.
-    pub size: u64,
-    /// Bytes that are there of a snapshot on its way to it.
-    pub arrived: u64,
-    /// Bytes a second that come of it.
-    pub arriving: u64,
 }
 
 impl NodeReport {

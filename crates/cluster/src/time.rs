@@ -51,6 +51,7 @@
 mod aim;
 mod begun;
 mod clocks;
+mod desk;
 mod error;
 mod hearsay;
 mod horizon;

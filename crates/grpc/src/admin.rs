@@ -115,8 +115,8 @@ impl v1::admin_server::Admin for AdminService {
         request: Request<v1::AbortTransactionRequest>,
     ) -> Result<Response<v1::AbortTransactionReply>, Status> {
         let deadline = deadline::of_request(request.metadata());
-        let (kv, view, kept) = (self.kv.as_ref(), self.view.as_ref(), self.transactions.as_ref());
-        respond(transaction_admin::abort(kv, view, kept, request.into_inner(), deadline).await)
+        let (kv, view, open) = (self.kv.as_ref(), self.view.as_ref(), self.transactions.as_ref());
+        respond(transaction_admin::abort(&self.env, kv, view, open, request.into_inner(), deadline).await)
     }
 }
 

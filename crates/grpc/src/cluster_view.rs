@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use strata_meta::{MetaCommand, MetaReply};
 use strata_types::{
-    ClusterId, Epoch, LogIndex, NodeDescriptor, NodeId, ReplicaId, Result, ShardMap, ShardPlacement, Term,
+    ClusterId, Epoch, LogIndex, NodeDescriptor, NodeId, ReplicaFigures, ReplicaId, Result, ShardMap, ShardPlacement,
+    Term,
 };
 
 use crate::TransactionList;
@@ -107,19 +108,4 @@ pub struct ReplicaOverview {
     pub is_serving: bool,
     /// What is wrong with it, if anything.
     pub problem: Option<String>,
-}
-
-/// How busy a replica is, and how much of it there is. Coarse.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReplicaFigures {
-    /// Requests a second that it carries out as the leader.
-    pub operations: u64,
-    /// Entries a second that it applies.
-    pub entries: u64,
-    /// Bytes of its data.
-    pub size: u64,
-    /// Bytes that are there of a snapshot on its way to it.
-    pub arrived: u64,
-    /// Bytes a second that come of it.
-    pub arriving: u64,
 }

@@ -51,7 +51,7 @@ use strata_router::{Kv, ShardExecutor};
 use strata_types::limits;
 use tonic::service::Routes;
 
-pub use cluster_view::{ClusterOverview, ClusterView, NodeOverview, ReplicaFigures, ReplicaOverview, ShardOverview};
+pub use cluster_view::{ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview};
 pub use health::HealthSwitch;
 pub use transaction_overview::{TransactionList, TransactionOverview, TransactionPhase};
 pub use txn::OpenTransactions;

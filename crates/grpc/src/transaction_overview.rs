@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use strata_proto::{transaction_id_bytes, v1};
+use strata_router::{KeptStage, KeptTransaction};
 use strata_types::{NodeId, ShardId, Slot, Timestamp, TransactionId};
 
 /// The transactions of the cluster. One that is known in several places is there several times.
@@ -51,6 +52,30 @@ pub enum TransactionPhase {
     Prepared,
     /// It is committed, and not every shard has made its writes visible.
     Committed,
+    /// The node that keeps it has sent its commit, and has no answer yet.
+    Committing,
+}
+
+impl From<KeptTransaction> for TransactionOverview {
+    fn from(kept: KeptTransaction) -> TransactionOverview {
+        let KeptTransaction { node, id, anchor, read_timestamp, age, elapsed, stage } = kept;
+        let phase = match stage {
+            KeptStage::Open => TransactionPhase::Active,
+            KeptStage::Committing | KeptStage::Unanswered | KeptStage::Ended(_) => TransactionPhase::Committing,
+        };
+        TransactionOverview {
+            id,
+            anchor,
+            read_timestamp,
+            age,
+            phase,
+            node,
+            shard: None,
+            elapsed,
+            locks: 0,
+            waits_for: None,
+        }
+    }
 }
 
 impl From<TransactionPhase> for v1::TransactionPhase {
@@ -60,6 +85,7 @@ impl From<TransactionPhase> for v1::TransactionPhase {
             TransactionPhase::Waiting => v1::TransactionPhase::Waiting,
             TransactionPhase::Prepared => v1::TransactionPhase::Prepared,
             TransactionPhase::Committed => v1::TransactionPhase::Committed,
+            TransactionPhase::Committing => v1::TransactionPhase::Committing,
         }
     }
 }

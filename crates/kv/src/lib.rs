@@ -70,4 +70,4 @@ mod writes;
 pub use gateway::Gateway;
 pub use local_shards::LocalShards;
 pub use node_link::{NodeLink, execute_at};
-pub use open_transactions::{OpenPhase, OpenTransaction};
+pub use open_transactions::{AllOpen, OpenPhase, OpenTransaction};

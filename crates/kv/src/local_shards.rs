@@ -1,7 +1,7 @@
 //! Carries out batches on this node's replicas.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use strata_cluster::{Begun, Node};
 #[cfg(debug_assertions)]
 use strata_raft::mutant::{Mutant, is};
-use strata_router::{ShardBatch, ShardExecutor, ShardReply};
+use strata_router::{Keeper, ShardBatch, ShardExecutor, ShardReply};
 use strata_types::{GroupId, NodeId, Operation, ReadLevel, Reply, Request, Result, ShardId, ShardPlacement, Slot};
 
 use crate::confirmed::{Confirmed, confirm};
@@ -32,18 +32,30 @@ pub struct LocalShards {
     steps: Steps,
     holds: Holds,
     seen: Mutex<BTreeMap<ShardId, Seen>>,
+    /// What the node keeps for clients, if it does.
+    keeper: Mutex<Option<Weak<dyn Keeper>>>,
 }
 
 impl LocalShards {
     /// The shards of a node.
     pub(crate) fn new(node: Arc<Node>) -> LocalShards {
         let (counters, steps) = (ReadCounters::new(), Steps::default());
-        LocalShards { node, counters, steps, holds: Holds::default(), seen: Mutex::default() }
+        let (holds, seen, keeper) = (Holds::default(), Mutex::default(), Mutex::default());
+        LocalShards { node, counters, steps, holds, seen, keeper }
     }
 
     /// The node.
     pub fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// From now on other nodes are told what is kept here for clients.
+    pub fn set_keeper(&self, keeper: Weak<dyn Keeper>) {
+        *self.keeper.lock() = Some(keeper);
+    }
+
+    pub(crate) fn keeper(&self) -> Option<Arc<dyn Keeper>> {
+        self.keeper.lock().as_ref()?.upgrade()
     }
 
     /// What was unfinished when it was looked last.

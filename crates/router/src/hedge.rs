@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use strata_types::{Epoch, NodeId, ReadPreference, Request, ShardPlacement};
 
-use crate::queue::{ShardQueue, Waiter};
+use crate::load::Waiter;
+use crate::queue::ShardQueue;
 use crate::router::Core;
 use crate::{LinkError, ShardReply};
 

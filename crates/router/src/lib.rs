@@ -43,11 +43,14 @@
 
 mod budget;
 mod hedge;
+mod keepers;
 mod kv;
 mod latencies;
 mod leader;
 mod link;
+mod load;
 mod options;
+mod path;
 mod queue;
 mod route;
 mod router;
@@ -60,6 +63,7 @@ mod trim;
 mod verdict;
 mod worker;
 
+pub use keepers::{Keeper, Keepers, KeptElsewhere, KeptStage, KeptTransaction};
 pub use kv::{Kv, PageRange, ShardBatch, ShardExecutor, ShardReply};
 pub use link::{HOLD_TIME, Link, LinkError, TimestampKind};
 pub use options::RouterOptions;

@@ -2,63 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use strata_env::Mono;
-use strata_types::{
-    ClientId, Error, ErrorCode, LogIndex, Operation, Outcome, Reply, Request, Result, SessionRequest, ShardId,
-    SlotRange, TransactionCall,
-};
-use tokio::sync::oneshot;
+use strata_types::{ClientId, Error, ErrorCode, LogIndex, Operation, Request, SessionRequest, ShardId, SlotRange};
 
 use crate::latencies::Latencies;
 use crate::leader::LeaderGuess;
+use crate::load::{Load, Waiter, weight};
+use crate::path::Path;
 use crate::session::SessionWindow;
-use crate::verdict::is_repeatable;
 use crate::{RouterOptions, ShardBatch};
 
-/// A scan page counts this much towards its batch: a few of them fill one, because their answers are large.
-const SCAN_WEIGHT: usize = 256 * 1024;
 /// Requests of one shard that may wait at its node at once.
 const WAITING_MAX: usize = 1024;
-/// How long a node lets a request wait, at most.
-const WAITING_TIME: Duration = Duration::from_secs(1);
-/// Every request counts at least this much: what it takes in memory and in a message beside its keys and values.
-const REQUEST_WEIGHT: usize = 64;
-/// And so does each thing in it at least this much: thousands of tiny ones are few bytes and much memory.
-const PART_WEIGHT: usize = 16;
-
-/// Who waits for an answer.
-pub(crate) struct Waiter {
-    /// Taken when it is answered.
-    pub(crate) reply: Option<oneshot::Sender<Result<Reply>>>,
-    /// When it must have one.
-    pub(crate) deadline: Mono,
-    /// Whether an earlier attempt may have applied it.
-    pub(crate) uncertain: bool,
-    /// Whether this router's session numbered it.
-    pub(crate) numbered: bool,
-}
-
-impl Waiter {
-    pub(crate) fn new(reply: oneshot::Sender<Result<Reply>>, deadline: Mono) -> Waiter {
-        Waiter { reply: Some(reply), deadline, uncertain: false, numbered: false }
-    }
-
-    /// Whether an answer is still owed.
-    pub(crate) fn is_open(&self) -> bool {
-        self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
-    }
-
-    /// Gives the answer, once.
-    pub(crate) fn answer(&mut self, result: Result<Reply>) {
-        if let Some(reply) = self.reply.take() {
-            // A caller that gave up is nobody's error.
-            let _ = reply.send(result);
-        }
-    }
-}
 
 /// Batches under way of all shards of a router, which decide whether a shard may have more than one.
 #[derive(Default)]
@@ -76,13 +33,6 @@ impl Traffic {
     }
 }
 
-/// Requests with who waits for each, index by index.
-#[derive(Default)]
-pub(crate) struct Load {
-    pub(crate) requests: Vec<Request>,
-    pub(crate) waiters: Vec<Waiter>,
-}
-
 struct State {
     load: Load,
     path: Path,
@@ -94,37 +44,6 @@ struct State {
     session: SessionWindow,
     /// No request of `load` has an earlier deadline.
     earliest: Mono,
-}
-
-/// Which replicas the requests of a queue may go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Path {
-    /// The one that leads.
-    Leader,
-    /// Any, in turn. Only reads are queued here.
-    Any,
-    /// The one that leads, for reads at timestamps: they may wait for logical time, or for commits under way, and what
-    /// needs neither must not wait with them.
-    Dated,
-    /// The one that leads, for what it may let wait until others are done: one request a batch, so that it holds up
-    /// nobody.
-    Waiting,
-}
-
-impl Path {
-    /// When a batch without an answer is stuck.
-    pub(crate) fn stall(self, options: &RouterOptions) -> Duration {
-        match self {
-            Path::Leader | Path::Any | Path::Dated => options.stall,
-            Path::Waiting => options.stall + WAITING_TIME,
-        }
-    }
-}
-
-/// Whether a node may let this wait for somebody else.
-pub(crate) fn may_wait(operation: &Operation) -> bool {
-    let Operation::Transact(call) = operation else { return false };
-    matches!(**call, TransactionCall::Lock { .. } | TransactionCall::Push { .. })
 }
 
 /// A queue of one shard.
@@ -195,7 +114,7 @@ impl ShardQueue {
         options: &RouterOptions,
         request: Request,
         waiter: Waiter,
-    ) -> std::result::Result<Wake, (Waiter, Error)> {
+    ) -> Result<Wake, (Waiter, Error)> {
         let weight = weight(&request);
         let mut state = self.state.lock();
         if state.bytes > 0 && state.bytes + weight > options.queue_bytes {
@@ -294,13 +213,6 @@ impl ShardQueue {
     }
 }
 
-impl Load {
-    fn from_pairs(pairs: Vec<(Request, Waiter)>) -> Load {
-        let (requests, waiters) = pairs.into_iter().unzip();
-        Load { requests, waiters }
-    }
-}
-
 impl State {
     fn wake(&mut self, options: &RouterOptions) -> Wake {
         let may_start = match (self.path, self.workers) {
@@ -374,24 +286,4 @@ impl State {
         }
         (count, bytes)
     }
-}
-
-/// What a request counts for in queues and batches.
-pub(crate) fn weight(request: &Request) -> usize {
-    let extra = if matches!(request.operation, Operation::Scan { .. }) { SCAN_WEIGHT } else { REQUEST_WEIGHT };
-    request.operation.size() + request.operation.parts() * PART_WEIGHT + extra
-}
-
-/// The outcome of a request that gets no more attempts (ROUTE-2).
-pub(crate) fn outcome(request: &Request, waiter: &Waiter, is_under_way: bool) -> Outcome {
-    if !request.operation.is_read() && (waiter.uncertain || is_under_way) {
-        Outcome::Unknown
-    } else {
-        Outcome::NotApplied
-    }
-}
-
-/// Whether a waiting request may be sent elsewhere while this attempt is under way.
-pub(crate) fn can_move(request: &Request, waiter: &Waiter) -> bool {
-    waiter.is_open() && is_repeatable(request)
 }

@@ -16,7 +16,9 @@ use strata_types::{
 use tokio::sync::oneshot;
 
 use crate::budget::Budget;
-use crate::queue::{Path, ShardQueue, Traffic, Waiter, Wake, may_wait};
+use crate::load::Waiter;
+use crate::path::{Path, may_wait};
+use crate::queue::{ShardQueue, Traffic, Wake};
 use crate::route::{check_limits, shard_index};
 use crate::seen::Seen;
 use crate::spread::Shunned;

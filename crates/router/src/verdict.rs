@@ -67,15 +67,13 @@ pub(crate) fn give_up(code: ErrorCode, outcome: Outcome, reason: &str, is_read: 
     Error::new(code, outcome, format!("{reason}{result}{separator}{advice}"))
 }
 
-/// The pause before attempt number `attempt` (the first one is 0).
-pub(crate) fn pause(env: &Env, options: &RouterOptions, pace: Pace, attempt: u32) -> Duration {
+/// The pause number `number` of a request (the first one is 1).
+pub(crate) fn pause(env: &Env, options: &RouterOptions, pace: Pace, number: u32) -> Duration {
     let doubled = |max: Duration| {
-        let factor = 1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+        let factor = 1u32.checked_shl(number.saturating_sub(1)).unwrap_or(u32::MAX);
         env.jittered(options.backoff_min.saturating_mul(factor).min(max))
     };
     match pace {
-        // Two nodes that point at each other must not become a busy loop.
-        Pace::Now if attempt <= 2 => Duration::ZERO,
         Pace::Now | Pace::Soon => doubled(options.election_backoff_max),
         Pace::Later => doubled(options.backoff_max),
     }

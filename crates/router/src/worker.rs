@@ -1,21 +1,26 @@
 //! The one retry loop: takes batches of one shard and stays with each until every request of it is answered.
 
+mod answers;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strata_env::{Elapsed, Mono};
-use strata_types::{
-    Error, ErrorCode, NodeId, Outcome, Reply, Request, Result, ShardPlacement, limits::REQUEST_DEADLINE_MAX,
-};
+use strata_env::Elapsed;
+use strata_types::{Error, NodeId, Request, ShardPlacement, limits::REQUEST_DEADLINE_MAX};
 
 use crate::hedge::{Arrived, Asked, Hedge, race};
-use crate::leader::{Absence, Miss};
-use crate::queue::{Load, Path, ShardQueue, Waiter, can_move, outcome};
+use crate::leader::Miss;
+use crate::load::{Load, Waiter, can_move};
+use crate::path::Path;
+use crate::queue::ShardQueue;
 use crate::router::Core;
-use crate::verdict::{Pace, give_up, is_charged, judge, pause};
+use crate::verdict::{Pace, pause};
 use crate::{LinkError, ShardReply};
 
+/// Nodes that name another one are followed at once so often, at first and after each pause.
+const HOPS_AT_FIRST: u32 = 2;
+const HOPS_LATER: u32 = 1;
 /// A newer map is asked for after this many attempts in vain, and then after as many again.
 const REFRESH_ATTEMPTS: u32 = 4;
 
@@ -42,6 +47,9 @@ struct Flight<'c> {
     requests: Vec<Request>,
     waiters: Vec<Waiter>,
     attempt: u32,
+    /// Pauses so far, and nodes that were asked at once since the last one because another one had named them.
+    pauses: u32,
+    hops: u32,
     /// What went wrong last: the explanation that a caller gets at its deadline.
     trouble: Option<Error>,
     /// The node that did not answer last: others may still believe that it leads.
@@ -65,6 +73,8 @@ impl<'c> Flight<'c> {
             requests,
             waiters,
             attempt: 0,
+            pauses: 0,
+            hops: 0,
             trouble: None,
             silent: None,
             last: None,
@@ -84,7 +94,12 @@ impl<'c> Flight<'c> {
             let Some(placement) = routes.placement(self.queue) else { return self.leave() };
             let Some(node) = self.target(placement) else { return self.leave() };
             self.last = Some(node);
+            let began = self.core.env.now();
             let Some(result) = self.attempt(node, routes.map.epoch, placement).await else { return };
+            let took = self.core.env.now().since(began);
+            if took >= self.core.options.sweep {
+                self.tell(&format!("{node} took {} ms to answer", took.as_millis()));
+            }
             let pace = self.digest(node, placement, result);
             if std::mem::take(&mut self.is_charged) {
                 self.pay();
@@ -94,6 +109,12 @@ impl<'c> Flight<'c> {
             }
             self.rest(pace).await;
         }
+    }
+
+    /// For whoever wants to know what a request waits for.
+    fn tell(&self, what: &str) {
+        let (shard, attempt, requests) = (self.queue.shard.0, self.attempt, self.waiters.len());
+        tracing::debug!(target: "strata_router::attempts", shard, attempt, requests, "{what}");
     }
 
     fn target(&self, placement: &ShardPlacement) -> Option<NodeId> {
@@ -113,7 +134,7 @@ impl<'c> Flight<'c> {
         node: NodeId,
         epoch: strata_types::Epoch,
         placement: &ShardPlacement,
-    ) -> Option<std::result::Result<ShardReply, LinkError>> {
+    ) -> Option<Result<ShardReply, LinkError>> {
         let options = &self.core.options;
         let now = self.core.env.now();
         let limit = self.waiters.iter().map(|waiter| waiter.deadline.since(now)).max().unwrap_or(REQUEST_DEADLINE_MAX);
@@ -180,45 +201,6 @@ impl<'c> Flight<'c> {
         Hedge::plan(self.core, self.queue, asked)
     }
 
-    /// Keeps as many requests as may be asked again, and answers the others with what went wrong last (ROUTE-6).
-    fn pay(&mut self) {
-        let granted = self.core.retry_budget.spend(self.requests.len(), self.core.env.now());
-        if granted == self.requests.len() {
-            return;
-        }
-        self.core.refused_retries.increment((self.requests.len() - granted) as u64);
-        for (request, waiter) in self.requests.iter().zip(&mut self.waiters).skip(granted) {
-            waiter.answer(Err(too_many_retries(request, waiter, self.trouble.as_ref())));
-        }
-        let keep: Vec<usize> = (0..granted).collect();
-        self.retain(&keep);
-    }
-
-    /// Answers what is late (ROUTE-3): in the batch under way, and in the queue behind it.
-    fn sweep(&mut self, requests: &[Request], node: NodeId, now: Mono) {
-        // The deadline cuts the last attempt short; why the one before it failed says more.
-        let before = self.trouble.as_ref().map_or_else(String::new, |it| format!("; before that: {}", it.message));
-        for (request, waiter) in requests.iter().zip(&mut self.waiters) {
-            if waiter.deadline <= now && waiter.is_open() {
-                let reason = format!("{node} did not answer by the deadline{before}");
-                let outcome = outcome(request, waiter, true);
-                let is_read = request.operation.is_read();
-                waiter.answer(Err(give_up(ErrorCode::DeadlineExceeded, outcome, &reason, is_read, "")));
-            }
-        }
-        let mut late = self.queue.expired(now);
-        for (request, waiter) in late.requests.iter().zip(&mut late.waiters) {
-            let reason = format!("waited for earlier requests to shard {} until the deadline", self.queue.shard);
-            let outcome = outcome(request, waiter, false);
-            let is_read = request.operation.is_read();
-            waiter.answer(Err(give_up(ErrorCode::DeadlineExceeded, outcome, &reason, is_read, "")));
-        }
-        if self.core.options.sessions {
-            let numbered = late.requests.iter().zip(&late.waiters).filter(|(_, waiter)| waiter.numbered);
-            self.queue.close(numbered.map(|(request, _)| request));
-        }
-    }
-
     /// The node is slow or gone: others are asked next, and a newer map.
     fn suspect(&self, node: NodeId, placement: &ShardPlacement) {
         self.queue.leader.note(node, Miss::Silent);
@@ -229,6 +211,7 @@ impl<'c> Flight<'c> {
 
     /// The node is slow or gone: lets the next batch go, and takes along what may be sent again.
     fn stall(&mut self, requests: &[Request], node: NodeId, placement: &ShardPlacement) {
+        self.tell(&format!("{node} has not answered yet: others are asked"));
         self.suspect(node, placement);
         let movable = requests.iter().zip(&self.waiters).filter(|(request, waiter)| can_move(request, waiter)).count();
         let granted = self.core.retry_budget.spend(movable, self.core.env.now());
@@ -253,146 +236,6 @@ impl<'c> Flight<'c> {
         }
     }
 
-    /// Answers what can be answered and keeps the rest for the next attempt. Tells how soon that may be.
-    fn digest(
-        &mut self,
-        node: NodeId,
-        placement: &ShardPlacement,
-        result: std::result::Result<ShardReply, LinkError>,
-    ) -> Pace {
-        let leader = &self.queue.leader;
-        match &result {
-            Ok(_) => self.core.shunned.forgive(node),
-            Err(_) => self.core.shunned.note(node, self.core.env.now()),
-        }
-        match result {
-            Ok(ShardReply::Done { results, .. }) => self.settle(node, placement, results),
-            Ok(ShardReply::NotLeader { leader: hint }) => {
-                leader.note(node, Miss::Follows);
-                let hint = hint.filter(|hint| Some(*hint) != self.silent);
-                let is_news = hint.is_some_and(|hint| leader.hint(node, hint, placement));
-                if !is_news {
-                    leader.miss(node, placement);
-                }
-                let known = hint.map_or_else(|| "knows no leader".to_owned(), |hint| format!("says that {hint} does"));
-                self.note(ErrorCode::NotLeader, format!("{node} does not lead shard {} and {known}", placement.shard));
-                if is_news { Pace::Now } else { Pace::Soon }
-            }
-            Ok(ShardReply::StaleRoute(map)) => {
-                let epoch = map.epoch;
-                self.note(ErrorCode::StaleRoute, format!("{node} refused the route; its shard map is {epoch}"));
-                if self.core.install(map) { Pace::Now } else { Pace::Soon }
-            }
-            Err(LinkError::NotSent { detail }) => {
-                leader.note(node, Miss::Silent);
-                leader.miss(node, placement);
-                self.silent = Some(node);
-                self.note(ErrorCode::Unavailable, format!("{node} cannot be reached ({detail})"));
-                Pace::Soon
-            }
-            Err(LinkError::Unknown { detail }) => {
-                leader.note(node, Miss::Silent);
-                leader.miss(node, placement);
-                self.silent = Some(node);
-                self.note(ErrorCode::Unavailable, format!("{node} did not answer ({detail})"));
-                self.answer_unrepeatable(node, &detail);
-                self.is_charged = true;
-                Pace::Soon
-            }
-        }
-    }
-
-    /// The batch was carried out; single requests of it may still have failed.
-    fn settle(&mut self, node: NodeId, placement: &ShardPlacement, results: Vec<Result<Reply>>) -> Pace {
-        if results.len() != self.requests.len() {
-            let (got, asked) = (results.len(), self.requests.len());
-            let detail = format!("{node} sent {got} results for {asked} requests");
-            self.answer_all(|request, waiter| {
-                Error::new(ErrorCode::Internal, outcome(request, waiter, true), detail.clone())
-            });
-            return Pace::Soon;
-        }
-        let mut pace = Pace::Now;
-        let mut is_leading = true;
-        let mut keep = Vec::new();
-        for (index, (result, waiter)) in results.into_iter().zip(&mut self.waiters).enumerate() {
-            let error = match result {
-                Ok(reply) => {
-                    waiter.answer(Ok(reply));
-                    continue;
-                }
-                Err(error) => error,
-            };
-            let request = &mut self.requests[index];
-            if error.code == ErrorCode::SessionExpired && waiter.numbered {
-                if let Some(session) = request.header.session.take() {
-                    let (fresh, is_wanted) = (self.core.fresh_client(), !waiter.uncertain);
-                    request.header.session = self.queue.renew_session(session.client, fresh, error.position, is_wanted);
-                }
-                waiter.numbered = request.header.session.is_some();
-                // The shard did not apply it now: if this was the first attempt, nothing was done.
-                if !waiter.uncertain {
-                    keep.push(index);
-                    continue;
-                }
-            }
-            match judge(request, &error).filter(|_| waiter.is_open()) {
-                Some(wanted) => {
-                    pace = pace.max(wanted);
-                    waiter.uncertain |= error.outcome == Outcome::Unknown && !request.operation.is_read();
-                    is_leading &= !matches!(error.code, ErrorCode::NotLeader | ErrorCode::Corrupt);
-                    self.is_charged |= is_charged(error.code);
-                    keep.push(index);
-                    self.trouble = Some(error);
-                }
-                None => {
-                    let outcome = worse(error.outcome, outcome(request, waiter, false));
-                    waiter.answer(Err(Error { outcome, ..error }));
-                }
-            }
-        }
-        match is_leading {
-            true => self.queue.leader.confirm(node),
-            false => self.queue.leader.miss(node, placement),
-        }
-        self.retain(&keep);
-        pace
-    }
-
-    /// After an attempt without an answer: what may be repeated stays, the rest is answered.
-    fn answer_unrepeatable(&mut self, node: NodeId, detail: &str) {
-        let mut keep = Vec::new();
-        for (index, (request, waiter)) in self.requests.iter().zip(&mut self.waiters).enumerate() {
-            if can_move(request, waiter) {
-                waiter.uncertain |= !request.operation.is_read();
-                keep.push(index);
-                continue;
-            }
-            let reason = format!("the write was sent to {node}, which did not answer ({detail})");
-            waiter.answer(Err(give_up(ErrorCode::Unavailable, Outcome::Unknown, &reason, false, "")));
-        }
-        self.retain(&keep);
-    }
-
-    /// Answers requests whose deadline passed between attempts and forgets those that nobody waits for.
-    fn drop_late(&mut self, now: Mono) {
-        let is_spent = self.attempt >= self.core.options.attempts;
-        if !is_spent && self.waiters.iter().all(|waiter| waiter.deadline > now && waiter.reply.is_some()) {
-            return;
-        }
-        let routes = self.core.routes.load_full();
-        let absence = routes.placement(self.queue).and_then(|placement| self.queue.leader.absence(placement));
-        let mut keep = Vec::new();
-        for (index, (request, waiter)) in self.requests.iter().zip(&mut self.waiters).enumerate() {
-            if waiter.is_open() && waiter.deadline > now && !is_spent {
-                keep.push(index);
-            } else {
-                waiter.answer(Err(too_late(request, waiter, self.attempt, self.trouble.as_ref(), absence.as_ref())));
-            }
-        }
-        self.retain(&keep);
-    }
-
     async fn rest(&mut self, pace: Pace) {
         self.attempt += 1;
         self.core.retries.increment(self.requests.len() as u64);
@@ -401,10 +244,24 @@ impl<'c> Flight<'c> {
         }
         let now = self.core.env.now();
         let left = self.waiters.iter().map(|waiter| waiter.deadline.since(now)).min().unwrap_or_default();
-        let delay = pause(&self.core.env, &self.core.options, pace, self.attempt).min(left);
+        let delay = self.delay(pace).min(left);
         if delay > Duration::ZERO {
             self.core.env.sleep(delay).await;
         }
+    }
+
+    /// How long to wait before the next attempt. Who was named is asked at once, also after a pause: while a leader hands
+    /// over, it and its successor name each other, and whichever is asked first then, the other one is asked too. But two
+    /// nodes that point at each other must not become a busy loop.
+    fn delay(&mut self, pace: Pace) -> Duration {
+        let hops_max = if self.pauses == 0 { HOPS_AT_FIRST } else { HOPS_LATER };
+        if pace == Pace::Now && self.hops < hops_max {
+            self.hops += 1;
+            return Duration::ZERO;
+        }
+        self.hops = 0;
+        self.pauses += 1;
+        pause(&self.core.env, &self.core.options, pace, self.pauses)
     }
 
     /// The shard is not what it was: every request looks for its place again.
@@ -412,78 +269,5 @@ impl<'c> Flight<'c> {
         for (request, waiter) in self.requests.drain(..).zip(self.waiters.drain(..)) {
             self.core.reroute(request, waiter);
         }
-    }
-
-    fn answer_all(&mut self, error: impl Fn(&Request, &Waiter) -> Error) {
-        for (request, waiter) in self.requests.iter().zip(&mut self.waiters) {
-            let error = error(request, waiter);
-            waiter.answer(Err(error));
-        }
-        self.retain(&[]);
-    }
-
-    /// Keeps the requests at these positions, which rise.
-    fn retain(&mut self, keep: &[usize]) {
-        if keep.len() == self.requests.len() {
-            return;
-        }
-        if self.core.options.sessions {
-            let gone = (0..self.requests.len()).filter(|index| keep.binary_search(index).is_err());
-            let numbered = gone.filter(|index| self.waiters[*index].numbered);
-            self.queue.close(numbered.map(|index| &self.requests[index]));
-        }
-        keep_positions(&mut self.requests, keep);
-        keep_positions(&mut self.waiters, keep);
-    }
-
-    fn note(&mut self, code: ErrorCode, message: String) {
-        self.trouble = Some(Error::not_applied(code, message));
-    }
-}
-
-/// The error of a request that would be tried again if fewer were (ROUTE-2).
-fn too_many_retries(request: &Request, waiter: &Waiter, trouble: Option<&Error>) -> Error {
-    let code = trouble.map_or(ErrorCode::Unavailable, |trouble| trouble.code);
-    let reason = trouble.map_or("the attempt failed", |trouble| trouble.message.as_str());
-    let advice = "too many requests are being tried again already; retry later";
-    give_up(code, outcome(request, waiter, false), reason, request.operation.is_read(), advice)
-}
-
-/// The error of a request that gets no more attempts. `absence`: why there is no leader, if that is what kept it.
-fn too_late(
-    request: &Request,
-    waiter: &Waiter,
-    attempts: u32,
-    trouble: Option<&Error>,
-    absence: Option<&Absence>,
-) -> Error {
-    let code = match trouble.map(|trouble| trouble.code) {
-        Some(ErrorCode::NotLeader | ErrorCode::StaleRoute | ErrorCode::Corrupt) => ErrorCode::Unavailable,
-        Some(code) => code,
-        None => ErrorCode::DeadlineExceeded,
-    };
-    let (outcome, is_read) = (outcome(request, waiter, false), request.operation.is_read());
-    match absence.filter(|_| code == ErrorCode::Unavailable) {
-        Some(absence) => give_up(code, outcome, &absence.reason, is_read, absence.advice),
-        None => {
-            let last = trouble.map_or("it waited for earlier requests", |trouble| trouble.message.as_str());
-            give_up(code, outcome, &format!("gave up after {attempts} attempts: {last}"), is_read, "")
-        }
-    }
-}
-
-/// Keeps the items at these positions, which rise.
-fn keep_positions<T>(items: &mut Vec<T>, keep: &[usize]) {
-    for (to, from) in keep.iter().enumerate() {
-        items.swap(to, *from);
-    }
-    items.truncate(keep.len());
-}
-
-fn worse(left: Outcome, right: Outcome) -> Outcome {
-    match (left, right) {
-        (Outcome::Applied, _) | (_, Outcome::Applied) => Outcome::Applied,
-        (Outcome::Unknown, _) | (_, Outcome::Unknown) => Outcome::Unknown,
-        (Outcome::NotApplied, Outcome::NotApplied) => Outcome::NotApplied,
     }
 }

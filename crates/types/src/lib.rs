@@ -20,6 +20,7 @@ mod ids;
 pub mod limits;
 mod node;
 mod operation;
+mod replica_figures;
 mod shard_map;
 mod slot;
 mod transaction;
@@ -36,6 +37,7 @@ pub use operation::{
     Durability, Expected, Freshness, Item, Mutation, Operation, ReadLevel, ReadPreference, Reply, Request,
     RequestHeader, SessionRequest,
 };
+pub use replica_figures::ReplicaFigures;
 pub use shard_map::{GroupPlacement, ReplicaPlacement, ShardMap, ShardMapError, ShardPlacement};
 pub use slot::{SLOT_COUNT, Slot, SlotRange, hash_tag};
 pub use transaction::{

@@ -7,8 +7,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use strata_env::Mono;
 use strata_proto::v1;
+use strata_router::{KeptStage, KeptTransaction};
 use strata_txn::{Snapshot, Transaction, TransactionHandle};
-use strata_types::{Error, ErrorCode, Result, Slot, Space, Timestamp, TransactionId, limits::TRANSACTION_AGE_MAX};
+use strata_types::{
+    Error, ErrorCode, NodeId, Result, Slot, Space, Timestamp, TransactionId, limits::TRANSACTION_AGE_MAX,
+};
 use tokio::sync::OwnedMutexGuard;
 
 use super::over::{Over, wire_handle};
@@ -37,7 +40,14 @@ pub(crate) struct Told {
     pub(crate) is_anchored: bool,
     /// Its last call.
     pub(crate) used: Mono,
-    pub(crate) is_over: bool,
+    pub(crate) stage: KeptStage,
+}
+
+impl Told {
+    /// Whether a client may still do something with it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stage != KeptStage::Open
+    }
 }
 
 /// A transaction of a client.
@@ -58,7 +68,7 @@ impl Entry {
             age: transaction.age(),
             is_anchored: false,
             used: now,
-            is_over: false,
+            stage: KeptStage::Open,
         };
         Entry::of(State::Writer(Box::new(transaction)), told, space, false)
     }
@@ -67,7 +77,7 @@ impl Entry {
     pub(crate) fn reader(id: TransactionId, snapshot: Snapshot, space: Space, now: Mono) -> Entry {
         let at = snapshot.timestamp();
         let handle = TransactionHandle { id, anchor: Slot::of_key(b""), read_timestamp: at };
-        let told = Told { handle, age: at, is_anchored: false, used: now, is_over: false };
+        let told = Told { handle, age: at, is_anchored: false, used: now, stage: KeptStage::Open };
         Entry::of(State::Reader(snapshot), told, space, true)
     }
 
@@ -102,10 +112,18 @@ impl Entry {
         wire_handle(&handle, age, is_anchored)
     }
 
+    /// As other nodes and operators are told, by this node.
+    pub(crate) fn kept(&self, node: NodeId, now: Mono) -> KeptTransaction {
+        let Told { handle, age, is_anchored, stage, .. } = self.told();
+        let TransactionHandle { id, anchor, read_timestamp } = handle;
+        let (anchor, elapsed) = (is_anchored.then_some(anchor), now.since(self.opened));
+        KeptTransaction { node, id, anchor, read_timestamp, age, elapsed, stage }
+    }
+
     /// Takes what it has, and leaves how it ended.
     pub(crate) fn end(&self, state: &mut State, over: Over) -> State {
         let mut told = self.told.lock();
-        told.is_over = true;
+        told.stage = over.stage();
         if let State::Writer(transaction) = state {
             // The last thing that can be seen of it.
             told.handle = transaction.handle();

@@ -1,20 +1,20 @@
 //! All transactions that a node keeps for clients.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use strata_env::Env;
-use strata_router::Router;
+use strata_router::{Keeper, Keepers, KeptElsewhere, Router};
 use strata_txn::TransactionHandle;
-use strata_types::{Decision, Error, ErrorCode, NodeId, Result, Timestamp, TransactionId, TransactionStatus};
+use strata_types::{Error, ErrorCode, NodeId, Result, Timestamp, TransactionId, TransactionStatus};
 use tokio::sync::oneshot;
 
-use super::entry::{Entered, Entry, State, Told};
+use super::entry::{Entered, Entry, State};
 use super::over::{Over, aborted, answer_of};
 use super::registry::{OPEN_BYTES_MAX, Registry, Room, Wish, too_late};
+use crate::TransactionOverview;
 use crate::deadline::sooner;
-use crate::{TransactionOverview, TransactionPhase};
 
 /// The transactions that a node keeps for its clients, and how those ended that did so a moment ago (GRPC-4). Cheap to
 /// clone.
@@ -26,38 +26,29 @@ pub struct OpenTransactions {
 impl OpenTransactions {
     /// None yet. They are told to be at `node`, and reach the shards through `router`.
     pub fn new(router: Arc<Router>, node: NodeId) -> OpenTransactions {
-        OpenTransactions { registry: Registry::new(router, node) }
+        OpenTransactions { registry: Registry::new(router, node, None) }
+    }
+
+    /// The same, of a node that is not alone: others keep some too.
+    pub fn among(router: Arc<Router>, node: NodeId, others: Arc<dyn Keepers>) -> OpenTransactions {
+        OpenTransactions { registry: Registry::new(router, node, Some(others)) }
+    }
+
+    /// For who tells other nodes what is kept here.
+    pub fn keeper(&self) -> Weak<dyn Keeper> {
+        let keeper: Arc<dyn Keeper> = self.registry.clone();
+        Arc::downgrade(&keeper)
     }
 
     /// What is open here, for administration.
     pub fn list(&self) -> Vec<TransactionOverview> {
-        let now = self.registry.env().now();
-        let table = self.registry.table.lock();
-        let told = table.entries.values().map(|entry| (entry, entry.told())).filter(|(_, told)| !told.is_over);
-        let overview = |(entry, told): (&Arc<Entry>, Told)| TransactionOverview {
-            id: told.handle.id,
-            anchor: told.is_anchored.then_some(told.handle.anchor),
-            read_timestamp: told.handle.read_timestamp,
-            age: told.age,
-            phase: TransactionPhase::Active,
-            node: self.registry.node,
-            shard: None,
-            elapsed: now.since(entry.opened),
-            locks: 0,
-            waits_for: None,
-        };
-        told.map(overview).collect()
+        self.registry.list().into_iter().map(TransactionOverview::from).collect()
     }
 
-    /// Ends a transaction that is open here, unless it is committed already. `None`: it is not open here.
-    pub async fn abort(&self, id: TransactionId, deadline: Duration) -> Result<Option<TransactionStatus>> {
-        let Some(entry) = self.registry.find(id) else { return Ok(None) };
-        let mut entered = self.registry.wait_for(entry, deadline).await?;
-        if let State::Over(over) = &*entered.state {
-            return Ok(over.status());
-        }
-        self.registry.end(&mut entered, Over::GivenUp("an operator aborted the transaction".to_owned()));
-        Ok(Some(TransactionStatus::Decided(Decision::Aborted)))
+    /// Ends a transaction that is open here or at another node, unless its commit is under way. What the node that keeps
+    /// it knows then.
+    pub async fn abort(&self, id: TransactionId, deadline: Duration) -> KeptElsewhere {
+        self.registry.abort_anywhere(id, deadline).await
     }
 
     pub(crate) fn router(&self) -> &Arc<Router> {
@@ -80,7 +71,7 @@ impl OpenTransactions {
 
     /// Waits until no other call works on the transaction.
     pub(crate) async fn enter(&self, id: TransactionId, deadline: Duration) -> Result<Entered> {
-        let Some(entry) = self.registry.find(id) else { return Err(not_here(id)) };
+        let Some(entry) = self.registry.entry(id) else { return Err(not_here(id)) };
         self.registry.wait_for(entry, deadline).await
     }
 
@@ -98,7 +89,7 @@ impl OpenTransactions {
 
     /// Ends it without its writes. Doing so twice does no harm, nor does it for one that nobody knows.
     pub(crate) async fn roll_back(&self, id: TransactionId, deadline: Duration) -> Result<()> {
-        let Some(entry) = self.registry.find(id) else { return Ok(()) };
+        let Some(entry) = self.registry.entry(id) else { return Ok(()) };
         let mut entered = self.registry.wait_for(entry, deadline).await?;
         if let State::Over(over) = &*entered.state {
             return match over {
@@ -121,7 +112,7 @@ impl OpenTransactions {
         handle: Option<TransactionHandle>,
         deadline: Duration,
     ) -> Result<Timestamp> {
-        let Some(entry) = self.registry.find(id) else {
+        let Some(entry) = self.registry.entry(id) else {
             let Some(handle) = handle else { return Err(unknown_commit(id)) };
             return answer_of(self.outcome(handle, deadline).await?, &handle);
         };
@@ -142,14 +133,10 @@ impl OpenTransactions {
         let (answer, receiver) = oneshot::channel();
         let registry = self.registry.clone();
         self.registry.env().spawn("grpc-commit", async move {
-            let unanswered = Error::unknown(ErrorCode::Unavailable, "the commit was sent and not answered");
-            let State::Writer(mut transaction) = registry.end(&mut entered, Over::Answered(Err(unanswered))) else {
-                return;
-            };
+            let State::Writer(mut transaction) = registry.begin_commit(&mut entered) else { return };
             transaction.with_deadline(sooner(deadline));
             let result = transaction.commit().await;
-            registry.note_end(&entered.entry, &result);
-            *entered.state = State::Over(Over::Answered(result.clone()));
+            registry.end_commit(&mut entered, &result);
             drop(entered);
             // Whoever has left does not want to know.
             let _ = answer.send(result);
@@ -164,7 +151,9 @@ impl OpenTransactions {
 
     /// What has become of a transaction that may be open here or not.
     pub(crate) async fn outcome(&self, handle: TransactionHandle, deadline: Duration) -> Result<TransactionStatus> {
-        let Some(entry) = self.registry.find(handle.id) else { return self.registry.ask(handle, deadline).await };
+        let Some(entry) = self.registry.entry(handle.id) else {
+            return self.registry.outcome_elsewhere(handle, deadline).await;
+        };
         let Ok(state) = entry.state.try_lock() else { return Ok(TransactionStatus::Pending) };
         let State::Over(over) = &*state else { return Ok(TransactionStatus::Pending) };
         match over.status() {
@@ -178,7 +167,7 @@ impl OpenTransactions {
 
     /// The transaction as this node knows it, if it does.
     pub(crate) fn told(&self, id: TransactionId) -> Option<TransactionHandle> {
-        self.registry.find(id).map(|entry| entry.told().handle)
+        self.registry.entry(id).map(|entry| entry.told().handle)
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a transaction ended.
 
 use strata_proto::v1;
+use strata_router::KeptStage;
 use strata_txn::TransactionHandle;
 use strata_types::{
     Conflict, ConflictReason, Decision, Error, ErrorCode, Outcome, Result, Timestamp, TransactionStatus,
@@ -56,10 +57,18 @@ impl Over {
 
     /// What has become of it, as far as is known here.
     pub(crate) fn status(&self) -> Option<TransactionStatus> {
-        let decided = |decision| Some(TransactionStatus::Decided(decision));
-        match self.commit_answer()? {
-            Ok(at) => decided(Decision::Committed(at)),
-            Err(_) => decided(Decision::Aborted),
+        match self.stage() {
+            KeptStage::Ended(decision) => Some(TransactionStatus::Decided(decision)),
+            KeptStage::Open | KeptStage::Committing | KeptStage::Unanswered => None,
+        }
+    }
+
+    /// The same, as other nodes and operators are told.
+    pub(crate) fn stage(&self) -> KeptStage {
+        match self.commit_answer() {
+            Some(Ok(at)) => KeptStage::Ended(Decision::Committed(at)),
+            Some(Err(_)) => KeptStage::Ended(Decision::Aborted),
+            None => KeptStage::Unanswered,
         }
     }
 }

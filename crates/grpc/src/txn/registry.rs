@@ -8,7 +8,7 @@ use std::time::Duration;
 use metrics::Gauge;
 use parking_lot::Mutex;
 use strata_env::{Env, Mono};
-use strata_router::Router;
+use strata_router::{Keepers, KeptStage, Router};
 use strata_txn::{BeginOptions, TransactionHandle, TransactionOptions, Transactions};
 use strata_types::{
     Error, ErrorCode, NodeId, Result, Space, Timestamp, TransactionId, TransactionStatus, limits::REQUEST_DEADLINE_MAX,
@@ -33,6 +33,8 @@ pub(super) struct Registry {
     pub(super) node: NodeId,
     pub(super) router: Arc<Router>,
     transactions: Transactions,
+    /// What other nodes keep, if there are any.
+    pub(super) others: Option<Arc<dyn Keepers>>,
     pub(super) table: Mutex<Table>,
     pub(super) bytes: AtomicUsize,
     gauge: Gauge,
@@ -88,11 +90,12 @@ impl Drop for Room<'_> {
 }
 
 impl Registry {
-    pub(super) fn new(router: Arc<Router>, node: NodeId) -> Arc<Registry> {
+    pub(super) fn new(router: Arc<Router>, node: NodeId, others: Option<Arc<dyn Keepers>>) -> Arc<Registry> {
         let registry = Arc::new(Registry {
             node,
             transactions: Transactions::new(router.clone(), TransactionOptions::default()),
             router,
+            others,
             table: Mutex::default(),
             bytes: AtomicUsize::new(0),
             gauge: metrics::gauge!("strata_grpc_transactions_open"),
@@ -106,7 +109,7 @@ impl Registry {
         self.router.env()
     }
 
-    pub(super) fn find(&self, id: TransactionId) -> Option<Arc<Entry>> {
+    pub(super) fn entry(&self, id: TransactionId) -> Option<Arc<Entry>> {
         self.table.lock().entries.get(&id).cloned()
     }
 
@@ -156,9 +159,22 @@ impl Registry {
         state
     }
 
-    pub(super) fn note_end(&self, entry: &Entry, result: &Result<Timestamp>) {
-        entry.told.lock().used = self.env().now();
-        count(Over::Answered(result.clone()).name());
+    /// Takes a transaction out to commit it. Until that is answered, nobody knows how it ends.
+    pub(super) fn begin_commit(&self, entered: &mut Entered) -> State {
+        let unanswered = Error::unknown(ErrorCode::Unavailable, "the commit was sent and not answered");
+        let state = self.end(entered, Over::Answered(Err(unanswered)));
+        entered.entry.told.lock().stage = KeptStage::Committing;
+        state
+    }
+
+    /// The commit was answered.
+    pub(super) fn end_commit(&self, entered: &mut Entered, result: &Result<Timestamp>) {
+        let over = Over::Answered(result.clone());
+        count(over.name());
+        let mut told = entered.entry.told.lock();
+        (told.used, told.stage) = (self.env().now(), over.stage());
+        drop(told);
+        *entered.state = State::Over(over);
     }
 
     /// Forgets those that have ended long ago, or too many.
@@ -184,7 +200,7 @@ impl Registry {
         for entry in entries {
             let told = entry.told();
             let why = match () {
-                () if told.is_over => continue,
+                () if told.is_over() => continue,
                 () if now.since(told.used) > IDLE_MAX => {
                     format!("the transaction was rolled back after {} s without a call", IDLE_MAX.as_secs())
                 }

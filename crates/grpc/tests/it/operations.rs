@@ -7,14 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use strata_env::real;
-use strata_grpc::{ClusterOverview, ClusterView, Parts, ReplicaFigures, ReplicaOverview, ShardOverview};
+use strata_grpc::{ClusterOverview, ClusterView, Parts, ReplicaOverview, ShardOverview};
 use strata_machine::{CommandContext, Machine, View, ViewMut};
 use strata_meta::{Joiner, MetaCommand, MetaMachine, MetaReply, load_map};
 use strata_proto::v1::admin_client::AdminClient;
 use strata_proto::{error_of, v1};
 use strata_types::{
-    ClusterId, Error, ErrorCode, InstanceId, LogIndex, NodeDescriptor, NodeId, Outcome, ReplicaId, ReplicaPlacement,
-    Result, ShardMap, ShardPlacement, Term, Timestamp, VersionRange,
+    ClusterId, Error, ErrorCode, InstanceId, LogIndex, NodeDescriptor, NodeId, Outcome, ReplicaFigures, ReplicaId,
+    ReplicaPlacement, Result, ShardMap, ShardPlacement, Term, Timestamp, VersionRange,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status};

@@ -4,6 +4,7 @@
 #[path = "../../../cluster/tests/it/hub.rs"]
 #[allow(dead_code, reason = "shared with the tests of the cluster crate, which use all of it")]
 mod hub;
+mod keepers;
 mod levels;
 mod requests;
 mod transactions;

@@ -102,6 +102,30 @@ async fn a_drained_node_costs_one_more_message_a_shard() {
     assert!(longest < Duration::from_millis(30), "{longest:?}");
 }
 
+/// While a leader hands over, it and its successor name each other.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_handover_is_noticed_soon() {
+    for takes in (5..160).step_by(7) {
+        let (model, router) = Model::start(1, RouterOptions::default());
+        model.begin_handover(0, 3);
+        let handover = async {
+            tokio::time::sleep(Duration::from_millis(takes)).await;
+            model.end_handover(0);
+            Instant::now()
+        };
+        let write = async {
+            router.send(put("a"), SECOND).await.expect("written");
+            Instant::now()
+        };
+        let (ended, written) = tokio::join!(handover, write);
+        // No longer than it took already, and than one pause: whoever is asked after it, the successor is asked next.
+        let late = written.duration_since(ended);
+        let most = Duration::from_millis((takes * 5 / 4 + 10).min(70));
+        assert!(late <= most, "{late:?} after a handover of {takes} ms");
+        assert!(model.sent().len() < 20, "but no busy loop: {}", model.sent().len());
+    }
+}
+
 /// The shard of `map(1, 1)`, moved from node 1 to node 4.
 fn moved() -> Arc<ShardMap> {
     let mut moved = Arc::unwrap_or_clone(map(2, 1));

@@ -52,6 +52,8 @@ pub(crate) struct Sent {
 struct State {
     map: Arc<ShardMap>,
     leaders: BTreeMap<ShardId, NodeId>,
+    /// Shards without a leader, because one node hands over to another, and each of the two says that the other leads.
+    handovers: BTreeMap<ShardId, (NodeId, NodeId)>,
     /// What the followers say about the leader.
     hints: bool,
     items: BTreeMap<Bytes, Item>,
@@ -145,6 +147,20 @@ impl Model {
         };
     }
 
+    /// The leader of a shard begins to hand over to another node, which leads when it is told so.
+    pub(crate) fn begin_handover(&self, shard: u32, to: u64) {
+        let mut state = self.state.lock();
+        let from = state.leaders.remove(&ShardId(shard)).expect("it has a leader");
+        state.handovers.insert(ShardId(shard), (from, NodeId(to)));
+    }
+
+    /// The other node leads.
+    pub(crate) fn end_handover(&self, shard: u32) {
+        let mut state = self.state.lock();
+        let (_, to) = state.handovers.remove(&ShardId(shard)).expect("it was begun");
+        state.leaders.insert(ShardId(shard), to);
+    }
+
     pub(crate) fn set_down<const N: usize>(&self, nodes: [u64; N]) {
         self.state.lock().down = nodes.map(NodeId).to_vec();
     }
@@ -221,6 +237,9 @@ impl Model {
         let mut state = self.state.lock();
         if batch.epoch < state.map.epoch {
             return ShardReply::StaleRoute(state.map.clone());
+        }
+        if let Some((from, to)) = state.handovers.get(&batch.shard).copied() {
+            return ShardReply::NotLeader { leader: Some(if node == from { to } else { from }) };
         }
         let leader = state.leaders.get(&batch.shard).copied();
         if leader != Some(node) && !batch.requests.iter().all(is_for_any) {

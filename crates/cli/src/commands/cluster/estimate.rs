@@ -23,9 +23,9 @@ impl Estimate {
             return Estimate { bytes: Some((own.arrived, total)), left };
         }
         // With nothing at all it may be waiting for its turn.
-        let behind = leader.last.saturating_sub(newcomer.last);
+        let behind = leader.last.saturating_sub(newcomer.applied);
         let gain = own.entries_per_second.saturating_sub(told.entries_per_second);
-        let left = if newcomer.last == 0 { None } else { seconds(behind, gain) };
+        let left = if newcomer.applied == 0 { None } else { seconds(behind, gain) };
         Estimate { bytes: None, left }
     }
 }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     fn replica(last: u64, figures: Option<v1::ReplicaFigures>) -> v1::ReplicaStatus {
-        v1::ReplicaStatus { last, figures, ..v1::ReplicaStatus::default() }
+        v1::ReplicaStatus { last, applied: last, figures, ..v1::ReplicaStatus::default() }
     }
 
     fn snapshot(arrived: u64, arriving_per_second: u64) -> Option<v1::ReplicaFigures> {

@@ -16,7 +16,7 @@ struct Job {
     from: Option<NodeId>,
     to: Option<NodeId>,
     state: &'static str,
-    /// Log entries that the new replica lacks, as far as anybody knows.
+    /// Entries of the log that the new replica has not applied, as far as anybody knows.
     behind: Option<u64>,
     estimate: Estimate,
     /// What keeps the new replica from catching up.
@@ -91,10 +91,11 @@ fn newcomer(
     Some((status, status.replicas.iter().find(|replica| replica.replica == added.replica.0)?))
 }
 
-/// How many entries of the leader's log a new replica lacks, if both have answered.
+/// How many entries of the leader's log a new replica has not applied, if both have answered. It may hold them all: a
+/// full disk keeps it from applying them.
 fn behind(group: GroupId, added: ReplicaPlacement, shards: &[v1::ShardStatus]) -> Option<u64> {
     let (status, newcomer) = newcomer(group, added, shards)?;
-    Some(leader(status)?.last.saturating_sub(newcomer.last))
+    Some(leader(status)?.last.saturating_sub(newcomer.applied))
 }
 
 fn leader(status: &v1::ShardStatus) -> Option<&v1::ReplicaStatus> {
@@ -123,6 +124,8 @@ impl Job {
     fn row(&self) -> Vec<String> {
         let node = |node: Option<NodeId>| node.map_or_else(|| "-".to_owned(), |node| node.to_string());
         let state = match (self.estimate.bytes, self.behind) {
+            // How far it is says nothing while it does not get on; what it waits for stands below.
+            _ if self.is_stuck() => format!("{}, waits", self.state),
             (Some((there, all)), _) if self.is_catching_up() => {
                 format!("{}, {} of {}", self.state, bytes_text(there), bytes_text(all))
             }
@@ -130,7 +133,10 @@ impl Job {
             _ => self.state.to_owned(),
         };
         // The rest is a matter of moments, or waits for somebody.
-        let left = if self.is_catching_up() { left_text(self.estimate.left) } else { "-".to_owned() };
+        let left = match self.is_catching_up() && !self.is_stuck() {
+            true => left_text(self.estimate.left),
+            false => "-".to_owned(),
+        };
         vec![
             self.change.map_or_else(|| "-".to_owned(), |change| format!("m{change}")),
             self.group.clone(),
@@ -146,8 +152,14 @@ impl Job {
         self.state == "catching up"
     }
 
+    /// Whether it is known what keeps it from catching up.
+    fn is_stuck(&self) -> bool {
+        self.is_catching_up() && self.problem.is_some()
+    }
+
     fn json(&self) -> Value {
         let Estimate { bytes, left } = if self.is_catching_up() { self.estimate } else { Estimate::default() };
+        let left = left.filter(|_| !self.is_stuck());
         json!({
             "job": self.change,
             "group": self.group,
@@ -210,7 +222,13 @@ mod tests {
             meta_changes: GroupChanges { change: Some(change(4, 0)), ..GroupChanges::default() },
             ..ShardMap::default()
         };
-        let status = |replica, node, last| v1::ReplicaStatus { replica, node, last, ..v1::ReplicaStatus::default() };
+        let status = |replica, node, applied| v1::ReplicaStatus {
+            replica,
+            node,
+            last: 500,
+            applied,
+            ..v1::ReplicaStatus::default()
+        };
         let shards = [v1::ShardStatus {
             placement: Some(v1::ShardPlacement::from(&map.shards[0])),
             leader: Some(1),
@@ -258,11 +276,13 @@ mod tests {
     fn what_keeps_a_new_replica_waiting_is_said() {
         let shards = vec![shard(0, Some(change(5, 2)), Vec::new()), shard(1, Some(change(6, 12)), Vec::new())];
         let map = ShardMap { shards, ..ShardMap::default() };
-        let full =
-            v1::ReplicaStatus { replica: 99, node: 4, problem: "no room".into(), ..v1::ReplicaStatus::default() };
+        // Its log has all that the leader's has, and its tablet has no room for it.
+        let status = |replica, node| v1::ReplicaStatus { replica, node, last: 500, ..v1::ReplicaStatus::default() };
+        let full = v1::ReplicaStatus { problem: "no room".into(), ..status(99, 4) };
         let told = [v1::ShardStatus {
             placement: Some(v1::ShardPlacement::from(&map.shards[0])),
-            replicas: vec![full],
+            leader: Some(1),
+            replicas: vec![status(1, 1), full],
             ..v1::ShardStatus::default()
         }];
         let node = v1::NodeDescriptor { id: 4, ..v1::NodeDescriptor::default() };
@@ -273,6 +293,8 @@ mod tests {
         }];
         let answer = answer(&map, &told, &nodes);
         let text = String::from_utf8(answer.text).expect("text");
+        assert!(text.contains("s0     n2    n4  catching up, waits  -     the node is being removed"), "{text}");
+        assert!(!text.contains("behind"), "it is not said to be almost done: {text}");
         assert!(text.ends_with("\n! s0 waits for n4: no room\n! s1 waits for n4: the disk is full"), "{text}");
         assert_eq!(
             (&answer.json[0]["problem"], &answer.json[1]["problem"]),

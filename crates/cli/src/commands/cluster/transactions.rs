@@ -84,6 +84,7 @@ fn phase_name(phase: v1::TransactionPhase) -> &'static str {
         v1::TransactionPhase::Waiting => "waiting",
         v1::TransactionPhase::Prepared => "prepared",
         v1::TransactionPhase::Committed => "committed",
+        v1::TransactionPhase::Committing => "committing",
         v1::TransactionPhase::Unspecified => "unknown",
     }
 }

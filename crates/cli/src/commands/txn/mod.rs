@@ -1,5 +1,7 @@
 //! `strata txn`: lines from arguments, a file or a prompt.
 
+mod handle;
+mod open;
 mod transactor;
 
 pub use transactor::Transactor;

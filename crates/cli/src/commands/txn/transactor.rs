@@ -1,23 +1,17 @@
 //! One transaction, line by line.
 
-use bytes::Bytes;
-use serde_json::{Value, json};
-use strata_proto::v1::{self, decision, transaction_status::Status};
+use serde_json::json;
+use strata_proto::v1;
 use strata_types::{ConflictReason, ErrorCode, LockWait, Outcome};
 
+use super::handle::{handle_text, id_text, outcome};
+use super::open::Open;
 use crate::args::{KvCommand, TxnCommand};
 use crate::commands::kv::{bounds, read_stdin};
 use crate::encoding::Encoding;
-use crate::failure::{Failure, STATUS_NEGATIVE};
+use crate::failure::Failure;
 use crate::output::Answer;
-use crate::session::{Session, Stay, failure_of};
-
-/// A transaction that is open on one node.
-struct Open {
-    stay: Stay,
-    /// The transaction as the last answer told it.
-    handle: v1::TransactionHandle,
-}
+use crate::session::Session;
 
 /// What lines about transactions work on: at most one at a time.
 #[derive(Default)]
@@ -58,11 +52,11 @@ impl Transactor {
                     (false, false) => LockWait::Wait,
                 };
                 let millis = wait.map_or(0, |wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1));
-                self.lock(encoding.decode(key)?, how, millis, encoding).await
+                self.open()?.lock(encoding.decode(key)?, how, millis, encoding).await
             }
-            TxnCommand::Savepoint => self.savepoint().await,
+            TxnCommand::Savepoint => self.open()?.savepoint().await,
             TxnCommand::Rollback { to } => match savepoint_of(to)? {
-                Some(savepoint) => self.rollback_to(savepoint).await,
+                Some(savepoint) => self.open()?.rollback_to(savepoint).await,
                 None => self.rollback().await,
             },
             TxnCommand::Commit => self.commit().await,
@@ -74,18 +68,18 @@ impl Transactor {
     /// Carries out an operation on keys within the transaction.
     pub async fn key(&mut self, command: &KvCommand, encoding: Encoding) -> Result<Answer, Failure> {
         let result = match command {
-            KvCommand::Get { key, .. } => self.get(encoding.decode(key)?, encoding).await,
+            KvCommand::Get { key, .. } => self.open()?.get(encoding.decode(key)?, encoding).await,
             KvCommand::Put { key, value, .. } => {
                 let value = match value {
                     Some(value) => encoding.decode(value)?,
                     None => read_stdin().await?,
                 };
-                self.put(encoding.decode(key)?, value).await
+                self.open()?.put(encoding.decode(key)?, value).await
             }
-            KvCommand::Del { key } => self.delete(encoding.decode(key)?).await,
+            KvCommand::Del { key } => self.open()?.delete(encoding.decode(key)?).await,
             KvCommand::Scan { start, end, prefix, limit, keys_only, .. } => {
                 let (start, end) = bounds(encoding, start.as_deref(), end.as_deref(), prefix.as_deref())?;
-                self.scan(start, end, limit.unwrap_or(0), *keys_only, encoding).await
+                self.open()?.scan(start, end, limit.unwrap_or(0), *keys_only, encoding).await
             }
             KvCommand::Cas { .. } => Err(Failure::new("a transaction needs no cas")
                 .hint("get the key and put it: the commit checks that it was not changed meanwhile")),
@@ -127,90 +121,6 @@ impl Transactor {
         Ok(Answer::new(text, json!({ "id": id, "read_timestamp": reads_at, "age": age })))
     }
 
-    async fn get(&mut self, key: Bytes, encoding: Encoding) -> Result<Answer, Failure> {
-        let open = self.open()?;
-        let request = v1::TxnGetRequest { id: open.handle.id.clone(), key: key.clone() };
-        let reply = open.stay.txn(request, |mut client, request| async move { client.get(request).await }).await?;
-        open.told(reply.handle);
-        Ok(item_answer(&key, reply.item, encoding))
-    }
-
-    async fn lock(
-        &mut self,
-        key: Bytes,
-        wait: LockWait,
-        timeout_millis: u32,
-        encoding: Encoding,
-    ) -> Result<Answer, Failure> {
-        let open = self.open()?;
-        let wait = v1::LockWait::from(wait).into();
-        let id = open.handle.id.clone();
-        let request = v1::TxnGetForUpdateRequest { id, key: key.clone(), wait, timeout_millis };
-        let call = open.stay.txn(request, |mut client, request| async move { client.get_for_update(request).await });
-        let reply = call.await?;
-        open.told(reply.handle);
-        Ok(item_answer(&key, reply.item, encoding))
-    }
-
-    async fn put(&mut self, key: Bytes, value: Bytes) -> Result<Answer, Failure> {
-        let open = self.open()?;
-        let request = v1::TxnPutRequest { id: open.handle.id.clone(), key, value };
-        let reply = open.stay.txn(request, |mut client, request| async move { client.put(request).await }).await?;
-        open.told(reply.handle);
-        Ok(Answer::new("written when it commits", json!({ "buffered": true })))
-    }
-
-    async fn delete(&mut self, key: Bytes) -> Result<Answer, Failure> {
-        let open = self.open()?;
-        let request = v1::TxnDeleteRequest { id: open.handle.id.clone(), key };
-        let reply = open.stay.txn(request, |mut client, request| async move { client.delete(request).await }).await?;
-        open.told(reply.handle);
-        Ok(Answer::new("removed when it commits", json!({ "buffered": true })))
-    }
-
-    async fn scan(
-        &mut self,
-        start: Bytes,
-        end: Option<Bytes>,
-        limit: u64,
-        keys_only: bool,
-        encoding: Encoding,
-    ) -> Result<Answer, Failure> {
-        let open = self.open()?;
-        let request = v1::TxnScanRequest { id: open.handle.id.clone(), start, end, limit };
-        let call = open.stay.txn(request, |mut client, request| async move { client.scan(request).await });
-        let mut pages = call.await?;
-        let (mut lines, mut items) = (Vec::new(), Vec::new());
-        while let Some(page) = pages.message().await.map_err(|status| failure_of(&status, "the node"))? {
-            for item in page.items {
-                let key = encoding.encode_column(&item.key);
-                let line = if keys_only { key } else { format!("{key}\t{}", encoding.encode_column(&item.value)) };
-                lines.push(line);
-                let mut shown = json!({ "key": encoding.to_json(&item.key) });
-                if !keys_only {
-                    shown["value"] = encoding.to_json(&item.value);
-                }
-                items.push(shown);
-            }
-        }
-        Ok(Answer::new(lines.join("\n"), Value::Array(items)))
-    }
-
-    async fn savepoint(&mut self) -> Result<Answer, Failure> {
-        let open = self.open()?;
-        let request = v1::TxnSavepointRequest { id: open.handle.id.clone() };
-        let call = open.stay.txn(request, |mut client, request| async move { client.savepoint(request).await });
-        let number = call.await?.savepoint;
-        Ok(Answer::new(format!("savepoint {number}"), json!({ "savepoint": number })))
-    }
-
-    async fn rollback_to(&mut self, savepoint: u64) -> Result<Answer, Failure> {
-        let open = self.open()?;
-        let request = v1::TxnRollbackToRequest { id: open.handle.id.clone(), savepoint };
-        open.stay.txn(request, |mut client, request| async move { client.rollback_to(request).await }).await?;
-        Ok(Answer::new(format!("back at savepoint {savepoint}"), json!({ "savepoint": savepoint })))
-    }
-
     async fn rollback(&mut self) -> Result<Answer, Failure> {
         let open = self.open()?;
         let request = v1::TxnRollbackRequest { id: open.handle.id.clone() };
@@ -245,31 +155,6 @@ impl Transactor {
     }
 }
 
-impl Open {
-    fn told(&mut self, handle: Option<v1::TransactionHandle>) {
-        if let Some(handle) = handle {
-            self.handle = handle;
-        }
-    }
-}
-
-async fn outcome(session: &Session, handle: &str) -> Result<Answer, Failure> {
-    let request = v1::TxnOutcomeRequest { handle: Some(handle_of(handle)?) };
-    let stay = session.stay().await?;
-    let reply = stay.txn(request, |mut client, request| async move { client.outcome(request).await }).await?;
-    let negative = |sentence: &str| Err(Failure::new(sentence).status(STATUS_NEGATIVE));
-    match reply.status.and_then(|status| status.status) {
-        Some(Status::Decided(v1::Decision { decision: Some(decision::Decision::Committed(at)) })) => {
-            Ok(Answer::new(format!("committed at @{at}"), json!({ "status": "committed", "at": at })))
-        }
-        Some(Status::Decided(v1::Decision { decision: Some(decision::Decision::Aborted(_)) })) => {
-            Ok(Answer::new("aborted: nothing was written", json!({ "status": "aborted" })))
-        }
-        Some(Status::Pending(_)) => negative("it is not decided yet"),
-        _ => negative("there is no trace of it: it did not get as far as that, or it ended long ago"),
-    }
-}
-
 /// A conflict ends the transaction, unless it is only about a lock.
 fn is_end(failure: &Failure) -> bool {
     let is_lock = failure.conflict.as_ref().is_some_and(|conflict| conflict.reason == ConflictReason::Locked);
@@ -291,38 +176,6 @@ fn not_a_savepoint() -> Failure {
     Failure::new("expected nothing, or the number of a savepoint").hint("`rollback`, or for example `rollback to 1`")
 }
 
-fn item_answer(key: &[u8], item: Option<v1::Item>, encoding: Encoding) -> Answer {
-    let (name, value) = (encoding.to_json(key), item.as_ref().map(|item| encoding.to_json(&item.value)));
-    let text = match item {
-        Some(item) => encoding.encode(&item.value),
-        // A script goes on: what to do about it is for the transaction to say.
-        None => format!("there is no key `{}`", encoding.encode_column(key)).into_bytes(),
-    };
-    Answer::new(text, json!({ "key": name, "value": value }))
-}
-
-fn id_text(handle: &v1::TransactionHandle) -> String {
-    strata_proto::transaction_id_of(&handle.id).map_or_else(|_| "?".to_owned(), |id| id.to_string())
-}
-
-/// `ID:SLOT:TIMESTAMP`.
-fn handle_text(handle: &v1::TransactionHandle) -> String {
-    format!("{}:{}:{}", id_text(handle), handle.anchor.unwrap_or_default(), handle.read_timestamp)
-}
-
-fn handle_of(text: &str) -> Result<v1::TransactionHandle, Failure> {
-    let parse = || {
-        let mut parts = text.splitn(3, ':');
-        let id = parts.next()?.parse().ok()?;
-        let anchor = parts.next()?.parse().ok()?;
-        let read_timestamp = parts.next()?.parse().ok()?;
-        let id = strata_proto::transaction_id_bytes(id);
-        Some(v1::TransactionHandle { id, anchor: Some(anchor), read_timestamp, age: 0 })
-    };
-    let wrong = || Failure::new(format!("not the handle of a transaction: `{text}`"));
-    parse().ok_or_else(|| wrong().hint("it looks like ID:SLOT:TIMESTAMP, as a commit without an answer shows it"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,24 +190,6 @@ mod tests {
         for line in ["to", "from 1", "to one"] {
             assert!(savepoint_of(&words(line)).is_err(), "{line}");
         }
-    }
-
-    #[test]
-    fn a_handle_survives_as_text() {
-        let id = Bytes::copy_from_slice(&7_u128.to_be_bytes());
-        let handle = v1::TransactionHandle { id, anchor: Some(77), read_timestamp: 1_200, age: 0 };
-        assert_eq!(handle_of(&handle_text(&handle)), Ok(handle));
-        for wrong in ["", "7:77:1", "00000000000000000000000000000007", "x:y:z"] {
-            assert!(handle_of(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_key_that_is_not_there_is_an_answer() {
-        let answer = item_answer(b"k", None, Encoding::default());
-        assert_eq!((&answer.text[..], &answer.json["value"]), (&b"there is no key `k`"[..], &Value::Null));
-        let item = v1::Item { value: "v".into(), ..v1::Item::default() };
-        assert_eq!(item_answer(b"k", Some(item), Encoding::default()).json, json!({ "key": "k", "value": "v" }));
     }
 
     #[tokio::test]

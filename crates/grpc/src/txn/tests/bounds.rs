@@ -1,0 +1,111 @@
+//! What all transactions of a node may take together, and for how long.
+
+use strata_types::limits::TRANSACTION_AGE_MAX;
+
+use super::super::entry::IDLE_MAX;
+use super::super::registry::{ENDED_MAX, OPEN_BYTES_MAX, OPEN_MAX};
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn who_is_idle_is_rolled_back_unless_it_says_that_it_is_there() {
+    let ((shards, open), (one, _)) = (start(), keys());
+    let (idle, alive) = (begin(&open, false).await, begin(&open, false).await);
+    lock(&open, &idle.id, &one, 0).await.expect("free");
+    for _ in 0..4 {
+        open.env().sleep(IDLE_MAX / 3).await;
+        let heartbeat = v1::TxnHeartbeatRequest { id: alive.id.clone() };
+        let reply = calls::heartbeat(&open, heartbeat, SECOND).await.expect("open");
+        assert!(reply.left_millis < TRANSACTION_AGE_MAX.as_millis() as u32 && reply.idle_millis == 60_000);
+    }
+    assert_eq!(open.list().len(), 1);
+    assert_eq!(shards.locked(), 0, "its locks are free");
+    let error = put(&open, &idle.id, &one, "v").await.expect_err("gone");
+    assert_eq!(reason(&error), ConflictReason::Aborted);
+    assert!(error.message.contains("60 s without a call"), "{error}");
+    let error = commit(&open, &idle.id, None).await.expect_err("gone");
+    assert_eq!(reason(&error), ConflictReason::Aborted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_stays_for_ever() {
+    let (_, open) = start();
+    let (writer, reader) = (begin(&open, false).await, begin(&open, true).await);
+    let beat = |id: &Bytes| calls::heartbeat(&open, v1::TxnHeartbeatRequest { id: id.clone() }, SECOND);
+    for _ in 0..TRANSACTION_AGE_MAX.as_secs() / 30 {
+        assert!(beat(&writer.id).await.is_ok() && beat(&reader.id).await.is_ok());
+        open.env().sleep(SECOND * 30).await;
+    }
+    open.env().sleep(SECOND * 2).await;
+    let error = beat(&writer.id).await.expect_err("too old");
+    assert!(error.message.contains("300 s, the most"), "{error}");
+    beat(&reader.id).await.expect("who only reads may take longer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_transaction_too_many_is_refused_until_another_one_ends() {
+    let (_, open) = start();
+    let first = begin(&open, false).await;
+    for _ in 1..OPEN_MAX {
+        begin(&open, false).await;
+    }
+    let begin_now = || calls::begin(&open, v1::TxnBeginRequest::default(), SECOND);
+    let error = begin_now().await.expect_err("there is no room");
+    assert_eq!((error.code, error.outcome), (ErrorCode::Overloaded, Outcome::NotApplied));
+    assert!(error.message.contains("10000 transactions are open on this node already"), "{error}");
+    calls::rollback(&open, v1::TxnRollbackRequest { id: first.id }, SECOND).await.expect("rolled back");
+    begin_now().await.expect("there is room for one");
+    assert_eq!(begin_now().await.expect_err("and for no more").code, ErrorCode::Overloaded);
+    assert_eq!(open.list().len(), OPEN_MAX);
+    // Whoever is idle makes room.
+    open.env().sleep(IDLE_MAX + SECOND * 2).await;
+    assert_eq!(open.list(), []);
+    begin_now().await.expect("there is room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_all_transactions_hold_together_is_bounded() {
+    let (_, open) = start();
+    // As much as one transaction may hold, nearly; the value is the same memory each time.
+    let value = Bytes::from(vec![0; 15 << 20]);
+    let put = async |id: &Bytes| {
+        let request = v1::TxnPutRequest { id: id.clone(), key: text("k"), value: value.clone() };
+        calls::put(&open, request, SECOND).await
+    };
+    let fitting = OPEN_BYTES_MAX / (15 << 20);
+    for round in 0..2 {
+        let mut ids = Vec::new();
+        for _ in 0..fitting {
+            ids.push(begin(&open, false).await.id);
+            put(&ids[ids.len() - 1]).await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        }
+        let late = begin(&open, false).await.id;
+        let error = put(&late).await.expect_err("there is no room");
+        assert_eq!((error.code, error.outcome), (ErrorCode::Overloaded, Outcome::NotApplied));
+        assert!(error.message.contains("open transactions hold 512 MiB on this node already"), "{error}");
+        // What was refused takes no room, and does no harm to what is there.
+        assert_eq!(
+            get(&open, &ids[0], &text("k")).await.expect("its own write").map(|read| read.len()),
+            Some(15 << 20)
+        );
+        let rollback = |id: Bytes| calls::rollback(&open, v1::TxnRollbackRequest { id }, SECOND);
+        rollback(ids.remove(0)).await.expect("rolled back");
+        put(&late).await.expect("there is room now");
+        for id in ids.into_iter().chain([late]) {
+            rollback(id).await.expect("rolled back");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_ends_are_remembered() {
+    let (_, open) = start();
+    let first = begin(&open, false).await.id;
+    let at = commit(&open, &first, None).await.expect("it wrote nothing");
+    assert_eq!(commit(&open, &first, None).await, Ok(at), "the answer is kept");
+    for _ in 0..ENDED_MAX {
+        let id = begin(&open, false).await.id;
+        commit(&open, &id, None).await.expect("it wrote nothing");
+    }
+    let error = commit(&open, &first, None).await.expect_err("forgotten for those after it");
+    assert!(error.message.contains("this node does not know transaction"), "{error}");
+}

@@ -1,0 +1,268 @@
+//! What an attempt brought, request by request: who is answered, and who stays for the next attempt.
+
+use strata_env::Mono;
+use strata_types::{Error, ErrorCode, NodeId, Outcome, Reply, Request, Result, ShardPlacement};
+
+use super::Flight;
+use crate::leader::{Absence, Miss};
+use crate::load::{Waiter, can_move, outcome};
+use crate::verdict::{Pace, give_up, is_charged, judge};
+use crate::{LinkError, ShardReply};
+
+impl Flight<'_> {
+    /// Keeps as many requests as may be asked again, and answers the others with what went wrong last (ROUTE-6).
+    pub(super) fn pay(&mut self) {
+        let granted = self.core.retry_budget.spend(self.requests.len(), self.core.env.now());
+        if granted == self.requests.len() {
+            return;
+        }
+        self.core.refused_retries.increment((self.requests.len() - granted) as u64);
+        for (request, waiter) in self.requests.iter().zip(&mut self.waiters).skip(granted) {
+            waiter.answer(Err(too_many_retries(request, waiter, self.trouble.as_ref())));
+        }
+        let keep: Vec<usize> = (0..granted).collect();
+        self.retain(&keep);
+    }
+
+    /// Answers what is late (ROUTE-3): in the batch under way, and in the queue behind it.
+    pub(super) fn sweep(&mut self, requests: &[Request], node: NodeId, now: Mono) {
+        // The deadline cuts the last attempt short; why the one before it failed says more.
+        let before = self.trouble.as_ref().map_or_else(String::new, |it| format!("; before that: {}", it.message));
+        for (request, waiter) in requests.iter().zip(&mut self.waiters) {
+            if waiter.deadline <= now && waiter.is_open() {
+                let reason = format!("{node} did not answer by the deadline{before}");
+                let outcome = outcome(request, waiter, true);
+                let is_read = request.operation.is_read();
+                waiter.answer(Err(give_up(ErrorCode::DeadlineExceeded, outcome, &reason, is_read, "")));
+            }
+        }
+        let mut late = self.queue.expired(now);
+        for (request, waiter) in late.requests.iter().zip(&mut late.waiters) {
+            let reason = format!("waited for earlier requests to shard {} until the deadline", self.queue.shard);
+            let outcome = outcome(request, waiter, false);
+            let is_read = request.operation.is_read();
+            waiter.answer(Err(give_up(ErrorCode::DeadlineExceeded, outcome, &reason, is_read, "")));
+        }
+        if self.core.options.sessions {
+            let numbered = late.requests.iter().zip(&late.waiters).filter(|(_, waiter)| waiter.numbered);
+            self.queue.close(numbered.map(|(request, _)| request));
+        }
+    }
+
+    /// Answers what can be answered and keeps the rest for the next attempt. Tells how soon that may be.
+    pub(super) fn digest(
+        &mut self,
+        node: NodeId,
+        placement: &ShardPlacement,
+        result: std::result::Result<ShardReply, LinkError>,
+    ) -> Pace {
+        let leader = &self.queue.leader;
+        match &result {
+            Ok(_) => self.core.shunned.forgive(node),
+            Err(_) => self.core.shunned.note(node, self.core.env.now()),
+        }
+        match result {
+            Ok(ShardReply::Done { results, .. }) => self.settle(node, placement, results),
+            Ok(ShardReply::NotLeader { leader: hint }) => {
+                leader.note(node, Miss::Follows);
+                let hint = hint.filter(|hint| Some(*hint) != self.silent);
+                let is_news = hint.is_some_and(|hint| leader.hint(node, hint, placement));
+                if !is_news {
+                    leader.miss(node, placement);
+                }
+                let known = hint.map_or_else(|| "knows no leader".to_owned(), |hint| format!("says that {hint} does"));
+                self.note(ErrorCode::NotLeader, format!("{node} does not lead shard {} and {known}", placement.shard));
+                if is_news { Pace::Now } else { Pace::Soon }
+            }
+            Ok(ShardReply::StaleRoute(map)) => {
+                let epoch = map.epoch;
+                self.note(ErrorCode::StaleRoute, format!("{node} refused the route; its shard map is {epoch}"));
+                if self.core.install(map) { Pace::Now } else { Pace::Soon }
+            }
+            Err(LinkError::NotSent { detail }) => {
+                leader.note(node, Miss::Silent);
+                leader.miss(node, placement);
+                self.silent = Some(node);
+                self.note(ErrorCode::Unavailable, format!("{node} cannot be reached ({detail})"));
+                Pace::Soon
+            }
+            Err(LinkError::Unknown { detail }) => {
+                leader.note(node, Miss::Silent);
+                leader.miss(node, placement);
+                self.silent = Some(node);
+                self.note(ErrorCode::Unavailable, format!("{node} did not answer ({detail})"));
+                self.answer_unrepeatable(node, &detail);
+                self.is_charged = true;
+                Pace::Soon
+            }
+        }
+    }
+
+    /// The batch was carried out; single requests of it may still have failed.
+    fn settle(&mut self, node: NodeId, placement: &ShardPlacement, results: Vec<Result<Reply>>) -> Pace {
+        if results.len() != self.requests.len() {
+            let (got, asked) = (results.len(), self.requests.len());
+            let detail = format!("{node} sent {got} results for {asked} requests");
+            self.answer_all(|request, waiter| {
+                Error::new(ErrorCode::Internal, outcome(request, waiter, true), detail.clone())
+            });
+            return Pace::Soon;
+        }
+        let mut pace = Pace::Now;
+        let mut is_leading = true;
+        let mut keep = Vec::new();
+        for (index, (result, waiter)) in results.into_iter().zip(&mut self.waiters).enumerate() {
+            let error = match result {
+                Ok(reply) => {
+                    waiter.answer(Ok(reply));
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let request = &mut self.requests[index];
+            if error.code == ErrorCode::SessionExpired && waiter.numbered {
+                if let Some(session) = request.header.session.take() {
+                    let (fresh, is_wanted) = (self.core.fresh_client(), !waiter.uncertain);
+                    request.header.session = self.queue.renew_session(session.client, fresh, error.position, is_wanted);
+                }
+                waiter.numbered = request.header.session.is_some();
+                // The shard did not apply it now: if this was the first attempt, nothing was done.
+                if !waiter.uncertain {
+                    keep.push(index);
+                    continue;
+                }
+            }
+            match judge(request, &error).filter(|_| waiter.is_open()) {
+                Some(wanted) => {
+                    pace = pace.max(wanted);
+                    waiter.uncertain |= error.outcome == Outcome::Unknown && !request.operation.is_read();
+                    is_leading &= !matches!(error.code, ErrorCode::NotLeader | ErrorCode::Corrupt);
+                    self.is_charged |= is_charged(error.code);
+                    if keep.is_empty() {
+                        tracing::debug!(target: "strata_router::attempts", shard = self.queue.shard.0, "{node}: {error}");
+                    }
+                    keep.push(index);
+                    self.trouble = Some(error);
+                }
+                None => {
+                    let outcome = worse(error.outcome, outcome(request, waiter, false));
+                    waiter.answer(Err(Error { outcome, ..error }));
+                }
+            }
+        }
+        match is_leading {
+            true => self.queue.leader.confirm(node),
+            false => self.queue.leader.miss(node, placement),
+        }
+        self.retain(&keep);
+        pace
+    }
+
+    /// After an attempt without an answer: what may be repeated stays, the rest is answered.
+    fn answer_unrepeatable(&mut self, node: NodeId, detail: &str) {
+        let mut keep = Vec::new();
+        for (index, (request, waiter)) in self.requests.iter().zip(&mut self.waiters).enumerate() {
+            if can_move(request, waiter) {
+                waiter.uncertain |= !request.operation.is_read();
+                keep.push(index);
+                continue;
+            }
+            let reason = format!("the write was sent to {node}, which did not answer ({detail})");
+            waiter.answer(Err(give_up(ErrorCode::Unavailable, Outcome::Unknown, &reason, false, "")));
+        }
+        self.retain(&keep);
+    }
+
+    /// Answers requests whose deadline passed between attempts and forgets those that nobody waits for.
+    pub(super) fn drop_late(&mut self, now: Mono) {
+        let is_spent = self.attempt >= self.core.options.attempts;
+        if !is_spent && self.waiters.iter().all(|waiter| waiter.deadline > now && waiter.reply.is_some()) {
+            return;
+        }
+        let routes = self.core.routes.load_full();
+        let absence = routes.placement(self.queue).and_then(|placement| self.queue.leader.absence(placement));
+        let mut keep = Vec::new();
+        for (index, (request, waiter)) in self.requests.iter().zip(&mut self.waiters).enumerate() {
+            if waiter.is_open() && waiter.deadline > now && !is_spent {
+                keep.push(index);
+            } else {
+                waiter.answer(Err(too_late(request, waiter, self.attempt, self.trouble.as_ref(), absence.as_ref())));
+            }
+        }
+        self.retain(&keep);
+    }
+
+    fn answer_all(&mut self, error: impl Fn(&Request, &Waiter) -> Error) {
+        for (request, waiter) in self.requests.iter().zip(&mut self.waiters) {
+            let error = error(request, waiter);
+            waiter.answer(Err(error));
+        }
+        self.retain(&[]);
+    }
+
+    /// Keeps the requests at these positions, which rise.
+    pub(super) fn retain(&mut self, keep: &[usize]) {
+        if keep.len() == self.requests.len() {
+            return;
+        }
+        if self.core.options.sessions {
+            let gone = (0..self.requests.len()).filter(|index| keep.binary_search(index).is_err());
+            let numbered = gone.filter(|index| self.waiters[*index].numbered);
+            self.queue.close(numbered.map(|index| &self.requests[index]));
+        }
+        keep_positions(&mut self.requests, keep);
+        keep_positions(&mut self.waiters, keep);
+    }
+
+    fn note(&mut self, code: ErrorCode, message: String) {
+        self.tell(&message);
+        self.trouble = Some(Error::not_applied(code, message));
+    }
+}
+
+/// The error of a request that would be tried again if fewer were (ROUTE-2).
+fn too_many_retries(request: &Request, waiter: &Waiter, trouble: Option<&Error>) -> Error {
+    let code = trouble.map_or(ErrorCode::Unavailable, |trouble| trouble.code);
+    let reason = trouble.map_or("the attempt failed", |trouble| trouble.message.as_str());
+    let advice = "too many requests are being tried again already; retry later";
+    give_up(code, outcome(request, waiter, false), reason, request.operation.is_read(), advice)
+}
+
+/// The error of a request that gets no more attempts. `absence`: why there is no leader, if that is what kept it.
+fn too_late(
+    request: &Request,
+    waiter: &Waiter,
+    attempts: u32,
+    trouble: Option<&Error>,
+    absence: Option<&Absence>,
+) -> Error {
+    let code = match trouble.map(|trouble| trouble.code) {
+        Some(ErrorCode::NotLeader | ErrorCode::StaleRoute | ErrorCode::Corrupt) => ErrorCode::Unavailable,
+        Some(code) => code,
+        None => ErrorCode::DeadlineExceeded,
+    };
+    let (outcome, is_read) = (outcome(request, waiter, false), request.operation.is_read());
+    match absence.filter(|_| code == ErrorCode::Unavailable) {
+        Some(absence) => give_up(code, outcome, &absence.reason, is_read, absence.advice),
+        None => {
+            let last = trouble.map_or("it waited for earlier requests", |trouble| trouble.message.as_str());
+            give_up(code, outcome, &format!("gave up after {attempts} attempts: {last}"), is_read, "")
+        }
+    }
+}
+
+/// Keeps the items at these positions, which rise.
+fn keep_positions<T>(items: &mut Vec<T>, keep: &[usize]) {
+    for (to, from) in keep.iter().enumerate() {
+        items.swap(to, *from);
+    }
+    items.truncate(keep.len());
+}
+
+fn worse(left: Outcome, right: Outcome) -> Outcome {
+    match (left, right) {
+        (Outcome::Applied, _) | (_, Outcome::Applied) => Outcome::Applied,
+        (Outcome::Unknown, _) | (_, Outcome::Unknown) => Outcome::Unknown,
+        (Outcome::NotApplied, Outcome::NotApplied) => Outcome::NotApplied,
+    }
+}
