@@ -18,13 +18,15 @@ pub(crate) enum Act {
     Rebuild,
     /// A machine loses its disk.
     LoseDisk,
+    /// Files of a replica are damaged.
+    Damage,
     /// A node stops in good order and starts again.
     Restart,
 }
 
 impl Act {
     /// Each as often as it is to be done.
-    pub(crate) const ALL: [Act; 17] = [
+    pub(crate) const ALL: [Act; 19] = [
         Act::Drain,
         Act::Undrain,
         Act::Undrain,
@@ -41,6 +43,8 @@ impl Act {
         Act::Rebuild,
         Act::LoseDisk,
         Act::LoseDisk,
+        Act::Damage,
+        Act::Damage,
         Act::Restart,
     ];
 }

@@ -7,7 +7,7 @@ use strata_sim::Stories;
 
 const USAGE: &str = "\
 usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--hours H] [--nodes N] [--stories S] [--trace]
-                  [--mutant NAME] [--ledger FILE --commit ID]
+                  [--mutant NAME] [--log FILTER] [--ledger FILE --commit ID]
 
   --seed N      first seed (default 1); alone it replays that seed and prints what happened
   --seconds S   simulated seconds under faults a run (default 60)
@@ -19,6 +19,7 @@ usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--hours H] [--
                 (default: from the seed)
   --trace       print every event of every run
   --mutant NAME switch on a seeded bug, which must be found (debug builds); --mutant list names them
+  --log FILTER  what nodes log goes to stderr, such as strata_kv=debug
   --ledger FILE append a line about all runs to this file
   --commit ID   what the line calls the code
 
@@ -35,6 +36,7 @@ pub(crate) struct Arguments {
     pub(crate) stories: Option<Stories>,
     pub(crate) trace: bool,
     pub(crate) mutant: Option<String>,
+    pub(crate) log: Option<String>,
     pub(crate) ledger: Option<PathBuf>,
     pub(crate) commit: String,
 }
@@ -52,6 +54,7 @@ impl Arguments {
             stories: None,
             trace: false,
             mutant: None,
+            log: None,
             ledger: None,
             commit: "unknown".to_owned(),
         };
@@ -67,6 +70,7 @@ impl Arguments {
                 "--stories" => parsed.stories = Some(value()?.parse()?),
                 "--trace" => parsed.trace = true,
                 "--mutant" => parsed.mutant = Some(value()?),
+                "--log" => parsed.log = Some(value()?),
                 "--ledger" => parsed.ledger = Some(value()?.into()),
                 "--commit" => parsed.commit = value()?,
                 "--help" | "-h" => return Err(USAGE.to_owned()),

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use strata_check::{Answer, Call, History, OperationId};
 use strata_router::{Kv as _, Router};
-use strata_types::{ClientId, Error, Expected, Operation, Outcome, ReadPreference, Reply, Request, RequestHeader};
+use strata_types::{
+    ClientId, Error, Expected, Operation, Outcome, ReadLevel, ReadPreference, Reply, Request, RequestHeader,
+};
 use tokio::time::Instant;
 
 use crate::dice::Dice;
@@ -88,6 +90,8 @@ pub(crate) struct Client {
     pub(crate) dice: Dice,
     /// Longest pause between two operations.
     pub(crate) think_max: Duration,
+    /// How its reads are done that are for a leader. What they promise is the same.
+    level: ReadLevel,
     writes: u64,
 }
 
@@ -98,8 +102,9 @@ impl Client {
         record: Arc<Record>,
         dice: Dice,
         think_max: Duration,
+        level: ReadLevel,
     ) -> Client {
-        Client { id, router, record, dice, think_max, writes: 0 }
+        Client { id, router, record, dice, think_max, level, writes: 0 }
     }
 
     /// Works until told to stop.
@@ -152,7 +157,8 @@ impl Client {
     async fn ask(&self, key: &str, call: &Call) -> Result<Answer, Error> {
         // Half of the reads are for any replica. Drawn from a copy, so that what is done does not depend on it.
         let prefer = if self.dice.clone().chance(500) { ReadPreference::Any } else { ReadPreference::Leader };
-        let header = RequestHeader { prefer, ..RequestHeader::default() };
+        let level = if prefer == ReadPreference::Leader { self.level } else { ReadLevel::Linearizable };
+        let header = RequestHeader { prefer, level, ..RequestHeader::default() };
         let request = Request { header, operation: operation(key, call) };
         let reply = self.router.call(request, DEADLINE).await?;
         Ok(match (reply, call) {

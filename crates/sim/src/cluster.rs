@@ -25,6 +25,8 @@ use crate::trace::{Trace, trace};
 
 /// How long a machine rests after its node did not start.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// Number of the first client's machine, far from the nodes'.
+pub(crate) const FIRST_CLIENT_HOST: Host = 100;
 /// Disks that replace wiped ones are numbered from here on.
 const FRESH_DISKS: u64 = 1_000;
 /// What a node says that was removed.
@@ -102,6 +104,12 @@ impl Cluster {
     /// Nodes whose disks are gone for ever.
     pub(crate) fn dead(&self) -> BTreeSet<NodeId> {
         self.dead.lock().clone()
+    }
+
+    /// The machines of clients.
+    pub(crate) fn client_machines(&self) -> Vec<SimNode> {
+        let clients = FIRST_CLIENT_HOST as u64..FRESH_DISKS;
+        self.world.nodes().into_iter().filter(|machine| clients.contains(&machine.number())).collect()
     }
 
     pub(crate) fn machine(&self, host: Host) -> SimNode {

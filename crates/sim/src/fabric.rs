@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use strata_net::{Inbox, Lane, Message, MessageKind, NetError, Transport};
-use strata_types::{ClusterId, NodeId};
+use strata_types::{ClusterId, GroupId, NodeId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::dice::Dice;
+use crate::stragglers::{Number, Stragglers};
 
 /// A place that messages come from and go to. Nodes have a number before they have an id.
 pub(crate) type Host = usize;
@@ -29,10 +30,14 @@ pub(crate) struct Weather {
     pub(crate) doubled: u64,
     /// Messages that may overtake others, of a thousand.
     pub(crate) overtaking: u64,
+    /// Requests with steps of transactions that come after what was sent later, or seconds late, of a thousand; of other
+    /// requests a tenth.
+    pub(crate) straggling: u64,
 }
 
 impl Weather {
-    pub(crate) const CALM: Weather = Weather { delay_micros: (50, 400), lost: 0, doubled: 0, overtaking: 0 };
+    pub(crate) const CALM: Weather =
+        Weather { delay_micros: (50, 400), lost: 0, doubled: 0, overtaking: 0, straggling: 0 };
 }
 
 /// One message on its way.
@@ -54,10 +59,25 @@ struct State {
     /// When the last message of a link and lane arrives: later ones do not overtake it.
     latest: BTreeMap<(Host, Host, Lane), Instant>,
     /// What is on its way, by arrival. The number keeps equal instants in the order of sending.
-    queue: BTreeMap<(Instant, u64), (Host, Parcel)>,
+    queue: BTreeMap<Number, (Host, Parcel)>,
     queued: u64,
+    /// What is held back, and is in the queue as well.
+    stragglers: Stragglers,
     sent: u64,
     delivered: u64,
+}
+
+impl State {
+    /// A request is sent: those of the same host to the same group that have waited for it go on. Returns whether it is
+    /// held back itself.
+    fn overtake(&mut self, from: Host, group: GroupId) -> bool {
+        for (number, at) in self.stragglers.overtaken(from, group, &mut self.dice) {
+            if let Some(late) = self.queue.remove(&number) {
+                self.queue.insert((at, number.1), late);
+            }
+        }
+        self.stragglers.is_expected(from, group)
+    }
 }
 
 /// The network. One task delivers everything.
@@ -78,6 +98,7 @@ impl Fabric {
                 latest: BTreeMap::new(),
                 queue: BTreeMap::new(),
                 queued: 0,
+                stragglers: Stragglers::default(),
                 sent: 0,
                 delivered: 0,
             }),
@@ -137,10 +158,24 @@ impl Fabric {
         Some(Duration::from_micros(state.dice.between(low, high)))
     }
 
+    /// The next request of a host to a group may come late. `per_mille` of what it is as likely as the weather says.
+    pub(crate) fn may_straggle(&self, from: Host, group: GroupId, per_mille: u64) {
+        let state = &mut *self.state.lock();
+        let likely = state.weather.straggling * per_mille / 1_000;
+        if likely > 0 && state.dice.chance(likely) {
+            state.stragglers.expect(from, group);
+        }
+    }
+
     fn send(&self, from: Host, to: Host, lane: Lane, parcel: Parcel) {
-        let mut state = self.state.lock();
+        let state = &mut *self.state.lock();
         state.sent += 1;
         let weather = state.weather;
+        let group = match &parcel {
+            Parcel::Message { message, .. } if message.kind == MessageKind::Requests => Some(message.group),
+            _ => None,
+        };
+        let straggles = group.is_some_and(|group| state.overtake(from, group));
         if state.cut.contains(&(from, to)) || state.dice.chance(weather.lost) {
             return;
         }
@@ -157,7 +192,9 @@ impl Fabric {
         for parcel in std::iter::once(parcel).chain(copy) {
             let (low, high) = weather.delay_micros;
             let mut at = Instant::now() + Duration::from_micros(state.dice.between(low, high));
-            if !state.dice.chance(weather.overtaking) {
+            if let Some(group) = group.filter(|_| straggles) {
+                at = state.stragglers.hold(from, group, state.queued, &mut state.dice);
+            } else if !state.dice.chance(weather.overtaking) {
                 let latest = state.latest.entry((from, to, lane)).or_insert(at);
                 at = at.max(*latest);
                 *latest = at;
@@ -166,7 +203,6 @@ impl Fabric {
             state.queued += 1;
             state.queue.insert((at, number), (to, parcel));
         }
-        drop(state);
         self.changed.notify_one();
     }
 

@@ -37,10 +37,18 @@ pub(crate) enum Fault {
     SyncError,
     /// While a group changes its members, the one that goes and one that stays are cut off from all others.
     SplitChange,
+    /// Requests come late, when their senders have asked again or given up.
+    Stragglers,
+    /// The leadership of a group goes to and fro between two replicas, and nobody dies.
+    Handovers,
+    /// Some tasks of every node get their turns late.
+    Sluggish,
+    /// A follower restarts while a leader that it answered has a lease, and another one wants to lead.
+    Forgetful,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 17] = [
+    pub(crate) const ALL: [Fault; 21] = [
         Fault::Kill,
         Fault::PowerLoss,
         Fault::Blackout,
@@ -58,5 +66,9 @@ impl Fault {
         Fault::LongAbsence,
         Fault::SyncError,
         Fault::SplitChange,
+        Fault::Stragglers,
+        Fault::Handovers,
+        Fault::Sluggish,
+        Fault::Forgetful,
     ];
 }

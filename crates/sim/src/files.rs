@@ -13,6 +13,8 @@ pub(crate) struct Files {
     deleted: BTreeSet<ReplicaId>,
     /// Disks that were wiped.
     wiped: BTreeSet<u64>,
+    /// Replicas whose files cannot be read any more.
+    damaged: BTreeSet<ReplicaId>,
     broken: Vec<String>,
 }
 
@@ -39,6 +41,15 @@ impl Files {
         self.wiped.insert(disk);
     }
 
+    /// The files of a replica are damaged from now on.
+    pub(crate) fn damage(&mut self, replica: ReplicaId) {
+        self.damaged.insert(replica);
+    }
+
+    pub(crate) fn is_damaged(&self, replica: ReplicaId) -> bool {
+        self.damaged.contains(&replica)
+    }
+
     /// Whether what the replica has promised is still on a disk, running or not.
     pub(crate) fn is_kept(&self, replica: ReplicaId) -> bool {
         !self.is_gone(replica) && self.homes.contains_key(&replica)
@@ -46,7 +57,8 @@ impl Files {
 
     /// Whether the replica was there and will never be again.
     pub(crate) fn is_gone(&self, replica: ReplicaId) -> bool {
-        self.deleted.contains(&replica) || self.homes.get(&replica).is_some_and(|disk| self.wiped.contains(disk))
+        let is_lost = self.deleted.contains(&replica) || self.damaged.contains(&replica);
+        is_lost || self.homes.get(&replica).is_some_and(|disk| self.wiped.contains(disk))
     }
 
     pub(crate) fn take_broken(&mut self) -> Vec<String> {
@@ -71,6 +83,9 @@ mod tests {
         files.opened(1, ReplicaId(5));
         assert!(files.take_broken()[0].starts_with("SIM-MEMBER-1 one life"));
         files.opened(3, ReplicaId(6));
+        files.opened(3, ReplicaId(7));
+        files.damage(ReplicaId(7));
+        assert!(files.is_kept(ReplicaId(6)) && files.is_gone(ReplicaId(7)));
         files.wiped(3);
         assert!(files.is_gone(ReplicaId(6)));
     }

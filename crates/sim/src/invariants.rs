@@ -65,6 +65,7 @@ impl Invariants {
     pub(crate) fn see_replica(&mut self, life: u64, node: NodeId, status: &GroupStatus) {
         self.checks += 1;
         self.one_place(node, status);
+        self.damaged_is_silent(status);
         self.terms_rise(status);
         self.positions_rise(life, status);
         self.positions_ordered(status);
@@ -82,6 +83,14 @@ impl Invariants {
         if place != here {
             let replica = status.replica;
             self.report(format!("SIM-MEMBER-1 one place a replica: {replica} is in {here:?}, and was in {place:?}"));
+        }
+    }
+
+    /// SIM-MEMBER-5 (CLUSTER-5): a replica that has met damage serves nobody any more.
+    fn damaged_is_silent(&mut self, status: &GroupStatus) {
+        if status.serving && self.files.is_damaged(status.replica) {
+            let GroupStatus { group, replica, .. } = status;
+            self.report(format!("SIM-MEMBER-5 damage silences: {replica} of {group} serves with damaged files"));
         }
     }
 
@@ -225,5 +234,11 @@ mod tests {
         let purged = GroupStatus { purged: LogIndex(4), ..status(1, 1, 3, 1) };
         assert_eq!(broken_by(&[(1, purged)]), "SIM-RAFT-4");
         assert_eq!(broken_by(&[(1, status(1, 1, 9, 7)), (1, status(2, 1, 9, 8))]), "SIM-RAFT-5");
+        let mut damaged = Invariants::default();
+        damaged.files.damage(ReplicaId(1));
+        damaged.see_replica(1, NodeId(1), &GroupStatus { serving: false, ..status(1, 1, 9, 7) });
+        assert!(damaged.violations().is_empty());
+        damaged.see_replica(1, NodeId(1), &status(1, 1, 9, 7));
+        assert!(damaged.violations()[0].starts_with("SIM-MEMBER-5"));
     }
 }

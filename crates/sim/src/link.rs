@@ -9,7 +9,10 @@ use strata_env::Env;
 use strata_kv::execute_at;
 use strata_net::{Caller, Inbox, Switchboard, Transport as _};
 use strata_router::{HOLD_TIME, Link, LinkError, ShardBatch, ShardReply, TimestampKind};
-use strata_types::{ClusterId, Epoch, Error, ErrorCode, NodeId, Result, ShardMap, Timestamp};
+use strata_types::{
+    ClusterId, Epoch, Error, ErrorCode, GroupId, NodeId, Operation, Request, Result, ShardMap, Timestamp,
+    TransactionCall,
+};
 
 use crate::cluster::Cluster;
 use crate::fabric::{Host, SimTransport};
@@ -65,6 +68,12 @@ impl ClientLink {
     }
 }
 
+/// Whether it changes what a shard knows of a transaction.
+fn is_part(request: &Request) -> bool {
+    let Operation::Transact(call) = &request.operation else { return false };
+    !matches!(**call, TransactionCall::Lock { .. } | TransactionCall::Unlock { .. } | TransactionCall::Status { .. })
+}
+
 #[async_trait]
 impl Link for ClientLink {
     async fn execute(
@@ -73,6 +82,10 @@ impl Link for ClientLink {
         batch: ShardBatch,
         deadline: Duration,
     ) -> std::result::Result<ShardReply, LinkError> {
+        if let Some(cluster) = self.cluster.upgrade() {
+            let likely = if batch.requests.iter().any(is_part) { 1_000 } else { 100 };
+            cluster.fabric.may_straggle(self.host, GroupId::of_shard(batch.shard), likely);
+        }
         execute_at(&self.caller, node, batch, deadline).await
     }
 

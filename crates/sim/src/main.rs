@@ -7,12 +7,19 @@ mod ledger;
 mod mutants;
 
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use strata_sim::{Plan, Report, run};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::arguments::Arguments;
 use crate::ledger::Tally;
+
+/// A seventh of the time of a run goes to the system's allocator otherwise.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A machine that is shown nothing for what it would have to wait for may panic over it, and that is caught, so nothing is
 /// said of panics of nodes: those that are not caught stop the node, which is a violation. The simulator's own are shown.
@@ -23,6 +30,17 @@ fn quiet_panics() {
             shown(panic);
         }
     }));
+}
+
+/// Simulated seconds since the first line.
+#[derive(Default)]
+struct Simulated(OnceLock<tokio::time::Instant>);
+
+impl FormatTime for Simulated {
+    fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
+        let start = self.0.get_or_init(tokio::time::Instant::now);
+        write!(line, "{:>10.6}", start.elapsed().as_secs_f64())
+    }
 }
 
 fn main() -> ExitCode {
@@ -38,6 +56,10 @@ fn main() -> ExitCode {
         }
     };
     quiet_panics();
+    if let Some(filter) = &arguments.log {
+        let format = tracing_subscriber::fmt().with_env_filter(filter).with_timer(Simulated::default());
+        format.with_ansi(false).with_writer(std::io::stderr).init();
+    }
     let tally = run_all(&arguments);
     if let Some(file) = &arguments.ledger
         && let Err(error) = tally.append_to(file, &arguments.commit)

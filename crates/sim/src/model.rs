@@ -11,13 +11,15 @@
 //!   transactions, snapshots  -->  bag of messages: late, twice, never   -->  settle: all arrives, is resolved, is read
 //!   sessions, collector           groups: logs, terms, leaders that      -->  judge: is there an order of everything
 //!        ^                         were deposed, clocks, replicas                   that gives what was promised?
-//!        |                        counter: blocks, deposed leaders
+//!        |                        counter: blocks, deposed leaders that answer
 //!        +--- one step at a time, chosen by the seed ---+
 //! ```
 //! Real is what decides: [`strata_shard::ShardMachine`] and its reads, and the bytes of its commands. Modelled in few
-//! lines: what Raft promises (`group`), how leaders stamp and answer reads (`group`, `context`), the counter
-//! (`counter`), the coordinator and who meets its intents (`commit`, `context`). A read is the same steps as in
-//! `strata_raft`: raise, round, wait, look; between any two of them anything may happen.
+//! lines: what Raft promises (`group`), how leaders stamp and answer reads (`group`, `reading`), the counter
+//! (`counter`) and who asks it (`time`), the coordinator and who meets its intents (`commit`, `context`). A read is the
+//! same steps as in `strata_raft`: raise, round, wait, look; between any two of them anything may happen. A timestamp is
+//! handed out at once, by leaders of the meta group that were deposed too, and confirmed beside the first read at it, as in
+//! `strata_cluster`.
 //!
 //! # Rules
 //! Each [`Rule`] has a switch that takes it out: here, or in the shard's seeded bugs (debug builds only). The tests
@@ -41,10 +43,12 @@ mod counter;
 mod group;
 mod history;
 mod judge;
+mod reading;
 mod rows;
 mod rule;
 mod schedule;
 mod settle;
+mod time;
 mod words;
 mod world;
 

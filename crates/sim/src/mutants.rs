@@ -25,7 +25,7 @@ use strata_txn::mutant::{Mutant as Txn, choose as txn};
 
 /// All of them.
 #[cfg(debug_assertions)]
-const ALL: [(&str, fn()); 30] = [
+const ALL: [(&str, fn()); 31] = [
     ("read-without-quorum", || raft(Raft::ReadWithoutQuorum)),
     ("ack-before-sync", || raft(Raft::AckBeforeSync)),
     ("one-step-change", || raft(Raft::OneStepChange)),
@@ -37,6 +37,7 @@ const ALL: [(&str, fn()); 30] = [
     ("barrier-skips-stamped", || raft(Raft::BarrierSkipsStamped)),
     ("entry-of-another-term", || raft(Raft::EntryOfAnotherTerm)),
     ("clock-not-opened-anew", || raft(Raft::ClockNotOpenedAnew)),
+    ("lease-boot-delay-left-out", || raft(Raft::LeaseBootDelayLeftOut)),
     ("roll-call-believes-all", || raft(Raft::RollCallBelievesAll)),
     ("follower-waits-for-index", || raft(Raft::FollowerWaitsForIndex)),
     ("write-lock-ignored", || shard(Shard::WriteLockIgnored)),

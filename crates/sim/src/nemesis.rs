@@ -9,6 +9,8 @@ use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fabric::{Host, Weather};
 use crate::fault::Fault;
+use crate::handovers::Handovers;
+use crate::promises::Promises;
 use crate::trace::trace;
 
 /// How often it is looked for what a fault waits for.
@@ -20,6 +22,8 @@ pub(crate) struct Nemesis {
     pub(crate) dice: Dice,
     /// The kinds this run uses: a random subset finds more than all at once would.
     pub(crate) kinds: Vec<Fault>,
+    /// For those who forget theirs, where leaders rest on them.
+    pub(crate) promises: Option<Promises>,
     /// Faults installed so far.
     pub(crate) installed: u64,
 }
@@ -27,14 +31,19 @@ pub(crate) struct Nemesis {
 impl Nemesis {
     pub(crate) fn new(cluster: Arc<Cluster>, mut dice: Dice) -> Nemesis {
         let mut kinds: Vec<Fault> = Fault::ALL.into_iter().filter(|_| dice.chance(700)).collect();
+        kinds.retain(|kind| *kind != Fault::Forgetful);
         if kinds.is_empty() {
             kinds.push(Fault::PowerLoss);
+        }
+        // Without leases that is but another kill.
+        if cluster.shape.lease_reads {
+            kinds.extend([Fault::Forgetful; 4]);
         }
         // Where members change, this shall happen when they do.
         if cluster.shape.has_operator && dice.chance(500) {
             kinds.extend([Fault::SplitChange; 2]);
         }
-        Nemesis { cluster, dice, kinds, installed: 0 }
+        Nemesis { cluster, dice, kinds, promises: None, installed: 0 }
     }
 
     fn millis(&mut self, low: u64, high: u64) -> Duration {
@@ -63,6 +72,10 @@ impl Nemesis {
             Fault::ClockJump => self.clock(victim),
             Fault::SyncError => self.sync_error(victim).await,
             Fault::SplitChange => self.split_change().await,
+            Fault::Stragglers => self.stragglers().await,
+            Fault::Handovers => self.handovers().await,
+            Fault::Sluggish => self.sluggish().await,
+            Fault::Forgetful => self.forgetful().await,
         }
         trace!(self.cluster.trace, "MENDED {fault:?}");
     }
@@ -193,11 +206,65 @@ impl Nemesis {
             lost: self.dice.between(0, 150),
             doubled: self.dice.between(0, 100),
             overtaking: self.dice.between(0, 300),
+            straggling: self.dice.between(0, 100),
         };
         self.cluster.fabric.set_weather(weather);
         let time = self.millis(500, 4_000);
         tokio::time::sleep(time).await;
         self.cluster.fabric.set_weather(Weather::CALM);
+    }
+
+    /// Mostly in calm weather: who hears nothing then has reason to believe that nothing came.
+    async fn stragglers(&mut self) {
+        let lost = if self.dice.chance(300) { self.dice.between(0, 50) } else { 0 };
+        let straggling = self.dice.between(50, 400);
+        self.cluster.fabric.set_weather(Weather { lost, straggling, ..Weather::CALM });
+        // Between the steps of a transaction there is more time for what comes late then.
+        let are_clients_sluggish = self.dice.chance(500);
+        for client in self.cluster.client_machines() {
+            let choice = self.dice.next();
+            client.set_sluggish(are_clients_sluggish.then_some(choice));
+        }
+        let time = self.millis(2_000, 8_000);
+        tokio::time::sleep(time).await;
+        for client in self.cluster.client_machines() {
+            client.set_sluggish(None);
+        }
+        self.cluster.fabric.set_weather(Weather::CALM);
+    }
+
+    async fn handovers(&mut self) {
+        let time = self.millis(1_000, 4_000);
+        // Who leads and does not notice is a leader of the past when it is elected again.
+        let is_sluggish = self.dice.chance(500);
+        if is_sluggish {
+            self.set_sluggish(true);
+        }
+        if let Some(handovers) = Handovers::choose(&self.cluster, &mut self.dice) {
+            handovers.make(&mut self.dice, time).await;
+        }
+        self.set_sluggish(false);
+    }
+
+    async fn forgetful(&mut self) {
+        let Some(promises) = &self.promises else { return };
+        for _ in 0..self.dice.between(1, 3) {
+            promises.put_to_the_test(&mut self.dice).await;
+        }
+    }
+
+    async fn sluggish(&mut self) {
+        self.set_sluggish(true);
+        let time = self.millis(500, 4_000);
+        tokio::time::sleep(time).await;
+        self.set_sluggish(false);
+    }
+
+    fn set_sluggish(&mut self, is_sluggish: bool) {
+        for host in 0..self.cluster.size() {
+            let choice = self.dice.next();
+            self.cluster.machine(host).set_sluggish(is_sluggish.then_some(choice));
+        }
     }
 
     async fn bad_disk(&mut self, fault: Fault, victim: usize) {
@@ -218,7 +285,8 @@ impl Nemesis {
         // A second or so; or a year.
         let most = if self.dice.chance(300) { 365 * 24 * 3_600 * 1_000 } else { 1_000_000 };
         machine.set_clock_offset(self.dice.between(0, 2 * most) as i64 - most as i64);
-        machine.set_clock_drift(self.dice.between(0, 40_000) as i64 - 20_000);
+        // Leases bear a quarter between two clocks. More than real ones differ, and less than that.
+        machine.set_clock_drift(self.dice.between(0, 180_000) as i64 - 90_000);
     }
 
     async fn sync_error(&mut self, victim: usize) {

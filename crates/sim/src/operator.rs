@@ -18,6 +18,7 @@ use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fabric::Host;
 use crate::files::Files;
+use crate::tablets::damage;
 use crate::trace::trace;
 
 /// How long an operator waits for an answer.
@@ -81,6 +82,7 @@ impl Operator {
         let map = self.cluster.newest_map();
         match act {
             Act::LoseDisk => self.lose_disk(&map).await,
+            Act::Damage => self.damage(&map).await,
             Act::Restart => self.restart().await,
             _ => match self.command(act, &map) {
                 Some(command) => self.order(act, command).await,
@@ -204,6 +206,34 @@ impl Operator {
         }
         self.cluster.start(host);
         self.stumble(host).await;
+        true
+    }
+
+    /// Files of a replica are damaged. It finds that while it runs, or when it is opened; then it serves nobody any more,
+    /// and is built anew.
+    async fn damage(&mut self, map: &ShardMap) -> bool {
+        let groups: Vec<_> = map.groups().collect();
+        let group = *self.dice.pick(&groups);
+        let placed = *self.dice.pick(group.replicas);
+        if group.replicas.len() < 3 || !self.may_lose(map, placed.node) {
+            return false;
+        }
+        let seated = self.cluster.seated();
+        let Some((host, _)) = seated.iter().find(|(_, node)| *node == placed.node).copied() else { return false };
+        trace!(self.cluster.trace, "OPERATOR damages {} of {} on host-{host}", placed.replica, group.group);
+        self.cluster.invariants.lock().files.damage(placed.replica);
+        let running = self.cluster.nodes().into_iter().find(|(running, _, _)| *running == host);
+        let found = running.and_then(|(_, _, node)| node.host().group(group.group));
+        match found.filter(|found| found.replica() == placed.replica && self.dice.chance(500)) {
+            Some(found) => found.refuse(&damage(placed.replica)),
+            None => {
+                let power_loss = self.dice.chance(500);
+                self.cluster.stop(host, power_loss);
+                let down = self.millis(10, 2_000);
+                sleep(down).await;
+                self.cluster.start(host);
+            }
+        }
         true
     }
 

@@ -1,32 +1,36 @@
 //! One run: start, work under faults, heal, judge.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
 use strata_check::{Call, STEPS_DEFAULT, Verdict};
 use strata_env::sim::SimWorld;
 use strata_router::{Router, RouterOptions};
-use strata_types::{ClientId, ShardMap};
+use strata_types::{ClientId, ReadLevel, ShardMap};
 
 use crate::client::{Client, Record};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, FIRST_CLIENT_HOST};
 use crate::dice::Dice;
 use crate::fabric::{Fabric, SimTransport};
 use crate::link::ClientLink;
 use crate::nemesis::Nemesis;
 use crate::operator::Operator;
-use crate::settled::unsettled;
+use crate::promises::{Probe, Promises};
+use crate::settled::{crowded, unsettled};
 use crate::shape::Shape;
 use crate::trace::{Trace, trace};
-use crate::txn::{Stories, Transactors};
+use crate::txn::{Stories, Transactors, prepared_too_late};
 
 /// Clients of a run. Few: the checker's cost is in operations that overlap.
 const CLIENTS: u64 = 4;
-/// Number of the first client's machine, far from the nodes'.
-const FIRST_CLIENT_HOST: usize = 100;
+/// The first of two that belong to no client.
+const FIRST_PROBE_HOST: usize = 300;
 /// How often invariants are checked.
 const STEP: Duration = Duration::from_millis(20);
+/// Every so many steps it is also looked at parts of transactions.
+const PARTS_STEPS: u64 = 5;
 /// A fresh cluster is ready within this time.
 const FOUNDING_MAX: Duration = Duration::from_secs(30);
 /// A healed cluster serves again, has done all that was asked of it, and agrees with itself within this time.
@@ -109,6 +113,7 @@ async fn simulate(plan: Plan) -> Report {
     if within(FOUNDING_MAX, || unsettled(&cluster).is_none()).await {
         let mut clients = start_clients(&plan, &world, &fabric, &cluster);
         let map = clients.map.clone();
+        nemesis.promises = promises(&world, &fabric, &cluster, &record, &map);
         let transactors = Transactors::new(plan.seed, &world, &cluster, &record, map);
         transactors.prepare().await;
         let operator = has_operator.then(|| Operator::new(cluster.clone(), Dice::new(plan.seed, "operator")));
@@ -153,10 +158,16 @@ fn report(cluster: &Cluster, violation: String) {
 
 /// Checks invariants and restarts nodes that stopped themselves, for ever.
 async fn watch(cluster: Arc<Cluster>) {
-    loop {
+    for step in 1u64.. {
         tokio::time::sleep(STEP).await;
         cluster.check();
         cluster.revive();
+        if step.is_multiple_of(PARTS_STEPS)
+            && !cluster.shape.stories.is_empty()
+            && let Some(late) = prepared_too_late(&cluster)
+        {
+            report(&cluster, format!("SIM-TXN-6 what is prepared can be resolved: {late}"));
+        }
     }
 }
 
@@ -173,6 +184,8 @@ async fn within(time: Duration, done: impl Fn() -> bool) -> bool {
 
 struct Clients {
     routers: Vec<(ClientId, Arc<Router>)>,
+    /// How they read.
+    level: ReadLevel,
     /// Keeps their ends of the network.
     _links: Vec<Arc<ClientLink>>,
     seed: u64,
@@ -181,7 +194,8 @@ struct Clients {
 
 fn start_clients(plan: &Plan, world: &SimWorld, fabric: &Arc<Fabric>, cluster: &Arc<Cluster>) -> Clients {
     let map = cluster.nodes().first().map(|(_, _, node)| node.map()).unwrap_or_else(|| Arc::new(ShardMap::default()));
-    let mut clients = Clients { routers: Vec::new(), _links: Vec::new(), seed: plan.seed, map: map.clone() };
+    let level = if cluster.shape.lease_reads { ReadLevel::Lease } else { ReadLevel::Linearizable };
+    let mut clients = Clients { routers: Vec::new(), level, _links: Vec::new(), seed: plan.seed, map: map.clone() };
     for number in 1..=CLIENTS {
         let host = FIRST_CLIENT_HOST + number as usize;
         let env = world.node(host as u64).env();
@@ -193,6 +207,25 @@ fn start_clients(plan: &Plan, world: &SimWorld, fabric: &Arc<Fabric>, cluster: &
         clients._links.push(link);
     }
     clients
+}
+
+/// Clients that ask nodes directly, for those that forget what they promised.
+fn promises(
+    world: &SimWorld,
+    fabric: &Arc<Fabric>,
+    cluster: &Arc<Cluster>,
+    record: &Arc<Record>,
+    map: &ShardMap,
+) -> Option<Promises> {
+    let probe = |number: usize| {
+        let host = FIRST_PROBE_HOST + number;
+        let transport = SimTransport::new(fabric.clone(), host);
+        let link = ClientLink::new(world.node(host as u64).env(), cluster, transport, host, map.cluster);
+        let (id, writes) = (ClientId(host as u64), AtomicU64::new(1));
+        Arc::new(Probe { id, link, record: record.clone(), writes })
+    };
+    let clients = FIRST_CLIENT_HOST..FIRST_PROBE_HOST;
+    cluster.shape.lease_reads.then(|| Promises::new(cluster.clone(), [probe(0), probe(1)], clients))
 }
 
 async fn under_faults(
@@ -210,7 +243,7 @@ async fn under_faults(
         .map(|(id, router)| {
             let mut dice = Dice::new(clients.seed, &format!("client {id}"));
             let think_max = Duration::from_millis(dice.between(20, 400));
-            let client = Client::new(*id, router.clone(), record.clone(), dice, think_max);
+            let client = Client::new(*id, router.clone(), record.clone(), dice, think_max, clients.level);
             tokio::spawn(client.work(stopped.clone()))
         })
         .collect();
@@ -244,6 +277,7 @@ async fn heal(
         let machine = cluster.machine(host);
         machine.set_stuck(false);
         machine.set_latency(Cluster::SYNC_LATENCY);
+        machine.set_sluggish(None);
         cluster.start(host);
     }
     let tidying = operator.map(|operator| tokio::spawn(tidy(operator)));
@@ -262,7 +296,7 @@ async fn heal(
     keys.dedup();
     let (id, router) = &clients.routers[0];
     let dice = Dice::new(clients.seed, "final");
-    let mut reader = Client::new(*id, router.clone(), record.clone(), dice, Duration::from_millis(1));
+    let mut reader = Client::new(*id, router.clone(), record.clone(), dice, Duration::from_millis(1), clients.level);
     for key in keys {
         let before = record.acknowledged();
         reader.perform(&String::from_utf8_lossy(&key), Call::Get).await;
@@ -275,6 +309,9 @@ async fn heal(
     if !within(HEALING_MAX, || unsettled(cluster).is_none()).await {
         let missing = unsettled(cluster).unwrap_or_default();
         report(cluster, format!("SIM-LIVE-2 a healed cluster converges: after all was done, {missing}"));
+    }
+    if let Some(crowded) = crowded(&cluster.newest_map()) {
+        report(cluster, crowded);
     }
     trace!(cluster.trace, "SETTLED");
     cluster.check();

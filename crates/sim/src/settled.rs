@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use strata_meta::{PlanLimits, plan};
 use strata_raft::GroupStatus;
-use strata_types::{GroupPlacement, NodeId, NodeState, ReplicaId, ShardMap};
+use strata_types::{GroupPlacement, NodeDescriptor, NodeId, NodeState, ReplicaId, ShardMap};
 
 use crate::cluster::Cluster;
 
@@ -57,6 +57,29 @@ pub(crate) fn unsettled(cluster: &Cluster) -> Option<String> {
     None
 }
 
+/// SIM-MAP-8: of a cluster that has come to rest, a group that has too many replicas in one zone, although other
+/// zones have nodes for them. A node without a zone is one of its own.
+pub(crate) fn crowded(map: &ShardMap) -> Option<String> {
+    let zone_of = |node: &NodeDescriptor| match node.zone.is_empty() {
+        true => node.id.to_string(),
+        false => node.zone.clone(),
+    };
+    let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
+    for node in map.nodes.iter().filter(|node| node.state.takes()) {
+        *sizes.entry(zone_of(node)).or_default() += 1;
+    }
+    map.groups().find_map(|group| {
+        let room = |most: usize| sizes.values().map(|size| most.min(*size)).sum::<usize>();
+        let most = (1..=group.replicas.len()).find(|most| room(*most) >= group.replicas.len())?;
+        let mut held: BTreeMap<String, usize> = BTreeMap::new();
+        for placed in group.replicas {
+            *held.entry(zone_of(map.node(placed.node)?)).or_default() += 1;
+        }
+        let is_crowded = held.values().any(|count| *count > most);
+        is_crowded.then(|| format!("SIM-MAP-8 zones are used: {} has {held:?} of {sizes:?}", group.group))
+    })
+}
+
 /// What the map says is still to be done.
 fn unfinished(map: &ShardMap) -> Option<String> {
     if let Some(group) = map.groups().find(|group| group.changes.change.is_some() || !group.changes.leaving.is_empty())
@@ -78,4 +101,37 @@ fn are_alike(replicas: &[&GroupStatus]) -> bool {
     first.is_some_and(|first| {
         replicas.iter().all(|one| one.applied == one.last && one.applied == first.applied && one.chain == first.chain)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_types::{ReplicaPlacement, ShardId, ShardPlacement};
+
+    use super::*;
+
+    /// A shard on nodes, of which each has a zone, by its name.
+    fn map(zones: &[&str], on: &[u64]) -> ShardMap {
+        let node = |(index, zone): (usize, &&str)| {
+            let (id, zone) = (NodeId(index as u64 + 1), (*zone).to_owned());
+            NodeDescriptor { id, zone, ..NodeDescriptor::default() }
+        };
+        let placed = |node: &u64| ReplicaPlacement { replica: ReplicaId(*node), node: NodeId(*node) };
+        let replicas = on.iter().map(placed).collect();
+        let shard = ShardPlacement { shard: ShardId(0), replicas, ..ShardPlacement::default() };
+        ShardMap { nodes: zones.iter().enumerate().map(node).collect(), shards: vec![shard], ..ShardMap::default() }
+    }
+
+    /// SIM-MAP-8
+    #[test]
+    fn replicas_that_crowd_a_zone_are_found() {
+        let zones = ["a", "b", "c", "a"];
+        assert_eq!(crowded(&map(&zones, &[1, 2, 3])), None);
+        assert!(crowded(&map(&zones, &[1, 2, 4])).is_some_and(|text| text.starts_with("SIM-MAP-8")));
+        assert_eq!(crowded(&map(&["a", "b", "a", "b"], &[1, 2, 4])), None, "two zones cannot do better");
+        assert_eq!(crowded(&map(&["a", "a", "a"], &[1, 2, 3])), None);
+        assert_eq!(crowded(&map(&["", "", ""], &[1, 2, 3])), None);
+        let mut leaving = map(&zones, &[1, 2, 4]);
+        leaving.nodes[2].state = NodeState::Draining;
+        assert_eq!(crowded(&leaving), None, "nothing new comes to the third zone");
+    }
 }

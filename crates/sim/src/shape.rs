@@ -27,6 +27,12 @@ pub(crate) struct Shape {
     pub(crate) stories: Vec<Story>,
     /// How long what was overwritten is kept for readers.
     pub(crate) history: Duration,
+    /// Zones that the machines are in by turns; 0 for none.
+    pub(crate) zones: usize,
+    /// Whether leaders read under leases.
+    pub(crate) lease_reads: bool,
+    /// What each machine takes relative to others.
+    pub(crate) weights: [u32; MACHINES_MAX],
 }
 
 impl Shape {
@@ -48,6 +54,10 @@ impl Shape {
         let patience = Duration::from_millis(dice.between(10_000, 20_000));
         let stories = Story::roll(dice);
         let history = Duration::from_secs(*dice.pick(&[3, 8, 20, 600]));
+        let zones = *dice.pick(&[0, 0, 2, 3, 3]);
+        let lease_reads = dice.chance(400);
+        let is_even = dice.chance(500);
+        let weights = std::array::from_fn(|_| if is_even { 1 } else { dice.between(1, 3) as u32 });
         Shape {
             founders,
             joiners: joiners.min(MACHINES_MAX - founders),
@@ -57,6 +67,9 @@ impl Shape {
             replace_after: if has_operator { patience } else { Duration::from_secs(300) },
             stories,
             history,
+            zones,
+            lease_reads,
+            weights,
         }
     }
 

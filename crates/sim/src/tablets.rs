@@ -3,12 +3,17 @@
 use std::sync::{Arc, Weak};
 
 use strata_storage::memory::MemoryTablets;
-use strata_storage::{Engine, Receiver, StorageResult, Tablets};
+use strata_storage::{Engine, Receiver, StorageError, StorageResult, Tablets};
 use strata_types::ReplicaId;
 
 use crate::cluster::Cluster;
 
-/// Tells the invariants which replicas are opened and deleted on a disk.
+/// What an engine says that finds damaged files.
+pub(crate) fn damage(replica: ReplicaId) -> StorageError {
+    StorageError::Corrupt { file: format!("files of {replica}"), detail: "damaged by the simulation".into() }
+}
+
+/// Finds what is damaged, and tells the invariants which replicas are opened and deleted on a disk.
 pub(crate) struct WatchedTablets {
     pub(crate) inner: MemoryTablets,
     pub(crate) disk: u64,
@@ -17,6 +22,10 @@ pub(crate) struct WatchedTablets {
 
 impl Tablets for WatchedTablets {
     fn open(&self, replica: ReplicaId) -> StorageResult<Arc<dyn Engine>> {
+        let cluster = self.cluster.upgrade();
+        if cluster.is_some_and(|cluster| cluster.invariants.lock().files.is_damaged(replica)) {
+            return Err(damage(replica));
+        }
         let opened = self.inner.open(replica)?;
         if let Some(cluster) = self.cluster.upgrade() {
             cluster.invariants.lock().files.opened(self.disk, replica);

@@ -6,8 +6,9 @@ use strata_shard::UnfinishedState;
 use strata_types::{Expected, Operation, Timestamp};
 
 use super::commit::Commit;
-use super::context::{Context, NotRead, Sent, Target, Values, command_of};
+use super::context::{Context, Sent, command_of};
 use super::history::{KEYS, Kind, NOTHING, Op, Told};
+use super::reading::{NotRead, Target, Values};
 use super::rule::Rule;
 use super::words::shown;
 use super::world::World;
@@ -39,6 +40,11 @@ impl Context {
             Target::Range(shard) => shard,
         };
         let (values, _) = self.read(shard, Some(at), target).await?;
+        self.note_seen(op, at, values);
+        Ok(())
+    }
+
+    fn note_seen(&self, op: usize, at: Timestamp, values: Values) {
         let mut world = self.world();
         for (key, value) in values.into_iter().enumerate().filter(|(_, value)| *value != NOTHING) {
             world.note(|| format!("operation {op} reads {key} at {}: {}", at.0, shown(value)));
@@ -50,7 +56,6 @@ impl Context {
                 });
             }
         }
-        Ok(())
     }
 }
 
@@ -58,19 +63,31 @@ impl Context {
 pub(crate) async fn transaction(context: Context) {
     context.dawdle().await;
     let op = context.start(Kind::Transaction);
-    let at = context.begin().await;
-    let (targets, writes) = {
+    let ((targets, writes), begins_with) = {
+        let mut world = context.world();
+        let script = script(&mut world, op);
+        let begins_with = script.0.first().copied().filter(|_| world.dice.chance(600));
+        (script, begins_with)
+    };
+    let (at, first) = match begins_with {
+        None => (context.begin().await, None),
+        Some(target) => match context.begin_with(target).await {
+            Some((at, values)) => (at, Some(values)),
+            None => return context.tell(op, Told::Refused),
+        },
+    };
+    {
         let mut world = context.world();
         world.ops[op].read_at = at;
-        let script = script(&mut world, op);
-        let written = |key: &usize| script.1[*key] != NOTHING;
         world.note(|| {
-            let writes: Vec<usize> = (0..KEYS).filter(written).collect();
-            format!("operation {op} begins with {}: reads {:?}, then writes keys {writes:?}", at.0, script.0)
+            let writes: Vec<usize> = (0..KEYS).filter(|key| writes[*key] != NOTHING).collect();
+            format!("operation {op} begins with {}: reads {targets:?}, then writes keys {writes:?}", at.0)
         });
-        script
-    };
-    for target in &targets {
+    }
+    if let Some(values) = first {
+        context.note_seen(op, at, values);
+    }
+    for target in targets.iter().skip(usize::from(first.is_some())) {
         context.dawdle().await;
         if context.observe(op, at, *target).await.is_err() {
             return context.tell(op, Told::Refused);

@@ -6,9 +6,10 @@ use strata_types::{
     Transaction, TransactionCall, TransactionStatus,
 };
 
-use super::context::{Context, Sent, Target, Values, command_of};
+use super::context::{Context, Sent, command_of};
 use super::group::Answer;
 use super::history::{KEYS, NOTHING, Told};
+use super::reading::{Target, Values};
 use super::rule::Rule;
 use super::world::World;
 

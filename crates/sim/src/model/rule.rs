@@ -4,8 +4,10 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Rule {
-    /// TXN-1: a timestamp is answered by a confirmed meta leader.
+    /// TXN-1: who handed a timestamp out is confirmed before anybody is told what was read at it.
     MetaConfirms,
+    /// TXN-1: a floor is answered by a confirmed meta leader.
+    FloorConfirms,
     /// TXN-2: an answer that was given before is not shared.
     FreshQuestion,
     /// TXN-3: a new leader's clock is opened above a floor that was asked for after the election.
@@ -67,17 +69,18 @@ pub enum Rule {
 }
 
 use Rule::{
-    ChecksSeeIntents, FloorAfterElection, ForgetLast, FreshQuestion, HighestStamp, HorizonHolds, IntentsBlock,
-    IntentsBlockReads, LateCommitFails, LatePrepareFails, LogId, MetaConfirms, NewStamp, NoFuture, OwnTermFirst,
-    RangesValidated, ReadConfirms, ReadRaisesClock, ReadersPrepare, ReadsValidated, RepeatedPrepare,
+    ChecksSeeIntents, FloorAfterElection, FloorConfirms, ForgetLast, FreshQuestion, HighestStamp, HorizonHolds,
+    IntentsBlock, IntentsBlockReads, LateCommitFails, LatePrepareFails, LogId, MetaConfirms, NewStamp, NoFuture,
+    OwnTermFirst, RangesValidated, ReadConfirms, ReadRaisesClock, ReadersPrepare, ReadsValidated, RepeatedPrepare,
     ResolveRaisesClock, ResolveThenRead, ResolvedRemembered, SessionSeen, SharedLocksBlock, StampAboveRead,
     TermOfStamp, UnknownIsSaid, WaitForStamped,
 };
 
 impl Rule {
     /// All of them, in the order of the document, with their ids and names.
-    pub const ALL: [(Rule, &'static str, &'static str); 30] = [
+    pub const ALL: [(Rule, &'static str, &'static str); 31] = [
         (MetaConfirms, "TXN-1", "meta-confirms"),
+        (FloorConfirms, "TXN-1", "floor-confirms"),
         (FreshQuestion, "TXN-2", "fresh-question"),
         (FloorAfterElection, "TXN-3", "floor-after-election"),
         (StampAboveRead, "TXN-4", "stamp-above-read"),

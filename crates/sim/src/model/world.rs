@@ -292,7 +292,7 @@ impl World {
 
     /// A new leader asks for the floor, or opens its clock with the answer.
     pub(crate) fn open_clock(&mut self, shard: usize, seat: usize) {
-        let deposed = self.is_without(Rule::MetaConfirms) && self.dice.chance(500);
+        let deposed = self.is_without(Rule::FloorConfirms) && self.dice.chance(500);
         let floor = self.counter.floor(deposed);
         let its = &mut self.groups[shard].seats[seat];
         let Some(term) = its.leads else { return };

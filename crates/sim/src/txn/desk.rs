@@ -18,6 +18,9 @@ use crate::dice::Dice;
 /// How long it goes on with what others come in between of.
 const RETRY_TIME: Duration = Duration::from_secs(4);
 
+/// So many questions are recent ones.
+const RECENT: usize = 12;
+
 /// A client at work.
 pub(crate) struct Desk {
     pub(crate) book: Arc<Book>,
@@ -243,7 +246,10 @@ impl Desk {
     /// Reads once more what was read at an older timestamp, at another replica perhaps. SIM-TXN-2 is in the book.
     async fn travel(&mut self, story: Story) -> Result<()> {
         let dice = &mut self.dice;
-        let Some((at, question)) = self.book.asked(|count| dice.between(0, count as u64 - 1) as usize) else {
+        // What was just read may be about to change.
+        let recent = if dice.chance(600) { RECENT } else { usize::MAX };
+        let position = |count: usize| dice.between(count.saturating_sub(recent) as u64, count as u64 - 1) as usize;
+        let Some((at, question)) = self.book.asked(position) else {
             return Ok(());
         };
         let snapshot = self.transactions().snapshot_at(at).await?;

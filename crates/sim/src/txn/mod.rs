@@ -16,6 +16,7 @@
 //! - SIM-TXN-3: outcomes stay: who was told that a transaction is committed, or that it is not, is never told otherwise.
 //! - SIM-TXN-4: when everything has healed and nobody works, no replica has an intent, a lock or an open record.
 //! - SIM-TXN-5: what each story promises: money stays, somebody is on call, counters and sets have what was acknowledged.
+//! - SIM-TXN-6: at any time, nothing is prepared above the timestamp at which its transaction is committed.
 //! - SIM-TIME-1 is in `time_rules`.
 
 mod bank;
@@ -35,5 +36,6 @@ mod story;
 mod work;
 
 pub(crate) use clients::Transactors;
+pub(crate) use leftovers::prepared_too_late;
 pub use story::Stories;
 pub(crate) use story::Story;

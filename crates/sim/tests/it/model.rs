@@ -11,7 +11,7 @@ fn explore(arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// In so many schedules each rule is missed: ten times what the one that takes longest needs.
+/// In so many schedules each rule is missed: eight times what the one that takes longest needs.
 const SCHEDULES_UNTIL_MISSED: &str = "100000";
 
 #[test]

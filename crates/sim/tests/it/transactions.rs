@@ -68,7 +68,7 @@ fn seeded_bugs_of_transactions_are_found() {
     }
 }
 
-/// SIM-TXN-1, SIM-TXN-2, SIM-TXN-3, SIM-TXN-4, SIM-TXN-5, SIM-TIME-1
+/// SIM-TXN-1, SIM-TXN-2, SIM-TXN-3, SIM-TXN-4, SIM-TXN-5, SIM-TXN-6, SIM-TIME-1
 #[test]
 fn transactions_stay_right_whatever_fails() {
     for (seed, stories) in [("300", "bank,lists"), ("301", "registers,doctors"), ("302", "counters,fork")] {
