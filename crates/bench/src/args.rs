@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use membership::{MembershipArgs, Part};
+pub(crate) use membership::{Fault, MembershipArgs, Part};
 pub(crate) use transactions::{TransactionsArgs, TransactionsPart};
 
 /// Measures Strata on this machine: starts clusters on loopback, puts load on them, kills nodes.

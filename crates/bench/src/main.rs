@@ -3,7 +3,8 @@
 //! # Problem
 //! A figure is worth something only if anybody can measure it again, if the machine and its noise stand beside it, and
 //! if a comparison uses one harness for both sides in one run. This program starts what it measures (release builds of
-//! `strata`, and etcd), on loopback, in a temporary directory, and ends it again.
+//! `strata`, and etcd), on loopback (or each node in a network namespace, where it is to be cut off), in a temporary
+//! directory, and ends it again.
 //!
 //! # Model
 //! ```text

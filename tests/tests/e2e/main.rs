@@ -10,7 +10,11 @@ mod connections;
 mod demo;
 mod examples;
 mod failover;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod harness;
+#[cfg(target_os = "linux")]
+mod isolation;
 mod membership;
 mod refusals;
 mod start;

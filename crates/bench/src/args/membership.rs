@@ -19,8 +19,19 @@ pub(crate) enum Part {
     Join,
     /// A node loses its disk, and its replicas are built anew.
     Disk,
-    /// Nodes are killed or stand still while another one joins.
+    /// Nodes are killed, stand still or are cut off while another one joins.
     Faults,
+}
+
+/// What happens to a node in `faults`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fault {
+    /// kill -9, and a new start.
+    Kill,
+    /// SIGSTOP, and SIGCONT three seconds later.
+    Standstill,
+    /// Nothing reaches it or comes from it for three seconds; needs the right to make network namespaces.
+    Isolation,
 }
 
 /// `strata-bench membership`.
@@ -47,6 +58,9 @@ pub(crate) struct MembershipArgs {
     /// Rounds of each kind of `faults`
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
+    /// Only these kinds of `faults`
+    #[arg(long, value_enum, value_name = "NAME,...", value_delimiter = ',')]
+    pub(crate) fault: Vec<Fault>,
     /// Data that `disk` writes first: keys and values
     #[arg(long, value_name = "N", default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub(crate) mebibytes: u64,
@@ -63,6 +77,22 @@ impl MembershipArgs {
     pub(crate) fn parts(&self) -> Vec<Part> {
         let is_wished = |part: &&Part| self.only.is_empty() || self.only.contains(part);
         Part::value_variants().iter().filter(is_wished).copied().collect()
+    }
+
+    /// The kinds of faults to measure.
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        let is_wished = |fault: &&Fault| self.fault.is_empty() || self.fault.contains(fault);
+        Fault::value_variants().iter().filter(is_wished).copied().collect()
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::Kill => "kill",
+            Fault::Standstill => "standstill",
+            Fault::Isolation => "isolation",
+        })
     }
 }
 
@@ -86,12 +116,22 @@ mod tests {
     use super::super::{Cli, Command};
     use super::*;
 
-    fn parts(line: &str) -> Vec<Part> {
+    fn parse(line: &str) -> MembershipArgs {
         let cli = Cli::try_parse_from(line.split(' ')).expect("a valid line");
         match cli.command {
-            Command::Membership(args) => args.parts(),
+            Command::Membership(args) => args,
             _ => panic!("not `membership`"),
         }
+    }
+
+    fn parts(line: &str) -> Vec<Part> {
+        parse(line).parts()
+    }
+
+    #[test]
+    fn every_fault_is_measured_unless_some_are_named() {
+        assert_eq!(parse("strata-bench membership").faults(), Fault::value_variants());
+        assert_eq!(parse("strata-bench membership --fault isolation,kill").faults(), [Fault::Kill, Fault::Isolation]);
     }
 
     #[test]
@@ -104,6 +144,9 @@ mod tests {
     fn parts_are_called_as_they_are_named() {
         for part in Part::value_variants() {
             assert_eq!(part.to_possible_value().expect("named").get_name(), part.to_string());
+        }
+        for fault in Fault::value_variants() {
+            assert_eq!(fault.to_possible_value().expect("named").get_name(), fault.to_string());
         }
     }
 }

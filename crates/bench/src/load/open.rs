@@ -11,6 +11,7 @@ use strata_types::ShardId;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use super::attempts::{Attempts, Told};
 use super::dice;
 use super::numbers::Numbers;
 
@@ -107,6 +108,13 @@ impl OpenLoop {
     /// Microseconds since the loop began.
     pub(crate) fn now(&self) -> u32 {
         self.shared.now()
+    }
+
+    /// What was told to whoever listens since it began, with when.
+    pub(crate) fn told(&self, attempts: &Attempts) -> Vec<(u32, Told)> {
+        let begin = self.shared.begin;
+        let at = |told: &Told| u32::try_from(told.at.duration_since(begin).as_micros()).unwrap_or(u32::MAX);
+        attempts.since(begin).into_iter().map(|told| (at(&told), told)).collect()
     }
 
     /// Shards without an acknowledged write since then.

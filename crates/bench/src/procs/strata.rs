@@ -1,8 +1,8 @@
-//! A Strata cluster on loopback.
+//! A Strata cluster, on loopback or on a network that can be cut.
 
 mod members;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::args::Common;
 use crate::procs::child::Child;
-use crate::procs::ports::free_addresses;
+use crate::procs::network::Network;
 use crate::wire::connect;
 
 /// How long the cluster may take until every shard has a leader and all its replicas.
@@ -49,24 +49,37 @@ pub(crate) struct StrataCluster {
     shards: u32,
     /// Nodes that there ever were: no name is used twice.
     named: usize,
+    /// Where the nodes live, if not on loopback.
+    network: Option<Network>,
     directory: TempDir,
 }
 
 impl StrataCluster {
     /// Starts it, and waits until it is healthy.
     pub(crate) async fn start(common: &Common, count: usize, shards: u32) -> Result<StrataCluster> {
+        StrataCluster::start_on(common, count, shards, None).await
+    }
+
+    /// The same on a network that can be cut, if there is one.
+    pub(crate) async fn start_on(
+        common: &Common,
+        count: usize,
+        shards: u32,
+        network: Option<Network>,
+    ) -> Result<StrataCluster> {
         let directory = tempfile::Builder::new().prefix("strata-bench-").tempdir_in(common.directory())?;
-        let addresses = free_addresses(2 * count)?;
-        let (clients, peers) = addresses.split_at(count);
         let mut cluster = StrataCluster {
             nodes: Vec::with_capacity(count),
             program: common.strata()?,
             flags: common.node_flag.clone(),
             shards,
             named: 0,
+            network,
             directory,
         };
-        for (client, peer) in clients.iter().zip(peers) {
+        let addresses = cluster.free_addresses(count)?;
+        let peers: Vec<&str> = addresses.iter().map(|(_, peer)| peer.as_str()).collect();
+        for (client, peer) in &addresses {
             let mut own = vec![format!("--expect={count}"), format!("--shards={shards}")];
             if count > 1 {
                 own.push(format!("--join={}", peers.join(",")));
@@ -92,8 +105,15 @@ impl StrataCluster {
 
     /// Starts a node that is not running.
     pub(crate) fn restart(&mut self, node: usize) -> Result<()> {
-        let node = &mut self.nodes[node];
-        node.process = Some(Child::start(&node.name, &self.program, &node.arguments, &node.log)?);
+        let described = &mut self.nodes[node];
+        let (name, log) = (&described.name, &described.log);
+        described.process = Some(match &self.network {
+            None => Child::start(name, &self.program, &described.arguments, log)?,
+            Some(_) => {
+                let (program, arguments) = Network::inside(node, &self.program, &described.arguments);
+                Child::start(name, Path::new(&program), &arguments, log)?
+            }
+        });
         Ok(())
     }
 

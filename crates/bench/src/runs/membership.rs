@@ -14,6 +14,7 @@ mod disk;
 mod effects;
 mod faults;
 mod found;
+mod gaps;
 mod join;
 mod leaders;
 mod waiting;
@@ -21,13 +22,15 @@ mod waiting;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
-use self::faults::Fault;
 use self::found::Found;
 use crate::args::{MembershipArgs, Part};
+use crate::load::Attempts;
 use crate::report::{Machine, Report, print_error};
 
 /// Measures it.
 pub(crate) async fn run(args: &MembershipArgs) -> Result<Report> {
+    // From the beginning: what attempts ran into before a load begins is told of with no gap.
+    Attempts::listen();
     let mut report = Report::new("membership");
     report.notes.extend(Machine::noise());
     let mut data = Map::new();
@@ -57,9 +60,11 @@ async fn measure(args: &MembershipArgs, part: Part) -> Result<Vec<(String, Found
         Part::Join => Box::pin(join::run(args)).await?,
         Part::Disk => Box::pin(disk::run(args)).await?,
         Part::Faults => {
-            let killed = Box::pin(faults::run(args, Fault::Kill)).await?;
-            let stopped = Box::pin(faults::run(args, Fault::Stop)).await?;
-            return Ok(vec![("kill".to_owned(), killed), ("standstill".to_owned(), stopped)]);
+            let mut all = Vec::new();
+            for fault in args.faults() {
+                all.push((fault.to_string(), Box::pin(faults::run(args, fault)).await?));
+            }
+            return Ok(all);
         }
     };
     Ok(vec![(part.to_string(), found)])

@@ -1,16 +1,20 @@
 //! A cluster whose nodes are started one by one.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{LONG, Node, Ran, free_base, poll, run, signal};
+use super::{Home, LONG, Node, Ran, command, free_base, poll, ran, run, signal};
 
 /// Nodes that were started one by one.
 pub struct Cluster {
     base: u16,
     processes: BTreeMap<u16, Node>,
+    /// Those that nobody reaches.
+    cut: BTreeSet<u16>,
+    /// It goes after the nodes.
+    home: Home,
 }
 
 impl Cluster {
@@ -21,7 +25,12 @@ impl Cluster {
 
     /// So many nodes that found a cluster of so many shards.
     pub fn found_with(place: &Path, nodes: u16, shards: u16, flags: &[&str]) -> Cluster {
-        let mut cluster = Cluster { base: free_base(), processes: BTreeMap::new() };
+        Cluster::found_on(Home::Loopback, place, nodes, shards, flags)
+    }
+
+    /// The same, where nodes live in some other way.
+    pub fn found_on(home: Home, place: &Path, nodes: u16, shards: u16, flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster { base: free_base(), processes: BTreeMap::new(), cut: BTreeSet::new(), home };
         let join = (0..nodes).map(|number| cluster.peer(number)).collect::<Vec<_>>().join(",");
         let (expect, shards) = (nodes.to_string(), shards.to_string());
         for number in 0..nodes {
@@ -35,11 +44,14 @@ impl Cluster {
 
     /// Starts a node on its directory.
     pub fn start(&mut self, place: &Path, number: u16, flags: &[&str]) {
-        let data = place.join(number.to_string()).display().to_string();
+        let directory = place.join(number.to_string());
+        let data = directory.display().to_string();
         let listen = self.client(number);
         let mut arguments = vec!["start", "--data", &data, "--listen", &listen];
         arguments.extend(flags);
-        self.processes.insert(number, Node::start(&arguments));
+        arguments.extend(["--format", "json"]);
+        let node = Node::spawn(self.home.inside(number, &directory, command(&arguments)));
+        self.processes.insert(number, node);
     }
 
     /// Waits until a node is ready; gives what it told.
@@ -77,17 +89,57 @@ impl Cluster {
 
     /// Where clients reach a node.
     pub fn client(&self, number: u16) -> String {
-        format!("127.0.0.1:{}", self.base + 10 * number)
+        format!("{}:{}", self.host(number), self.base + 10 * number)
+    }
+
+    fn host(&self, number: u16) -> String {
+        match &self.home {
+            Home::Network(network) => network.host(number),
+            Home::Loopback | Home::SmallDisks { .. } => "127.0.0.1".to_owned(),
+        }
+    }
+
+    /// Cuts a node off from everybody; where that is not permitted, it stands still.
+    pub fn cut(&mut self, number: u16) {
+        self.cut.insert(number);
+        match &self.home {
+            Home::Network(network) => network.cut(number),
+            Home::Loopback | Home::SmallDisks { .. } => self.signal(number, "STOP"),
+        }
+    }
+
+    /// Ends that.
+    pub fn heal(&mut self, number: u16) {
+        self.cut.remove(&number);
+        match &self.home {
+            Home::Network(network) => network.heal(number),
+            Home::Loopback | Home::SmallDisks { .. } => self.signal(number, "CONT"),
+        }
+    }
+
+    /// A command that ends by itself, where a node lives: it reaches that node also while it is cut off.
+    pub fn run_beside(&self, number: u16, arguments: &[&str]) -> Ran {
+        match &self.home {
+            Home::Network(network) => ran(network.inside(number, &command(arguments))),
+            Home::Loopback | Home::SmallDisks { .. } => run(arguments),
+        }
+    }
+
+    /// The directory of a node that runs, as it sees it.
+    pub fn directory(&self, place: &Path, number: u16) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.processes[&number].pid()));
+        root.join(place.strip_prefix("/").expect("an absolute path")).join(number.to_string())
     }
 
     /// Where other nodes reach a node.
     pub fn peer(&self, number: u16) -> String {
-        format!("127.0.0.1:{}", self.base + 10 * number + 1)
+        format!("{}:{}", self.host(number), self.base + 10 * number + 1)
     }
 
-    /// Where clients reach the nodes that run.
+    /// Where clients reach the nodes that run and are not cut off.
     pub fn addresses(&self) -> Vec<String> {
-        self.processes.keys().map(|number| self.client(*number)).collect()
+        let reached = self.processes.keys().filter(|number| !self.cut.contains(number));
+        reached.map(|number| self.client(*number)).collect()
     }
 
     /// `strata cluster ... --format json`.

@@ -2,14 +2,17 @@
 
 mod cluster;
 mod demo;
+mod home;
 pub mod http;
 mod lines;
+mod network;
 mod node;
 mod ports;
 pub mod rpc;
 mod wait;
 mod writers;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -18,7 +21,9 @@ use serde_json::Value;
 
 pub use cluster::Cluster;
 pub use demo::Demo;
+pub use home::Home;
 pub use lines::Lines;
+pub use network::Network;
 pub use node::Node;
 pub use ports::free_base;
 pub use wait::{LONG, poll};
@@ -95,12 +100,22 @@ pub fn command(arguments: &[&str]) -> Command {
 
 /// Runs a command that ends by itself.
 pub fn run(arguments: &[&str]) -> Ran {
-    let output = command(arguments).output().expect("the program starts");
+    ran(command(arguments))
+}
+
+/// Runs any command that ends by itself.
+pub fn ran(mut command: Command) -> Ran {
+    let output = command.output().expect("the program starts");
     Ran {
         status: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Says something that is to be seen also when the test succeeds.
+pub fn say(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
 }
 
 /// Sends a signal to a process by its number.

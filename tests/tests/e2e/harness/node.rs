@@ -40,7 +40,8 @@ impl Node {
         Node::spawn(shell)
     }
 
-    fn spawn(mut command: Command) -> Node {
+    /// Starts a command that tells the same.
+    pub fn spawn(mut command: Command) -> Node {
         let mut process = command.spawn().expect("the program starts");
         let stdout = process.stdout.take().expect("it is piped");
         let (sender, lines) = channel();

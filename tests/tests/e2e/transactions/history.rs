@@ -4,7 +4,8 @@ use strata_client::{Client, ErrorCode, Outcome, Result, Snapshot, Timestamp};
 use tokio::runtime::Runtime;
 
 use crate::harness::http::get;
-use crate::harness::{LONG, Node, free_base, poll, run};
+use crate::harness::{Cluster, LONG, Node, free_base, poll, run};
+use crate::transactions::layout::Layout;
 
 const KEY: &str = "account";
 
@@ -58,4 +59,32 @@ fn what_is_older_than_the_history_is_refused_unless_somebody_reads_it() {
     assert!(horizon(&address) <= kept.timestamp().0, "somebody reads there");
     let now = runtime.block_on(client.snapshot()).expect("a snapshot");
     assert_eq!(runtime.block_on(read(&now)).expect("readable"), "three");
+}
+
+/// ROUTE-7: two programs as one session.
+#[test]
+fn a_snapshot_does_not_see_a_write_without_the_one_that_its_writer_follows() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let cluster = Cluster::found(place.path(), &[]);
+    cluster.wait_healthy();
+    let runtime = Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let connect = async || Client::connect(cluster.addresses()).await.expect("the cluster answers");
+        let (first, second, reader) = (connect().await, connect().await, connect().await);
+        let layout = Layout::of(&cluster, &reader);
+        for round in 0..20 {
+            let [x, y] = [0, 1].map(|shard| layout.key(shard, &format!("round-{round}-")));
+            let before = reader.snapshot().await.expect("a snapshot");
+            // From here on the shard of x stamps what is written after that; nobody has told the shard of y.
+            assert_eq!(before.get(x.clone()).await.expect("readable"), None);
+            first.put(x.clone(), "1").await.expect("written");
+            second.follow(first.time());
+            second.put(y.clone(), "1").await.expect("written");
+            assert_eq!(before.get(y.clone()).await.expect("readable"), None, "round {round}: y without x");
+            let after = reader.snapshot().await.expect("a snapshot");
+            for key in [x, y] {
+                assert_eq!(after.get(key).await.expect("readable").expect("written").value, "1");
+            }
+        }
+    });
 }

@@ -2,10 +2,12 @@
 
 mod bank;
 mod commands;
+mod gateways;
 mod history;
 mod layout;
 mod locks;
 mod outages;
 mod pairs;
+mod rivals;
 mod transfers;
 mod wire;

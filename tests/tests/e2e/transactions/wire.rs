@@ -12,7 +12,7 @@ fn call(address: &str, path: &str, message: &[u8]) -> Vec<u8> {
 }
 
 /// A transaction with one write for each key: its id, and its handle after the last one.
-fn begun(address: &str, keys: &[&str]) -> (Vec<u8>, Vec<u8>) {
+pub fn begun(address: &str, keys: &[&str]) -> (Vec<u8>, Vec<u8>) {
     let reply = call(address, "Txn/Begin", &[]);
     let mut handle = bytes_of(&reply, 1).expect("a handle").to_vec();
     let id = bytes_of(&handle, 1).expect("an id").to_vec();
@@ -69,7 +69,7 @@ fn decided_at(reply: &[u8]) -> Option<u64> {
 }
 
 /// `ID:SLOT:TIMESTAMP`, as `strata txn` takes it.
-fn handle_text(handle: &[u8]) -> String {
+pub fn handle_text(handle: &[u8]) -> String {
     let id: String = bytes_of(handle, 1).expect("an id").iter().map(|byte| format!("{byte:02x}")).collect();
     let anchor = number_of(handle, 2).expect("it has written something");
     format!("{id}:{anchor}:{}", number_of(handle, 3).unwrap_or_default())

@@ -3,9 +3,25 @@
 use anyhow::{Context, Result};
 
 use super::{Node, StrataCluster};
+use crate::procs::network::Network;
 use crate::procs::ports::free_addresses;
 
+/// Ports of a node that has an address of its own.
+const CLIENT_PORT: u16 = 7_400;
+const PEER_PORT: u16 = 7_401;
+
 impl StrataCluster {
+    /// Client and peer addresses for so many more nodes.
+    pub(super) fn free_addresses(&mut self, count: usize) -> Result<Vec<(String, String)>> {
+        let Some(network) = &mut self.network else {
+            let addresses = free_addresses(2 * count)?;
+            let (clients, peers) = addresses.split_at(count);
+            return Ok(clients.iter().cloned().zip(peers.iter().cloned()).collect());
+        };
+        let host = || network.add().map(|host| (format!("{host}:{CLIENT_PORT}"), format!("{host}:{PEER_PORT}")));
+        std::iter::repeat_with(host).take(count).collect()
+    }
+
     /// Describes one more node, which is not started. `own` are its flags beside those that every node gets.
     pub(super) fn push(&mut self, client: &str, peer: &str, own: Vec<String>) {
         self.named += 1;
@@ -21,15 +37,17 @@ impl StrataCluster {
         let described = &mut self.nodes[node];
         let data = format!("--data={}", described.data.display());
         let listen = [format!("--listen={}", described.client), format!("--listen-peer={}", described.peer)];
-        let all = ["start".to_owned(), data].into_iter().chain(listen).chain(own).chain(self.flags.iter().cloned());
+        let insecure = self.network.is_some().then(|| "--insecure".to_owned());
+        let all = ["start".to_owned(), data].into_iter().chain(listen).chain(insecure).chain(own);
+        let all = all.chain(self.flags.iter().cloned());
         described.arguments = all.collect();
     }
 
     /// Starts one more node, which joins through a member. Returns its position, which is the last.
     pub(crate) fn add(&mut self, through: usize) -> Result<usize> {
-        let addresses = free_addresses(2)?;
+        let (client, peer) = self.free_addresses(1)?.remove(0);
         let join = format!("--join={}", self.nodes[through].peer);
-        self.push(&addresses[0], &addresses[1], vec![join]);
+        self.push(&client, &peer, vec![join]);
         let node = self.nodes.len() - 1;
         self.restart(node)?;
         Ok(node)
@@ -50,7 +68,17 @@ impl StrataCluster {
         self.gone(node).await?;
         delete(&self.nodes[node])?;
         self.nodes.pop();
-        Ok(())
+        self.network.as_mut().map_or(Ok(()), Network::remove_last)
+    }
+
+    /// Cuts a node off from all others and from clients.
+    pub(crate) fn cut(&self, node: usize) -> Result<()> {
+        self.network.as_ref().context("loopback cannot be cut")?.cut(node)
+    }
+
+    /// Ends that.
+    pub(crate) fn heal(&self, node: usize) -> Result<()> {
+        self.network.as_ref().context("loopback cannot be cut")?.heal(node)
     }
 
     /// Sends a signal to a node by its name, such as `TERM`.

@@ -9,9 +9,10 @@ use strata_client::Client;
 use super::super::peak::{Rate, rate};
 use super::super::read_back::read_back;
 use super::effects::{Effects, Span};
+use super::gaps::{Gap, Note};
 use crate::args::MembershipArgs;
-use crate::load::{OpenLoop, Outcome};
-use crate::procs::{Admin, StrataCluster};
+use crate::load::{Attempts, OpenLoop, Outcome};
+use crate::procs::{Admin, Network, StrataCluster};
 use crate::report::print_error;
 
 /// Nodes that the cluster is founded with, and replicas of each shard.
@@ -26,6 +27,8 @@ pub(super) const FIRST: u32 = 1_000_000;
 /// The load is left alone for a second, then watched as it is when nothing happens, then left alone again.
 const CALM: Duration = Duration::from_secs(1);
 const NORMAL_SECONDS: u64 = 6;
+/// Gaps longer than this are told of one by one, in microseconds.
+const GAP_TOLD: u32 = 150_000;
 
 /// A cluster that is about to be under load.
 pub(super) struct Arena {
@@ -46,6 +49,8 @@ pub(super) struct Load {
     normal: Span,
     /// What was done to the cluster, one after the other.
     pub(super) steps: Vec<Span>,
+    /// The same in words.
+    done: Vec<Note>,
 }
 
 /// What came of it.
@@ -55,6 +60,8 @@ pub(super) struct Story {
     pub(super) steps: Vec<Effects>,
     /// From the beginning of the first step to the end of the last.
     pub(super) whole: Effects,
+    /// The longest gaps of the steps.
+    pub(super) gaps: Vec<Gap>,
     pub(super) errors: BTreeMap<String, u64>,
     /// Acknowledged writes, and those of them that were not found again.
     pub(super) acked: usize,
@@ -64,7 +71,12 @@ pub(super) struct Story {
 impl Arena {
     /// Starts it, and measures its peak.
     pub(super) async fn start(args: &MembershipArgs, shards: u32) -> Result<Arena> {
-        let cluster = StrataCluster::start(&args.common, NODES, shards).await?;
+        Arena::start_on(args, shards, None).await
+    }
+
+    /// The same on a network that can be cut, if there is one.
+    pub(super) async fn start_on(args: &MembershipArgs, shards: u32, network: Option<Network>) -> Result<Arena> {
+        let cluster = StrataCluster::start_on(&args.common, NODES, shards, network).await?;
         let rate = rate(&args.common, &cluster, PEAK_CALLERS, args.percent, args.rate, VALUE_BYTES).await?;
         let client = Client::connect(cluster.addresses()).await?;
         let admin = Admin::new(cluster.addresses());
@@ -81,11 +93,12 @@ impl Arena {
         let normal = Span { from, to: open.now() };
         // What was due until then is answered before anything is done to the cluster.
         tokio::time::sleep(CALM).await;
-        Load { open, normal, steps: Vec::new() }
+        Load { open, normal, steps: Vec::new(), done: Vec::new() }
     }
 
     /// Ends the load, reads everything back, and ends the cluster.
     pub(super) async fn conclude(mut self, load: Load) -> Result<Story> {
+        let notes = load.notes();
         let written = load.open.stop().await;
         let events = &written.events;
         self.cluster.settled().await?;
@@ -103,6 +116,7 @@ impl Arena {
             _ => Effects::default(),
         };
         Ok(Story {
+            gaps: Gap::find(&load.steps, events, GAP_TOLD, &notes),
             rate: self.rate,
             normal: during(load.normal),
             steps: load.steps.iter().map(|&span| during(span)).collect(),
@@ -118,6 +132,20 @@ impl Load {
     /// Microseconds since it began.
     pub(super) fn now(&self) -> u32 {
         self.open.now()
+    }
+
+    /// Says what was just done to the cluster.
+    pub(super) fn note(&mut self, text: String) {
+        self.done.push(Note { at: self.now(), shard: None, text });
+    }
+
+    /// All that was done, and all that attempts ran into, in order.
+    fn notes(&self) -> Vec<Note> {
+        let told = self.open.told(Attempts::listen()).into_iter();
+        let told = told.map(|(at, told)| Note { at, shard: told.shard, text: told.text });
+        let mut notes: Vec<Note> = self.done.iter().cloned().chain(told).collect();
+        notes.sort_by_key(|note| note.at);
+        notes
     }
 
     /// Notes a step that ends now.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::arena::Story;
 use super::effects::Effects;
+use super::gaps::Gap;
 use crate::report::{Figure, Goal, Table, median, number, spread};
 
 /// What a part has found.
@@ -22,11 +23,11 @@ impl Found {
         let lost = story.lost.len() as u64;
         let data = json!({
             "peak": story.rate.peak, "rate": story.rate.rate, "normal": story.normal, "whole": story.whole,
-            "steps": story.steps, "errors": story.errors, "acked": story.acked, "lost": story.lost,
+            "steps": story.steps, "gaps": story.gaps, "errors": story.errors, "acked": story.acked, "lost": story.lost,
         });
         let mut found = Found {
             tables: vec![table(&what, story)],
-            notes: vec![note(&what, story)],
+            notes: std::iter::once(note(&what, story)).chain(story.gaps.iter().map(Gap::text)).collect(),
             figures: Vec::new(),
             lost,
             data,
@@ -34,6 +35,18 @@ impl Found {
         };
         found.at_most("acked writes lost", lost as f64, "", 0.0);
         found
+    }
+
+    /// Nothing, and why.
+    pub(super) fn nothing(what: String, why: &str) -> Found {
+        Found {
+            figures: Vec::new(),
+            tables: Vec::new(),
+            notes: vec![format!("{what}: not measured: {why}")],
+            lost: 0,
+            data: Value::Null,
+            what,
+        }
     }
 
     /// A figure that should not be more than this.
@@ -105,6 +118,7 @@ mod tests {
             normal: effects(0.01, 0),
             steps: vec![effects(0.1, 0), effects(0.3, 2)],
             whole: effects(0.3, 2),
+            gaps: Vec::new(),
             errors: [("no leader".to_owned(), 2)].into(),
             acked: 200,
             lost: vec![7],

@@ -82,10 +82,13 @@ pub(super) async fn rolling(args: &MembershipArgs) -> Result<Found> {
     for node in (0..times).flat_map(|_| 0..NODES) {
         tokio::time::sleep(CALM).await;
         let from = load.now();
+        load.note(format!("n{} is told to stop", node + 1));
         arena.cluster.signal(node, "TERM").await?;
         arena.cluster.gone(node).await?;
+        load.note(format!("n{} has stopped and is started", node + 1));
         arena.cluster.restart(node)?;
         arena.cluster.settled().await.with_context(|| format!("after the restart of n{}", node + 1))?;
+        load.note(format!("n{} is well again", node + 1));
         load.step(from);
         print_error(&format!("membership: n{} was stopped and started", node + 1));
     }
