@@ -21,15 +21,16 @@ HOURS ?= 1
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# What the build needs beside Rust: a C++ compiler (RocksDB) and libclang (its bindings).
+# What the build needs beside Rust: a C++ compiler (RocksDB) and libclang (its bindings). libclang-cpp, which some packages
+# bring along, is another library.
 setup: ## Check for Rust, a C++ compiler and libclang; install the latter two on Debian
 	@if ! command -v $(CARGO) >/dev/null; then \
 	  echo "Rust is missing. Install version 1.95 or newer with rustup." >&2; exit 1; \
 	fi
 	@missing=; \
 	command -v c++ >/dev/null || command -v g++ >/dev/null || missing="$$missing g++"; \
-	if [[ -z "$${LIBCLANG_PATH:-}" ]] && ! ldconfig -p 2>/dev/null | grep -q 'libclang[-.]' \
-	  && ! compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null && ! xcrun --find clang >/dev/null 2>&1; then \
+	if [[ -z "$${LIBCLANG_PATH:-}" ]] && ! ldconfig -p 2>/dev/null | grep -qE 'libclang(-[0-9.]+)?\.so' \
+	  && ! compgen -G '/usr/lib/llvm-*/lib/libclang[.-][s0-9]*' >/dev/null && ! xcrun --find clang >/dev/null 2>&1; then \
 	  missing="$$missing libclang-dev"; \
 	fi; \
 	if [[ -z "$$missing" ]]; then exit 0; fi; \
