@@ -33,6 +33,7 @@ mod signals;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -69,11 +70,21 @@ fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get() - 1).max(1)
 }
 
+/// How long the tasks of a node that ended may take to let go of what they hold. A thread that waits for standard input
+/// cannot be joined: where there is one, this time passes in vain.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(1);
+
 fn run(cli: Cli) -> Result<(), Failure> {
+    let is_node = matches!(cli.command, Command::Start(_));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build()?;
     let result = runtime.block_on(dispatch(cli));
-    // A thread that waits for standard input cannot be joined.
-    runtime.shutdown_background();
+    if is_node {
+        // Some task may be the last that holds a tablet, and closes it. If the process ended meanwhile, RocksDB would
+        // find its own parts gone and abort.
+        runtime.shutdown_timeout(RELEASE_DEADLINE);
+    } else {
+        runtime.shutdown_background();
+    }
     result
 }
 

@@ -51,7 +51,8 @@
 //! ```
 //!
 //! # Invariants
-//! - CLIENT-1: a batch is called "not sent" only if no byte of it can have reached a node.
+//! - CLIENT-1: a batch is called "not sent" only if no byte of it can have reached a node, or if the node said with the
+//!   last message of its stream that it took nothing but what it has answered (GRPC-6).
 //! - CLIENT-2: what waits for a node is bounded in bytes; callers wait for room, by their deadline.
 
 mod batch;

@@ -8,6 +8,7 @@ use strata_env::Env;
 use strata_proto::{status_of, v1};
 use strata_router::{Kv, Scan, ScanRange, ShardExecutor};
 use strata_types::{Error, Reply, RequestHeader, Timestamp, limits::REQUEST_DEADLINE_DEFAULT};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::deadline;
@@ -19,6 +20,8 @@ pub(crate) struct KvService {
     env: Env,
     kv: Arc<dyn Kv>,
     executor: Arc<dyn ShardExecutor>,
+    /// Becomes true when streams end.
+    ending: watch::Receiver<bool>,
     get: Measure,
     put: Measure,
     delete: Measure,
@@ -27,11 +30,17 @@ pub(crate) struct KvService {
 }
 
 impl KvService {
-    pub(crate) fn new(env: Env, kv: Arc<dyn Kv>, executor: Arc<dyn ShardExecutor>) -> KvService {
+    pub(crate) fn new(
+        env: Env,
+        kv: Arc<dyn Kv>,
+        executor: Arc<dyn ShardExecutor>,
+        ending: watch::Receiver<bool>,
+    ) -> KvService {
         KvService {
             env,
             kv,
             executor,
+            ending,
             get: Measure::new("Get"),
             put: Measure::new("Put"),
             delete: Measure::new("Delete"),
@@ -108,7 +117,7 @@ impl v1::kv_server::Kv for KvService {
         &self,
         request: Request<Streaming<v1::KvStreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let replies = kv_stream::serve(&self.env, self.executor.clone(), request.into_inner());
+        let replies = kv_stream::serve(&self.env, self.executor.clone(), request.into_inner(), self.ending.clone());
         Ok(Response::new(replies))
     }
 }

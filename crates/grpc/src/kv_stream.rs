@@ -8,21 +8,26 @@
 //! The reader stops taking messages while the stream holds too much, HTTP/2 flow control then stops the client. The
 //! client's own flow control decides when [`Replies`] is polled. So a client that sends without reading ends up
 //! waiting for itself.
+//!
+//! A node that stops drops the reader between two batches, answers what was taken, and says with its last message that
+//! this was all: whatever else the client sent was not even begun, and may be done elsewhere.
 
-use std::pin::Pin;
+use std::future::pending;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
+use futures_util::future::select;
 use metrics::Counter;
 use strata_env::{Env, TaskHandle};
 use strata_proto::v1::kv_stream_reply::Numbered;
 use strata_proto::{ShardAnswer, ShardCall, v1};
 use strata_router::{RESULT_OVERHEAD, ShardBatch, ShardExecutor, ShardReply, fit_results};
-use strata_types::limits::{GRPC_MESSAGE_BYTES_MAX, REQUEST_DEADLINE_DEFAULT};
+use strata_types::limits::{GRPC_MESSAGE_BYTES_MAX, REQUEST_DEADLINE_DEFAULT, SCAN_PAGE_BYTES_MAX};
 use strata_types::{Error, ErrorCode, Operation, Request};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tonic::{Status, Streaming};
 
 /// Bytes of requests of one stream that are under way or whose replies are unread: two maximal messages, so that one
@@ -32,8 +37,8 @@ const REQUEST_BYTES_MAX: u32 = 2 * GRPC_MESSAGE_BYTES_MAX as u32;
 const BATCHES_MAX: usize = 1024;
 /// Bytes of replies that wait for the client to read. Past it reads are answered with "ask again" instead of data.
 const REPLY_BYTES_MAX: usize = 2 * GRPC_MESSAGE_BYTES_MAX;
-/// A message of replies closes at this size.
-const MESSAGE_BYTES_TARGET: usize = 1024 * 1024;
+/// A message of replies closes at this size: encoding it keeps nobody else waiting.
+const MESSAGE_BYTES_TARGET: usize = 256 * 1024;
 /// No message of replies exceeds this; leaves room for framing below the limit of the protocol.
 const MESSAGE_BYTES_MAX: usize = GRPC_MESSAGE_BYTES_MAX - 512 * 1024;
 /// What a batch counts beside its keys and values.
@@ -46,6 +51,10 @@ struct Shared {
     request_room: Arc<Semaphore>,
     batch_room: Arc<Semaphore>,
     reply_bytes: AtomicUsize,
+    /// Batches that were taken and whose replies have not left.
+    owed: AtomicUsize,
+    /// Whether the reader stopped although the client had not ended the stream.
+    is_ending: AtomicBool,
     batches: Counter,
     operations: Counter,
 }
@@ -64,28 +73,56 @@ pub(crate) struct Replies {
     /// Did not fit the last message.
     held: Option<Outgoing>,
     failed: Option<Status>,
+    /// Whether the last message left.
+    is_over: bool,
     reader: TaskHandle,
 }
 
-/// Serves one stream.
-pub(crate) fn serve(env: &Env, executor: Arc<dyn ShardExecutor>, inbound: Streaming<v1::KvStreamRequest>) -> Replies {
+/// Serves one stream, until its client ends it or `ending` becomes true.
+pub(crate) fn serve(
+    env: &Env,
+    executor: Arc<dyn ShardExecutor>,
+    inbound: Streaming<v1::KvStreamRequest>,
+    ending: watch::Receiver<bool>,
+) -> Replies {
     let shared = Arc::new(Shared {
         env: env.clone(),
         executor,
         request_room: Arc::new(Semaphore::new(REQUEST_BYTES_MAX as usize)),
         batch_room: Arc::new(Semaphore::new(BATCHES_MAX)),
         reply_bytes: AtomicUsize::new(0),
+        owed: AtomicUsize::new(0),
+        is_ending: AtomicBool::new(false),
         batches: metrics::counter!("strata_grpc_stream_batches_total"),
         operations: metrics::counter!("strata_grpc_stream_operations_total"),
     });
     // The room of batches bounds what is in this queue.
     let (sender, queue) = mpsc::unbounded_channel();
-    let reader = env.spawn("grpc-stream-reader", read(shared.clone(), inbound, sender));
-    Replies { shared, queue, held: None, failed: None, reader }
+    let reader = env.spawn("grpc-stream-reader", read(shared.clone(), inbound, ending, sender));
+    Replies { shared, queue, held: None, failed: None, is_over: false, reader }
 }
 
 async fn read(
     shared: Arc<Shared>,
+    inbound: Streaming<v1::KvStreamRequest>,
+    mut ending: watch::Receiver<bool>,
+    sender: mpsc::UnboundedSender<Result<Outgoing, Status>>,
+) {
+    let taking = pin!(take(&shared, inbound, sender));
+    let ended = pin!(async {
+        // Without anybody who could end it, it goes on.
+        if ending.wait_for(|is_ending| *is_ending).await.is_err() {
+            pending::<()>().await;
+        }
+        shared.is_ending.store(true, Ordering::Release);
+    });
+    // What was taken has a task of its own, and the sender there; what is dropped here was not.
+    select(ended, taking).await;
+}
+
+/// Takes batches until the client ends the stream.
+async fn take(
+    shared: &Arc<Shared>,
     mut inbound: Streaming<v1::KvStreamRequest>,
     sender: mpsc::UnboundedSender<Result<Outgoing, Status>>,
 ) {
@@ -106,6 +143,7 @@ async fn read(
             let bytes = u32::try_from(bytes + BATCH_OVERHEAD).unwrap_or(u32::MAX).min(REQUEST_BYTES_MAX);
             let Ok(request_room) = shared.request_room.clone().acquire_many_owned(bytes).await else { return };
             let Ok(batch_room) = shared.batch_room.clone().acquire_owned().await else { return };
+            shared.owed.fetch_add(1, Ordering::AcqRel);
             let (shared, sender) = (shared.clone(), sender.clone());
             let run = async move {
                 let answer = match call {
@@ -180,6 +218,7 @@ impl Stream for Replies {
                 }
                 Poll::Ready(Some(Ok(outgoing))) => {
                     bytes += outgoing.bytes;
+                    self.shared.owed.fetch_sub(1, Ordering::AcqRel);
                     self.shared.reply_bytes.fetch_sub(outgoing.bytes, Ordering::Relaxed);
                     replies.push(outgoing.reply);
                 }
@@ -188,12 +227,22 @@ impl Stream for Replies {
                     self.failed = Some(status);
                     break;
                 }
-                Poll::Ready(None) if replies.is_empty() => return Poll::Ready(None),
+                Poll::Ready(None) if replies.is_empty() => return Poll::Ready(self.last_message().map(Ok)),
                 Poll::Pending if replies.is_empty() => return Poll::Pending,
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
-        Poll::Ready(Some(Ok(v1::KvStreamReply { replies })))
+        Poll::Ready(Some(Ok(v1::KvStreamReply { replies, ends: false })))
+    }
+}
+
+impl Replies {
+    /// Tells the client, once, that what was not answered was not taken. Not if that is not so: a task that ended without
+    /// a reply may have done something.
+    fn last_message(&mut self) -> Option<v1::KvStreamReply> {
+        let is_ending = self.shared.is_ending.load(Ordering::Acquire) && self.shared.owed.load(Ordering::Acquire) == 0;
+        let is_due = is_ending && !std::mem::replace(&mut self.is_over, true);
+        is_due.then(|| v1::KvStreamReply { replies: Vec::new(), ends: true })
     }
 }
 
@@ -207,6 +256,6 @@ impl Drop for Replies {
 fn weight(request: &Request) -> usize {
     // A page is asked for in few bytes but takes many to answer.
     let answer =
-        if matches!(request.operation, Operation::Scan { .. }) { MESSAGE_BYTES_TARGET } else { RESULT_OVERHEAD };
+        if matches!(request.operation, Operation::Scan { .. }) { SCAN_PAGE_BYTES_MAX } else { RESULT_OVERHEAD };
     request.operation.size() + answer
 }

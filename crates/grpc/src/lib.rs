@@ -26,6 +26,7 @@
 //! - GRPC-3: every request ends by its deadline; a request without one gets a default.
 //! - GRPC-4: open transactions are bounded: their number, what they hold, how long they are idle and how long they last.
 //! - GRPC-5: a call about a transaction that may be committed never says that it is not.
+//! - GRPC-6: a stream ends with `ends` only if every batch that was taken from it is answered, and none is taken later.
 
 mod admin;
 mod choice;
@@ -88,7 +89,7 @@ pub async fn routes(parts: Parts) -> Result<(Routes, HealthSwitch), BuildError> 
             .register_encoded_file_descriptor_set(strata_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let kv_service = KvServer::new(kv_service::KvService::new(env.clone(), kv.clone(), executor))
+    let kv_service = KvServer::new(kv_service::KvService::new(env.clone(), kv.clone(), executor, health.ending()))
         .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
     let admin_service = AdminServer::new(admin::AdminService::new(env, kv, view, transactions.clone()));

@@ -25,8 +25,8 @@ pub const HOLD_TIME: Duration = Duration::from_secs(60);
 pub trait Link: Send + Sync {
     /// Sends a batch to a node and waits for its reply, at most `deadline`.
     ///
-    /// Must say [`LinkError::NotSent`] only if no node can have seen the batch. Dropping the future gives up waiting;
-    /// the batch may still be carried out.
+    /// Must say [`LinkError::NotSent`] only if no node has begun the batch, nor ever will. Dropping the future gives up
+    /// waiting; the batch may still be carried out.
     async fn execute(
         &self,
         node: NodeId,
@@ -61,7 +61,7 @@ pub trait Link: Send + Sync {
 /// One attempt to reach a node failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// Nothing was sent: nothing was applied.
+    /// Nothing was sent, or the node said that it did not take it: nothing was applied.
     #[error("not sent: detail=`{detail}`")]
     NotSent {
         /// Why.

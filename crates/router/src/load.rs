@@ -1,10 +1,13 @@
 //! Requests on their way, each with who waits for it.
 
+use std::sync::Arc;
+
 use strata_env::Mono;
 use strata_types::{Operation, Outcome, Reply, Request, Result};
 use tokio::sync::oneshot;
 
 use crate::verdict::is_repeatable;
+use crate::worker::Trouble;
 
 /// A scan page counts this much towards its batch: a few of them fill one, because their answers are large.
 const SCAN_WEIGHT: usize = 256 * 1024;
@@ -23,11 +26,13 @@ pub(crate) struct Waiter {
     pub(crate) uncertain: bool,
     /// Whether this router's session numbered it.
     pub(crate) numbered: bool,
+    /// What kept it, while it waits for another worker.
+    pub(crate) trouble: Option<Arc<Trouble>>,
 }
 
 impl Waiter {
     pub(crate) fn new(reply: oneshot::Sender<Result<Reply>>, deadline: Mono) -> Waiter {
-        Waiter { reply: Some(reply), deadline, uncertain: false, numbered: false }
+        Waiter { reply: Some(reply), deadline, uncertain: false, numbered: false, trouble: None }
     }
 
     /// Whether an answer is still owed.

@@ -1,13 +1,14 @@
 //! The one retry loop: takes batches of one shard and stays with each until every request of it is answered.
 
 mod answers;
+mod trouble;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use strata_env::Elapsed;
-use strata_types::{Error, NodeId, Request, ShardPlacement, limits::REQUEST_DEADLINE_MAX};
+use strata_types::{Error, ErrorCode, NodeId, Request, ShardPlacement, limits::REQUEST_DEADLINE_MAX};
 
 use crate::hedge::{Arrived, Asked, Hedge, race};
 use crate::leader::Miss;
@@ -17,6 +18,8 @@ use crate::queue::ShardQueue;
 use crate::router::Core;
 use crate::verdict::{Pace, pause};
 use crate::{LinkError, ShardReply};
+
+pub(crate) use trouble::Trouble;
 
 /// Nodes that name another one are followed at once so often, at first and after each pause.
 const HOPS_AT_FIRST: u32 = 2;
@@ -51,7 +54,7 @@ struct Flight<'c> {
     pauses: u32,
     hops: u32,
     /// What went wrong last: the explanation that a caller gets at its deadline.
-    trouble: Option<Error>,
+    trouble: Option<Arc<Trouble>>,
     /// The node that did not answer last: others may still believe that it leads.
     silent: Option<NodeId>,
     /// The node that was asked last.
@@ -66,6 +69,7 @@ struct Flight<'c> {
 impl<'c> Flight<'c> {
     fn new(core: &'c Arc<Core>, queue: &'c Arc<ShardQueue>, load: Load) -> Flight<'c> {
         let Load { requests, waiters } = load;
+        let trouble = waiters.iter().find_map(|waiter| waiter.trouble.clone());
         let turn = if queue.path == Path::Any { queue.turn() } else { 0 };
         Flight {
             core,
@@ -75,7 +79,7 @@ impl<'c> Flight<'c> {
             attempt: 0,
             pauses: 0,
             hops: 0,
-            trouble: None,
+            trouble,
             silent: None,
             last: None,
             turn,
@@ -119,7 +123,7 @@ impl<'c> Flight<'c> {
 
     fn target(&self, placement: &ShardPlacement) -> Option<NodeId> {
         match self.queue.path {
-            Path::Leader | Path::Dated | Path::Waiting => self.queue.leader.target(placement),
+            Path::Leader | Path::Dated | Path::Pages | Path::Waiting => self.queue.leader.target(placement),
             Path::Any => {
                 let own = self.core.link.own_node().filter(|_| self.attempt == 0);
                 let turn = self.turn + self.attempt as usize;
@@ -215,15 +219,21 @@ impl<'c> Flight<'c> {
         self.suspect(node, placement);
         let movable = requests.iter().zip(&self.waiters).filter(|(request, waiter)| can_move(request, waiter)).count();
         let granted = self.core.retry_budget.spend(movable, self.core.env.now());
+        let silence = || Error::not_applied(ErrorCode::Unavailable, format!("{node} did not answer"));
+        let trouble = self.trouble.clone().unwrap_or_else(|| Arc::new(Trouble::met(silence(), None, false)));
         let mut moved = Load::default();
         for (request, waiter) in requests.iter().zip(&mut self.waiters) {
             // Those that may not be asked again go on waiting.
             if moved.requests.len() < granted && can_move(request, waiter) {
-                let reply = waiter.reply.take();
                 moved.requests.push(request.clone());
-                moved.waiters.push(Waiter { reply, uncertain: !request.operation.is_read(), ..*waiter });
-                // Its number stays open: the queue owns it again.
-                waiter.numbered = false;
+                moved.waiters.push(Waiter {
+                    reply: waiter.reply.take(),
+                    deadline: waiter.deadline,
+                    uncertain: !request.operation.is_read(),
+                    // Its number stays open: the queue owns it again.
+                    numbered: std::mem::take(&mut waiter.numbered),
+                    trouble: Some(trouble.clone()),
+                });
             }
         }
         self.core.retries.increment(moved.requests.len() as u64);
@@ -266,7 +276,8 @@ impl<'c> Flight<'c> {
 
     /// The shard is not what it was: every request looks for its place again.
     fn leave(&mut self) {
-        for (request, waiter) in self.requests.drain(..).zip(self.waiters.drain(..)) {
+        for (request, mut waiter) in self.requests.drain(..).zip(self.waiters.drain(..)) {
+            waiter.trouble.clone_from(&self.trouble);
             self.core.reroute(request, waiter);
         }
     }

@@ -32,8 +32,8 @@ use crate::stopping::stopped;
 use crate::view::NodeView;
 use crate::{DataDirectory, Ports, StartError};
 
-/// How long connections of clients may take to finish what is under way when the server stops. Streams of the SDK
-/// last as long as their client, so this is also how long a stop waits for an SDK that holds on.
+/// How long connections of clients may take to finish what is under way when the server stops. Streams of the SDK end
+/// when what they took is answered.
 const CLIENT_DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 /// Most connections end in this time once they are told to; only for the others a stop says that it waits.
 const CLIENT_DRAIN_QUICK: Duration = Duration::from_millis(100);
@@ -164,6 +164,7 @@ impl Server {
         self.health.set_serving(false).await;
         self.node.shutdown().await;
         self.stop_clients.send_replace(true);
+        self.health.end_streams();
         let mut left = self.front.drain(CLIENT_DRAIN_QUICK).await;
         if left > 0 {
             let seconds = CLIENT_DRAIN_DEADLINE.as_secs();

@@ -15,6 +15,7 @@ mod full_disk;
 mod harness;
 #[cfg(target_os = "linux")]
 mod isolation;
+mod leases;
 mod membership;
 mod refusals;
 mod start;

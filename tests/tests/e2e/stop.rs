@@ -6,17 +6,21 @@ use std::path::Path;
 use strata_client::Client;
 use tokio::runtime::Runtime;
 
+use crate::harness::rpc::{Rpc, bytes_field};
 use crate::harness::{Demo, LONG, Node, free_base, poll, run, signal};
 
-/// A program that holds on to its connections, so that a stop has to wait for it.
+/// A program that has written, and others that hold on to their connections, so that a stop has to wait for them.
 struct Holder {
     runtime: Runtime,
     _client: Client,
+    /// They read nothing, and so never learn that they should go.
+    _deaf: Vec<Rpc>,
 }
 
 impl Holder {
     fn new(addresses: Vec<String>) -> Holder {
         let runtime = Runtime::new().expect("a runtime");
+        let deaf = addresses.iter().map(|address| Rpc::send(address, "Kv/Get", &bytes_field(1, b"key"))).collect();
         let client = runtime.block_on(Client::connect(addresses)).expect("the cluster answers");
         runtime.block_on(async {
             // Enough keys for every shard.
@@ -24,7 +28,7 @@ impl Holder {
                 client.put(format!("key {number}"), "v").await.expect("written");
             }
         });
-        Holder { runtime, _client: client }
+        Holder { runtime, _client: client, _deaf: deaf }
     }
 }
 

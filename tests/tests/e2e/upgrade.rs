@@ -45,5 +45,6 @@ fn programs_are_exchanged_under_load_with_one_step_back_and_old_ones_are_refused
     cluster.start(place.path(), 1, &[]);
     cluster.wait_ready(1);
     cluster.wait_healthy();
+    assert_eq!(writers.unknown(), Vec::<String>::new(), "nodes that stop in good order tell what became of a write");
     writers.check();
 }

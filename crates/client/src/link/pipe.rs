@@ -4,6 +4,7 @@
 //!   Down(until) -- a call after `until` --> Connecting(calls wait) -- stream is open --> Up
 //!        ^                                        |                                       |
 //!        +------------- failed: calls are "not sent" ----- broken: sent ones are "unknown" +
+//!                            ended by the node: what it has not answered it has not taken, so that is "not sent" too
 //! ```
 //! While it is down, calls are refused at once: the router then asks another replica.
 
@@ -176,8 +177,9 @@ async fn run(env: Env, endpoint: Endpoint, dialer: Option<Dialer>, pipe: Weak<Pi
             if let Some(pipe) = pipe.upgrade() {
                 pipe.go_up(queue);
             }
-            let reason = format!("{address}: {}", receive(replies, &open).await);
-            close(&open, &reason);
+            let end = receive(replies, &open).await;
+            let reason = format!("{address}: {}", end.reason);
+            close(&open, &reason, end.is_orderly);
             reason
         }
         Ok(Err(reason)) => format!("{address}: {reason}"),
@@ -204,13 +206,21 @@ async fn connect(endpoint: &Endpoint, dialer: Option<&Dialer>) -> Result<Connect
     Ok((queue, open, replies.into_inner()))
 }
 
+/// How a stream ended.
+struct End {
+    reason: String,
+    /// Whether the node said that it took nothing that it has not answered.
+    is_orderly: bool,
+}
+
 /// Hands out replies until the stream ends, and tells why it did.
-async fn receive(mut replies: tonic::Streaming<v1::KvStreamReply>, open: &Mutex<Open>) -> String {
+async fn receive(mut replies: tonic::Streaming<v1::KvStreamReply>, open: &Mutex<Open>) -> End {
+    let broken = |reason| End { reason, is_orderly: false };
     loop {
         let message = match replies.message().await {
             Ok(Some(message)) => message,
-            Ok(None) => return "the node closed the connection".to_owned(),
-            Err(status) => return explain(&status),
+            Ok(None) => return broken("the node closed the connection".to_owned()),
+            Err(status) => return broken(explain(&status)),
         };
         for v1::kv_stream_reply::Numbered { number, reply } in message.replies {
             let waiting = open.lock().calls.remove(&number);
@@ -218,17 +228,21 @@ async fn receive(mut replies: tonic::Streaming<v1::KvStreamReply>, open: &Mutex<
                 waiting.answer(Ok(reply.unwrap_or_default()));
             }
         }
+        if message.ends {
+            return End { reason: "the node stops".to_owned(), is_orderly: true };
+        }
     }
 }
 
 /// What was sent and not answered will not be.
-fn close(open: &Mutex<Open>, reason: &str) {
+fn close(open: &Mutex<Open>, reason: &str, is_orderly: bool) {
     let mut open = open.lock();
     open.is_closed = true;
     let calls = std::mem::take(&mut open.calls);
     drop(open);
     for waiting in calls.into_values() {
-        waiting.answer(Err(LinkError::Unknown { detail: reason.to_owned() }));
+        let detail = reason.to_owned();
+        waiting.answer(Err(if is_orderly { LinkError::NotSent { detail } } else { LinkError::Unknown { detail } }));
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use strata_client::{
     Batch, Client, ErrorCode, Expected, Freshness, KeyRange, Outcome, ReadLevel, ReadOptions, Timestamp,
 };
+use strata_types::ShardId;
 
 use crate::cluster::{Nodes, SECOND};
 
@@ -172,6 +173,36 @@ async fn with_a_session_a_broken_connection_is_no_error() {
     nodes.cluster.set_gate(true);
     call.await.expect("joined").expect("written");
     assert_eq!(nodes.cluster.applied(), 2, "carried out once by the old leader and not again by the new one");
+}
+
+/// CLIENT-1, GRPC-6: its batches on a stream that ends, carried out or not, have an outcome.
+#[tokio::test]
+async fn a_node_that_stops_costs_no_error() {
+    let nodes = Nodes::start(4).await;
+    let client = nodes.client(Client::builder().deadline(30 * SECOND)).await;
+    let key_of = |shard: u32| {
+        let keys = (0..).map(|number| format!("key {number}"));
+        keys.into_iter().find(|key| nodes.cluster.leader_of(key) == (ShardId(shard), 1)).expect("of any shard")
+    };
+    let put = |key: String| {
+        let client = client.clone();
+        tokio::spawn(async move { client.put(key, "v").await })
+    };
+    nodes.cluster.set_gate(false);
+    let taken = put(key_of(0));
+    nodes.cluster.started.subscribe().wait_for(|started| *started == 1).await.expect("it was taken");
+    nodes.health(1).end_streams();
+    let left = put(key_of(3));
+    // It goes to the same stream, where nobody takes it.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    nodes.cluster.set_leader(ShardId(3), 2);
+    nodes.cluster.set_gate(true);
+    for write in [taken, left] {
+        write.await.expect("joined").expect("written");
+    }
+    assert_eq!(nodes.cluster.applied(), 2, "each once");
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ fn streams() {
         }
     });
     let answer = |answer| v1::kv_stream_reply::Numbered { number: 3, reply: Some(v1::ShardReply::from(answer)) };
-    each(&[wire(v1::KvStreamReply { replies: answers().into_iter().map(answer).collect() })], |bytes| {
+    each(&[wire(v1::KvStreamReply { replies: answers().into_iter().map(answer).collect(), ends: true })], |bytes| {
         let Ok(reply) = v1::KvStreamReply::decode(bytes) else { return };
         reply
             .replies

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use strata_raft::{ProposeError, Retention};
 use strata_types::NodeId;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::harness::{Cluster, put};
@@ -16,6 +18,20 @@ fn delay_answers(cluster: &Cluster, to: u64) {
     let others = (1..=3).filter(|node| *node != to);
     let links = others.map(|from| ((NodeId(from), NodeId(to)), Duration::from_millis(40)));
     cluster.network.entry_delays.lock().extend(links);
+}
+
+/// Six writes, a millisecond apart, of which the leader has begun most.
+async fn writes_on_their_way(cluster: &Cluster, leader: u64) -> Vec<JoinHandle<Result<Bytes, ProposeError>>> {
+    let writes = (0..6).map(|number| {
+        let group = cluster.group(leader).clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(number)).await;
+            group.propose(vec![put(&format!("k{number}"), "v")]).await.remove(0)
+        })
+    });
+    let writes = writes.collect();
+    sleep(Duration::from_millis(8)).await;
+    writes
 }
 
 async fn stop(cluster: &Cluster, node: u64) {
@@ -31,15 +47,7 @@ async fn a_write_that_is_on_its_way_when_its_leader_stops_has_an_outcome() {
     let leader = cluster.leader().await;
     delay_answers(&cluster, leader);
     // Two become entries of their own, and the others wait behind them.
-    let writes = (0..6).map(|number| {
-        let group = cluster.group(leader).clone();
-        tokio::spawn(async move {
-            sleep(Duration::from_millis(number)).await;
-            group.propose(vec![put(&format!("k{number}"), "v")]).await.remove(0)
-        })
-    });
-    let writes: Vec<_> = writes.collect();
-    sleep(Duration::from_millis(8)).await;
+    let writes = writes_on_their_way(&cluster, leader).await;
     stop(&cluster, leader).await;
     for (number, write) in writes.into_iter().enumerate() {
         let outcome = timeout(LONG, write).await.expect("an answer").expect("no panic");
@@ -57,15 +65,7 @@ async fn what_waits_for_its_turn_when_a_replica_stops_is_refused() {
     cluster.write("first", "1").await;
     let leader = cluster.leader().await;
     cluster.network.isolate(NodeId(leader), true);
-    let writes = (0..6).map(|number| {
-        let group = cluster.group(leader).clone();
-        tokio::spawn(async move {
-            sleep(Duration::from_millis(number)).await;
-            group.propose(vec![put(&format!("k{number}"), "v")]).await.remove(0)
-        })
-    });
-    let writes: Vec<_> = writes.collect();
-    sleep(Duration::from_millis(8)).await;
+    let writes = writes_on_their_way(&cluster, leader).await;
     cluster.host(leader).abandon().await;
     let mut refused = 0;
     for write in writes {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strata_raft::{Retention, Timing};
+use strata_raft::{PROMISE, Retention, Timing};
 use strata_types::{NodeId, ReplicaId};
 
 use crate::harness::{Cluster, put};
@@ -105,6 +105,35 @@ async fn a_leader_that_removes_itself_has_no_lease_any_more() {
     change_voters(&group, [last].into()).await.expect("removed");
     assert!(!group.holds(&lease));
     assert_eq!(group.lease(), None);
+}
+
+/// RAFT-16: it has forgotten whom it heard.
+#[tokio::test(start_paused = true)]
+async fn a_voter_that_restarts_helps_nobody_to_lead_while_the_lease_lasts_that_it_kept_up() {
+    let mut soonest = Duration::MAX;
+    for world in 0..12 {
+        let (mut cluster, leader, followers) = started(130 + world).await;
+        let (voter, rival) = (followers[0], followers[1]);
+        cluster.write("key", "old").await;
+        cluster.converge().await;
+        // The rival does not hear the leader and stands for election again and again; the voter refuses.
+        cluster.network.cut_link(leader, rival);
+        cluster.network.cut_link(rival, leader);
+        tokio::time::sleep(Duration::from_millis(1_500 + 37 * world)).await;
+        let group = cluster.group(leader).clone();
+        let lease = group.lease().expect("the voter answered a moment ago");
+        cluster.crash(voter).await;
+        cluster.network.isolate(NodeId(leader), true);
+        cluster.start(voter).await;
+        let restarted = tokio::time::Instant::now();
+        assert!(group.holds(&lease), "it restarts within the lease");
+        let elected = overwritten(&cluster, &[voter, rival]).await;
+        let took = restarted.elapsed();
+        assert!(!group.holds(&lease) && group.lease().is_none(), "n{elected} wrote {took:?} after the restart");
+        assert!(took >= PROMISE, "n{elected} led {took:?} after the restart, in world {world}");
+        soonest = soonest.min(took);
+    }
+    assert!(soonest < 2 * PROMISE, "nobody asked for its vote in the meantime: {soonest:?}");
 }
 
 /// RAFT-16, with the whole group: nobody waits long.

@@ -1,9 +1,11 @@
 //! What an attempt brought, request by request: who is answered, and who stays for the next attempt.
 
+use std::sync::Arc;
+
 use strata_env::Mono;
 use strata_types::{Error, ErrorCode, NodeId, Outcome, Reply, Request, Result, ShardPlacement};
 
-use super::Flight;
+use super::{Flight, Trouble};
 use crate::leader::{Absence, Miss};
 use crate::load::{Waiter, can_move, outcome};
 use crate::verdict::{Pace, give_up, is_charged, judge};
@@ -18,7 +20,7 @@ impl Flight<'_> {
         }
         self.core.refused_retries.increment((self.requests.len() - granted) as u64);
         for (request, waiter) in self.requests.iter().zip(&mut self.waiters).skip(granted) {
-            waiter.answer(Err(too_many_retries(request, waiter, self.trouble.as_ref())));
+            waiter.answer(Err(too_many_retries(request, waiter, self.trouble.as_deref())));
         }
         let keep: Vec<usize> = (0..granted).collect();
         self.retain(&keep);
@@ -27,7 +29,7 @@ impl Flight<'_> {
     /// Answers what is late (ROUTE-3): in the batch under way, and in the queue behind it.
     pub(super) fn sweep(&mut self, requests: &[Request], node: NodeId, now: Mono) {
         // The deadline cuts the last attempt short; why the one before it failed says more.
-        let before = self.trouble.as_ref().map_or_else(String::new, |it| format!("; before that: {}", it.message));
+        let before = Trouble::suffix(self.trouble.as_deref());
         for (request, waiter) in requests.iter().zip(&mut self.waiters) {
             if waiter.deadline <= now && waiter.is_open() {
                 let reason = format!("{node} did not answer by the deadline{before}");
@@ -38,7 +40,10 @@ impl Flight<'_> {
         }
         let mut late = self.queue.expired(now);
         for (request, waiter) in late.requests.iter().zip(&mut late.waiters) {
-            let reason = format!("waited for earlier requests to shard {} until the deadline", self.queue.shard);
+            // Its own trouble, or that of those it waited for.
+            let before = Trouble::suffix(waiter.trouble.as_deref().or(self.trouble.as_deref()));
+            let reason =
+                format!("waited for earlier requests to shard {} until the deadline{before}", self.queue.shard);
             let outcome = outcome(request, waiter, false);
             let is_read = request.operation.is_read();
             waiter.answer(Err(give_up(ErrorCode::DeadlineExceeded, outcome, &reason, is_read, "")));
@@ -90,7 +95,7 @@ impl Flight<'_> {
                 leader.note(node, Miss::Silent);
                 leader.miss(node, placement);
                 self.silent = Some(node);
-                self.note(ErrorCode::Unavailable, format!("{node} did not answer ({detail})"));
+                self.note_silence(format!("{node} did not answer ({detail})"));
                 self.answer_unrepeatable(node, &detail);
                 self.is_charged = true;
                 Pace::Soon
@@ -142,7 +147,7 @@ impl Flight<'_> {
                         tracing::debug!(target: "strata_router::attempts", shard = self.queue.shard.0, "{node}: {error}");
                     }
                     keep.push(index);
-                    self.trouble = Some(error);
+                    self.trouble = Some(Arc::new(Trouble::told(error, self.trouble.as_deref())));
                 }
                 None => {
                     let outcome = worse(error.outcome, outcome(request, waiter, false));
@@ -160,6 +165,7 @@ impl Flight<'_> {
 
     /// After an attempt without an answer: what may be repeated stays, the rest is answered.
     fn answer_unrepeatable(&mut self, node: NodeId, detail: &str) {
+        let before = Trouble::suffix_of_cut(self.trouble.as_deref());
         let mut keep = Vec::new();
         for (index, (request, waiter)) in self.requests.iter().zip(&mut self.waiters).enumerate() {
             if can_move(request, waiter) {
@@ -167,7 +173,7 @@ impl Flight<'_> {
                 keep.push(index);
                 continue;
             }
-            let reason = format!("the write was sent to {node}, which did not answer ({detail})");
+            let reason = format!("the write was sent to {node}, which did not answer ({detail}){before}");
             waiter.answer(Err(give_up(ErrorCode::Unavailable, Outcome::Unknown, &reason, false, "")));
         }
         self.retain(&keep);
@@ -186,7 +192,7 @@ impl Flight<'_> {
             if waiter.is_open() && waiter.deadline > now && !is_spent {
                 keep.push(index);
             } else {
-                waiter.answer(Err(too_late(request, waiter, self.attempt, self.trouble.as_ref(), absence.as_ref())));
+                waiter.answer(Err(too_late(request, waiter, self.attempt, self.trouble.as_deref(), absence.as_ref())));
             }
         }
         self.retain(&keep);
@@ -216,16 +222,26 @@ impl Flight<'_> {
 
     fn note(&mut self, code: ErrorCode, message: String) {
         self.tell(&message);
-        self.trouble = Some(Error::not_applied(code, message));
+        let error = Error::not_applied(code, message);
+        self.trouble = Some(Arc::new(Trouble::met(error, self.trouble.as_deref(), false)));
+    }
+
+    /// A node did not answer, or it did not do so in the time that was left.
+    fn note_silence(&mut self, message: String) {
+        self.tell(&message);
+        let now = self.core.env.now();
+        let is_cut = self.waiters.iter().all(|waiter| waiter.deadline <= now);
+        let error = Error::not_applied(ErrorCode::Unavailable, message);
+        self.trouble = Some(Arc::new(Trouble::met(error, self.trouble.as_deref(), is_cut)));
     }
 }
 
 /// The error of a request that would be tried again if fewer were (ROUTE-2).
-fn too_many_retries(request: &Request, waiter: &Waiter, trouble: Option<&Error>) -> Error {
-    let code = trouble.map_or(ErrorCode::Unavailable, |trouble| trouble.code);
-    let reason = trouble.map_or("the attempt failed", |trouble| trouble.message.as_str());
+fn too_many_retries(request: &Request, waiter: &Waiter, trouble: Option<&Trouble>) -> Error {
+    let code = trouble.map_or(ErrorCode::Unavailable, Trouble::code);
+    let reason = trouble.map_or_else(|| "the attempt failed".to_owned(), Trouble::text);
     let advice = "too many requests are being tried again already; retry later";
-    give_up(code, outcome(request, waiter, false), reason, request.operation.is_read(), advice)
+    give_up(code, outcome(request, waiter, false), &reason, request.operation.is_read(), advice)
 }
 
 /// The error of a request that gets no more attempts. `absence`: why there is no leader, if that is what kept it.
@@ -233,19 +249,20 @@ fn too_late(
     request: &Request,
     waiter: &Waiter,
     attempts: u32,
-    trouble: Option<&Error>,
+    trouble: Option<&Trouble>,
     absence: Option<&Absence>,
 ) -> Error {
-    let code = match trouble.map(|trouble| trouble.code) {
+    let code = match trouble.map(Trouble::code) {
         Some(ErrorCode::NotLeader | ErrorCode::StaleRoute | ErrorCode::Corrupt) => ErrorCode::Unavailable,
         Some(code) => code,
         None => ErrorCode::DeadlineExceeded,
     };
     let (outcome, is_read) = (outcome(request, waiter, false), request.operation.is_read());
-    match absence.filter(|_| code == ErrorCode::Unavailable) {
+    let is_routing = code == ErrorCode::Unavailable && !trouble.is_some_and(Trouble::has_before);
+    match absence.filter(|_| is_routing) {
         Some(absence) => give_up(code, outcome, &absence.reason, is_read, absence.advice),
         None => {
-            let last = trouble.map_or("it waited for earlier requests", |trouble| trouble.message.as_str());
+            let last = trouble.map_or_else(|| "it waited for earlier requests".to_owned(), Trouble::text);
             give_up(code, outcome, &format!("gave up after {attempts} attempts: {last}"), is_read, "")
         }
     }

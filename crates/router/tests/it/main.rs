@@ -6,6 +6,7 @@ mod faults;
 mod hedging;
 mod levels;
 mod model;
+mod reasons;
 mod retry;
 mod routing;
 mod scan;

@@ -93,6 +93,11 @@ pub fn bytes_field(number: u8, value: &[u8]) -> Vec<u8> {
     [vec![number << 3 | 2], varint(value.len() as u64), value.to_vec()].concat()
 }
 
+/// A field of a message that is a number.
+pub fn number_field(number: u8, value: u64) -> Vec<u8> {
+    [vec![number << 3], varint(value)].concat()
+}
+
 /// The bytes of a field, from a message that has only numbers and bytes.
 pub fn bytes_of(message: &[u8], number: u8) -> Option<&[u8]> {
     fields(message).find_map(|(field, _, bytes)| (field == number).then_some(bytes).flatten())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use strata_client::{Client, KeyRange};
+use strata_client::{Client, KeyRange, Outcome};
 
 use super::{LONG, poll};
 
@@ -15,6 +15,8 @@ const WRITES: usize = 200;
 /// Clients that write all the time, each key once.
 pub struct Writers {
     acknowledged: Arc<Mutex<BTreeMap<String, String>>>,
+    /// Errors of writes of which nobody can tell whether they were applied.
+    unknown: Arc<Mutex<Vec<String>>>,
     is_over: Arc<AtomicBool>,
     runtime: tokio::runtime::Runtime,
     client: Client,
@@ -27,22 +29,28 @@ impl Writers {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let client = runtime.block_on(Client::connect(addresses)).expect("the cluster answers");
         let (acknowledged, is_over) = (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::new(AtomicBool::new(false)));
+        let unknown = Arc::<Mutex<Vec<_>>>::default();
         let mut tasks = Vec::new();
         for writer in 0..WRITERS {
             let (client, acknowledged, is_over) = (client.clone(), acknowledged.clone(), is_over.clone());
+            let unknown = unknown.clone();
             tasks.push(runtime.spawn(async move {
                 for number in 0.. {
                     if is_over.load(Ordering::SeqCst) {
                         return;
                     }
                     let (key, value) = (format!("w{writer}-{number:08}"), format!("value {number}"));
-                    if client.put(key.clone(), value.clone()).await.is_ok() {
-                        acknowledged.lock().expect("nobody panicked").insert(key, value);
+                    match client.put(key.clone(), value.clone()).await {
+                        Ok(_) => drop(acknowledged.lock().expect("nobody panicked").insert(key, value)),
+                        Err(error) if error.outcome == Outcome::Unknown => {
+                            unknown.lock().expect("nobody panicked").push(error.to_string());
+                        }
+                        Err(_) => {}
                     }
                 }
             }));
         }
-        Writers { acknowledged, is_over, runtime, client, tasks }
+        Writers { acknowledged, unknown, is_over, runtime, client, tasks }
     }
 
     fn count(&self) -> usize {
@@ -53,6 +61,11 @@ impl Writers {
     pub fn go_on(&self, after: &str) {
         let before = self.count();
         poll(&format!("writes after {after}"), LONG, || (self.count() >= before + WRITES).then_some(()));
+    }
+
+    /// The errors so far of writes of which nobody can tell whether they were applied.
+    pub fn unknown(&self) -> Vec<String> {
+        self.unknown.lock().expect("nobody panicked").clone()
     }
 
     /// Ends, and fails the test if something is missing or wrong.

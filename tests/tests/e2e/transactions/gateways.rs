@@ -91,19 +91,7 @@ impl Stuck {
         cluster.wait_healthy();
         let client = runtime.block_on(Client::connect(cluster.addresses())).expect("the cluster answers");
         let layout = Layout::of(&cluster, &client);
-        // The meta group keeps its majority, and its leader if that can be helped.
-        let outsider = layout.nodes.difference(&layout.meta).next().copied().expect("the fourth node");
-        let mut partners: Vec<u64> = layout.meta.iter().copied().collect();
-        partners.sort_by_key(|partner| *partner == layout.meta_leader);
-        let found = partners.into_iter().find_map(|partner| {
-            let stopped = BTreeSet::from([outsider, partner]);
-            let rest: BTreeSet<u64> = layout.nodes.difference(&stopped).copied().collect();
-            let records = layout.shards.iter().find(|shard| stopped.is_subset(&shard.nodes))?.id;
-            let prepared = layout.shards.iter().find(|shard| rest.is_subset(&shard.nodes))?.id;
-            Some((records, prepared, stopped, rest))
-        });
-        let (records, prepared, stopped, rest) =
-            found.unwrap_or_else(|| panic!("eight shards on four nodes: {:?}", layout.shards));
+        let (records, prepared, stopped, rest) = layout.two_shards();
         let keys = [layout.key(records, "late/"), layout.key(prepared, "late/")];
         let numbers = |nodes: BTreeSet<u64>| nodes.into_iter().map(|node| cluster.number_of(node)).collect::<Vec<_>>();
         let (stopped, rest) = (numbers(stopped), numbers(rest));

@@ -66,6 +66,22 @@ impl Layout {
         })
     }
 
+    /// Two shards, two nodes that are most of the first one and not of the second one, and the other nodes. The meta
+    /// group keeps its majority without the two, and its leader if that can be helped.
+    pub fn two_shards(&self) -> (u64, u64, BTreeSet<u64>, BTreeSet<u64>) {
+        let outsider = self.nodes.difference(&self.meta).next().copied().expect("the fourth node");
+        let mut partners: Vec<u64> = self.meta.iter().copied().collect();
+        partners.sort_by_key(|partner| *partner == self.meta_leader);
+        let found = partners.into_iter().find_map(|partner| {
+            let some = BTreeSet::from([outsider, partner]);
+            let rest: BTreeSet<u64> = self.nodes.difference(&some).copied().collect();
+            let one = self.shards.iter().find(|shard| some.is_subset(&shard.nodes))?.id;
+            let other = self.shards.iter().find(|shard| rest.is_subset(&shard.nodes))?.id;
+            Some((one, other, some, rest))
+        });
+        found.unwrap_or_else(|| panic!("eight shards on four nodes: {:?}", self.shards))
+    }
+
     /// One key of a shard.
     pub fn key(&self, shard: u64, beginning: &str) -> String {
         self.keys(shard, beginning).next().expect("there is no end of them")

@@ -68,7 +68,7 @@ impl Gap {
                 _ => lines.push((note.at, &note.text, 1)),
             }
         }
-        // What came last is closest to the cause of its end; what began it is told of more briefly.
+        // Of a long story the beginning, where its cause is, and the end, which shows what ended it, say the most.
         let left_out = lines.len().saturating_sub(LINES_MAX);
         let (half, told) = (LINES_MAX / 2, lines.len());
         for (number, (at, text, count)) in lines.into_iter().enumerate() {
