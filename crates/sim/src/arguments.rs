@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use strata_sim::Stories;
+use strata_types::ClusterVersion;
 
 const USAGE: &str = "\
-usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--hours H] [--nodes N] [--stories S] [--trace]
-                  [--mutant NAME] [--log FILTER] [--ledger FILE --commit ID]
+usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--hours H] [--nodes N] [--stories S] [--version V]
+                  [--trace] [--mutant NAME] [--log FILTER] [--ledger FILE --commit ID]
 
   --seed N      first seed (default 1); alone it replays that seed and prints what happened
   --seconds S   simulated seconds under faults a run (default 60)
@@ -17,6 +18,7 @@ usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--hours H] [--
   --nodes N     number of founding nodes, 3 to 5 (default: from the seed)
   --stories S   what clients with transactions do, such as bank,lists; none; --stories list names them
                 (default: from the seed)
+  --version V   newest cluster version that programs know at first, from 1 on (default: from the seed)
   --trace       print every event of every run
   --mutant NAME switch on a seeded bug, which must be found (debug builds); --mutant list names them
   --log FILTER  what nodes log goes to stderr, such as strata_kv=debug
@@ -34,6 +36,7 @@ pub(crate) struct Arguments {
     pub(crate) simulated: Option<Duration>,
     pub(crate) nodes: Option<usize>,
     pub(crate) stories: Option<Stories>,
+    pub(crate) version: Option<ClusterVersion>,
     pub(crate) trace: bool,
     pub(crate) mutant: Option<String>,
     pub(crate) log: Option<String>,
@@ -52,6 +55,7 @@ impl Arguments {
             simulated: None,
             nodes: None,
             stories: None,
+            version: None,
             trace: false,
             mutant: None,
             log: None,
@@ -68,6 +72,7 @@ impl Arguments {
                 "--hours" => parsed.simulated = Some(Duration::from_secs(number(&name, &value()?)? * 3_600)),
                 "--nodes" => parsed.nodes = Some(number(&name, &value()?)?.clamp(3, 5) as usize),
                 "--stories" => parsed.stories = Some(value()?.parse()?),
+                "--version" => parsed.version = Some(version(&value()?)?),
                 "--trace" => parsed.trace = true,
                 "--mutant" => parsed.mutant = Some(value()?),
                 "--log" => parsed.log = Some(value()?),
@@ -79,6 +84,12 @@ impl Arguments {
         }
         Ok(parsed)
     }
+}
+
+fn version(value: &str) -> Result<ClusterVersion, String> {
+    let known = ClusterVersion::FIRST.0..=ClusterVersion::NEWEST.0;
+    let found = value.parse().ok().filter(|version| known.contains(version));
+    found.map(ClusterVersion).ok_or_else(|| format!("--version needs a number from {known:?}, not `{value}`"))
 }
 
 fn number(name: &str, value: &str) -> Result<u64, String> {

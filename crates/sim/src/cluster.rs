@@ -13,7 +13,8 @@ use strata_net::{Caller, Inbox, Switchboard};
 use strata_raft::GroupStatus;
 use strata_router::RouterOptions;
 use strata_storage::memory::{Durable, MemoryTablets};
-use strata_types::{GroupId, NodeId, ShardMap};
+use strata_types::{GroupId, NodeId, ShardMap, VersionRange};
+use tokio::time::timeout;
 
 use crate::fabric::{Fabric, Host, SimTransport};
 use crate::invariants::Invariants;
@@ -22,6 +23,7 @@ use crate::shape::Shape;
 use crate::tablets::WatchedTablets;
 use crate::time_rules::TimeRules;
 use crate::trace::{Trace, trace};
+use crate::version_rules::VersionRules;
 
 /// How long a machine rests after its node did not start.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -31,6 +33,8 @@ pub(crate) const FIRST_CLIENT_HOST: Host = 100;
 const FRESH_DISKS: u64 = 1_000;
 /// What a node says that was removed.
 const REMOVED: &str = "was removed from the cluster";
+/// What nodes say that are not wanted for another reason: at the door, by the meta group, by what they know themselves.
+const TURNED_AWAY: [&str; 3] = ["does not take this node", " has version ", "cannot take part in a cluster"];
 
 /// All machines and the network.
 pub(crate) struct Cluster {
@@ -38,6 +42,7 @@ pub(crate) struct Cluster {
     pub(crate) trace: Arc<Trace>,
     pub(crate) invariants: Mutex<Invariants>,
     pub(crate) time: Mutex<TimeRules>,
+    pub(crate) versions: Mutex<VersionRules>,
     pub(crate) shape: Shape,
     world: SimWorld,
     seats: Mutex<Vec<Seat>>,
@@ -59,6 +64,7 @@ impl Cluster {
                 tablets: Durable::new(),
                 in_service: false,
                 may_found: host < shape.founders,
+                versions: VersionRange { most: shape.version, ..VersionRange::SUPPORTED },
                 life: 0,
                 failure: None,
                 running: None,
@@ -71,6 +77,7 @@ impl Cluster {
             trace,
             invariants: Mutex::default(),
             time: Mutex::default(),
+            versions: Mutex::new(VersionRules::new(shape.version)),
             shape,
             world,
             seats,
@@ -114,6 +121,19 @@ impl Cluster {
 
     pub(crate) fn machine(&self, host: Host) -> SimNode {
         self.seats.lock()[host].machine.clone()
+    }
+
+    /// What the program of a machine knows.
+    pub(crate) fn program(&self, host: Host) -> VersionRange {
+        self.seats.lock()[host].versions
+    }
+
+    /// A stopped machine gets another program.
+    pub(crate) fn set_program(&self, host: Host, versions: VersionRange) {
+        let mut seats = self.seats.lock();
+        assert!(seats[host].running.is_none(), "only the program of a stopped machine is exchanged");
+        seats[host].versions = versions;
+        trace!(self.trace, "host-{host} has a program of {versions}");
     }
 
     /// A machine is meant to run from now on, and starts.
@@ -217,6 +237,16 @@ impl Cluster {
         trace!(self.trace, "host-{host} stops, power loss: {power_loss}");
     }
 
+    /// Stops the node of a machine in good order, if there is one and that takes no longer than this.
+    pub(crate) async fn shut_down(&self, host: Host, patience: Duration) {
+        let node = self.nodes().into_iter().find(|(running, _, _)| *running == host).map(|(_, _, node)| node);
+        if let Some(node) = node {
+            let done = timeout(patience, node.shutdown()).await.is_ok();
+            trace!(self.trace, "host-{host} stopped in good order: {done}");
+        }
+        self.stop(host, false);
+    }
+
     /// The nodes that run and know who they are.
     pub(crate) fn nodes(&self) -> Vec<(Host, u64, Arc<Node>)> {
         let seats = self.seats.lock();
@@ -233,12 +263,12 @@ impl Cluster {
     pub(crate) fn revive(self: &Arc<Self>) {
         for host in 0..self.size() {
             let node = self.fabric.node_at(host);
-            let (halt, failure) = {
+            let (halt, failure, program) = {
                 let seat = &self.seats.lock()[host];
                 if seat.running.is_none() {
                     continue;
                 }
-                (seat.machine.halted().map(|halt| halt.reason), seat.failure.clone())
+                (seat.machine.halted().map(|halt| halt.reason), seat.failure.clone(), seat.versions)
             };
             let Some(reason) = halt.or(failure) else { continue };
             trace!(self.trace, "host-{host} ended: {reason}");
@@ -248,8 +278,12 @@ impl Cluster {
             let is_removed = node.is_some_and(|node| self.invariants.lock().maps.is_removed(node));
             // One that died while it joined, and was removed then, never heard which node it was.
             let is_removed = is_removed || (node.is_none() && reason.contains(REMOVED));
-            if (reason.contains(REMOVED) && !is_removed) || reason.contains("does not take this node") {
-                let text = format!("SIM-NODE-2 only removed nodes are turned away: host-{host}, {node:?}: {reason}");
+            let is_old = !program.contains(self.newest_map().version);
+            let is_turned_away = TURNED_AWAY.iter().any(|words| reason.contains(words));
+            if (reason.contains(REMOVED) && !is_removed) || (is_turned_away && !is_old) {
+                let text = format!(
+                    "SIM-NODE-2 only removed nodes and old programs are turned away: host-{host}, {node:?}: {reason}"
+                );
                 self.invariants.lock().report(text);
             }
             self.stop(host, true);
@@ -277,7 +311,11 @@ impl Cluster {
         let nodes = self.nodes();
         let mut invariants = self.invariants.lock();
         for (_, life, node) in &nodes {
-            invariants.see_map(node.identity().node, *life, &node.map());
+            let (id, map) = (node.identity().node, node.map());
+            invariants.see_map(id, *life, &map);
+            if let Some(text) = self.versions.lock().see(id, *life, node.settings().versions, map.version) {
+                invariants.report(text);
+            }
         }
         let mut groups = Vec::new();
         for (_, life, node) in &nodes {

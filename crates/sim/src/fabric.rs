@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::dice::Dice;
-use crate::stragglers::{Number, Stragglers};
+use crate::stragglers::{Late, Number, Stragglers};
 
 /// A place that messages come from and go to. Nodes have a number before they have an id.
 pub(crate) type Host = usize;
@@ -68,15 +68,15 @@ struct State {
 }
 
 impl State {
-    /// A request is sent: those of the same host to the same group that have waited for it go on. Returns whether it is
-    /// held back itself.
-    fn overtake(&mut self, from: Host, group: GroupId) -> bool {
+    /// A request is sent: those of the same host to the same group that have waited for it go on. Returns what of it is
+    /// held back.
+    fn overtake(&mut self, from: Host, group: GroupId) -> Option<Late> {
         for (number, at) in self.stragglers.overtaken(from, group, &mut self.dice) {
             if let Some(late) = self.queue.remove(&number) {
                 self.queue.insert((at, number.1), late);
             }
         }
-        self.stragglers.is_expected(from, group)
+        self.stragglers.take_expected(from, group)
     }
 }
 
@@ -158,12 +158,14 @@ impl Fabric {
         Some(Duration::from_micros(state.dice.between(low, high)))
     }
 
-    /// The next request of a host to a group may come late. `per_mille` of what it is as likely as the weather says.
-    pub(crate) fn may_straggle(&self, from: Host, group: GroupId, per_mille: u64) {
+    /// The next request of a host to a group may come late. `per_mille` of what it is as likely as the weather says. Of one
+    /// that may be sent again, perhaps only a copy comes late.
+    pub(crate) fn may_straggle(&self, from: Host, group: GroupId, per_mille: u64, is_repeatable: bool) {
         let state = &mut *self.state.lock();
         let likely = state.weather.straggling * per_mille / 1_000;
         if likely > 0 && state.dice.chance(likely) {
-            state.stragglers.expect(from, group);
+            let late = if is_repeatable && state.dice.chance(600) { Late::Copy } else { Late::Itself };
+            state.stragglers.expect(from, group, late);
         }
     }
 
@@ -175,7 +177,7 @@ impl Fabric {
             Parcel::Message { message, .. } if message.kind == MessageKind::Requests => Some(message.group),
             _ => None,
         };
-        let straggles = group.is_some_and(|group| state.overtake(from, group));
+        let late = group.and_then(|group| Some((group, state.overtake(from, group)?)));
         if state.cut.contains(&(from, to)) || state.dice.chance(weather.lost) {
             return;
         }
@@ -183,17 +185,19 @@ impl Fabric {
             // A connection brings everything once at most, and whoever sends a write without a session relies on that. The
             // groups' own messages are doubled all the same: Raft has to bear it.
             Parcel::Message { lane, message }
-                if state.dice.chance(weather.doubled) && message.kind != MessageKind::Requests =>
+                if (state.dice.chance(weather.doubled) && message.kind != MessageKind::Requests)
+                    || late.is_some_and(|(_, late)| late == Late::Copy) =>
             {
                 Some(Parcel::Message { lane: *lane, message: message.clone() })
             }
             _ => None,
         };
-        for parcel in std::iter::once(parcel).chain(copy) {
+        for (parcel, which) in [(Some(parcel), Late::Itself), (copy, Late::Copy)] {
+            let Some(parcel) = parcel else { continue };
             let (low, high) = weather.delay_micros;
             let mut at = Instant::now() + Duration::from_micros(state.dice.between(low, high));
-            if let Some(group) = group.filter(|_| straggles) {
-                at = state.stragglers.hold(from, group, state.queued, &mut state.dice);
+            if let Some((group, _)) = late.filter(|(_, late)| *late == which) {
+                at = state.stragglers.hold((from, group), which, state.queued, &mut state.dice);
             } else if !state.dice.chance(weather.overtaking) {
                 let latest = state.latest.entry((from, to, lane)).or_insert(at);
                 at = at.max(*latest);

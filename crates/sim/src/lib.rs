@@ -21,7 +21,8 @@
 //!
 //! The seed decides how many machines there are, whether others join them, and whether there is an operator: who drains
 //! and removes nodes, moves and rebuilds replicas, takes that back, stops nodes in good order, loses disks, and starts
-//! machines with the data of nodes that were removed. Most runs have clients that use transactions too (`txn`); their
+//! machines with the data of nodes that were removed. In some runs all programs are old at first, and are exchanged. Most
+//! runs have clients that use transactions too (`txn`); their
 //! machines die at any moment. Refusals are fine. What nobody survives is not asked for: of all copies of something a
 //! majority stays, because one disk is lost at a time, and none while a replica is rebuilt.
 //!
@@ -41,11 +42,13 @@
 //! - Leases rest on clocks that run at about the same rate (`strata-raft`, `lease`). Clocks of nodes differ by nearly a
 //!   fifth here, of the quarter that is allowed; how wrong they are otherwise does not matter. In runs with leases the same
 //!   oracles judge.
-//! - What transactions must keep, SIM-TXN, is in `txn`; what timestamps must, SIM-TIME, in `time_rules`.
+//! - What transactions must keep, SIM-TXN, is in `txn`; what timestamps must, SIM-TIME, in `time_rules`; what the version of
+//!   the cluster must, SIM-VERSION, in `version_rules`.
 //!
 //! # Left out
 //! tonic, RocksDB and the real disk: real processes test those. Damage of the log, which all replicas of a node share:
-//! `strata-wal` and `strata-cluster` test that. Versions of nodes: all have the same. Limits of sizes: data are small.
+//! `strata-wal` and `strata-cluster` test that. Programs that are older indeed: older versions are played by the present
+//! program (`exchange`). Limits of sizes: data are small.
 
 #![allow(clippy::disallowed_methods, reason = "the simulator is the runtime that the simulated world stands on")]
 
@@ -53,10 +56,12 @@ mod act;
 mod client;
 mod cluster;
 mod dice;
+mod exchange;
 mod fabric;
 mod fault;
 mod files;
 mod handovers;
+mod healing;
 mod invariants;
 mod link;
 mod map_history;
@@ -74,6 +79,7 @@ mod tablets;
 mod time_rules;
 mod trace;
 mod txn;
+mod version_rules;
 
 pub use run::{Plan, Report, run};
 pub use txn::Stories;

@@ -84,7 +84,8 @@ impl Link for ClientLink {
     ) -> std::result::Result<ShardReply, LinkError> {
         if let Some(cluster) = self.cluster.upgrade() {
             let likely = if batch.requests.iter().any(is_part) { 1_000 } else { 100 };
-            cluster.fabric.may_straggle(self.host, GroupId::of_shard(batch.shard), likely);
+            let is_repeatable = batch.requests.iter().all(is_part);
+            cluster.fabric.may_straggle(self.host, GroupId::of_shard(batch.shard), likely, is_repeatable);
         }
         execute_at(&self.caller, node, batch, deadline).await
     }

@@ -74,7 +74,8 @@ fn main() -> ExitCode {
 fn run_all(arguments: &Arguments) -> Tally {
     let (start, mut tally, mut seed) = (Instant::now(), Tally::default(), arguments.seed);
     loop {
-        let report = run(Plan { seed, seconds: arguments.seconds, nodes: arguments.nodes, stories: arguments.stories });
+        let Arguments { seconds, nodes, stories, version, .. } = *arguments;
+        let report = run(Plan { seed, seconds, nodes, stories, version });
         tally.add(&report);
         print(&report, arguments.trace);
         seed += 1;
@@ -96,7 +97,7 @@ fn print(report: &Report, trace: bool) {
     }
     println!(
         "seed {}: {:.1} s, {} faults, {} operations acknowledged, {} messages, {} states checked, {} joins, {} moves, \
-         {} removals, {} transactions committed, {} aborted",
+         {} removals, {} programs exchanged, {} transactions committed, {} aborted",
         report.seed,
         report.simulated.as_secs_f64(),
         report.faults,
@@ -106,6 +107,7 @@ fn print(report: &Report, trace: bool) {
         report.joins,
         report.moves,
         report.removals,
+        report.exchanges,
         report.committed,
         report.aborted
     );

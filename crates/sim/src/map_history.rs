@@ -8,6 +8,8 @@ use strata_types::{
     ShardMap, Term,
 };
 
+use crate::version_rules::cannot_follow;
+
 /// Every map by its epoch.
 #[derive(Default)]
 pub(crate) struct MapHistory {
@@ -110,6 +112,9 @@ impl MapHistory {
         if let Some(after) = &after {
             self.step(map, after);
         }
+        if let Some(text) = cannot_follow(map) {
+            self.break_(text);
+        }
         self.nodes_stay(map);
         for group in map.groups() {
             self.replicas_stay(map.epoch, &group);
@@ -118,6 +123,10 @@ impl MapHistory {
 
     /// What a map says after an earlier one. There may be others between them.
     fn step(&mut self, old: &ShardMap, new: &ShardMap) {
+        if new.version < old.version {
+            let (from, to, epoch) = (old.version, new.version, new.epoch);
+            self.break_(format!("SIM-VERSION-1 versions rise: the cluster went from {from} to {to} in {epoch}"));
+        }
         let highest = all_replicas(old).map(|(_, placed)| placed.replica).max().unwrap_or_default();
         let known: BTreeSet<ReplicaId> = all_replicas(old).map(|(_, placed)| placed.replica).collect();
         for (_, placed) in all_replicas(new).filter(|(_, placed)| !known.contains(&placed.replica)) {

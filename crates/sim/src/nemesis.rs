@@ -43,6 +43,15 @@ impl Nemesis {
         if cluster.shape.has_operator && dice.chance(500) {
             kinds.extend([Fault::SplitChange; 2]);
         }
+        // Steps of transactions must bear copies that come late, and snapshots a leader of the past: some runs have little
+        // else.
+        if !cluster.shape.stories.is_empty() {
+            match dice.between(0, 4) {
+                0 | 1 => kinds.extend([Fault::Stragglers; 8]),
+                2 => kinds.extend([Fault::Handovers; 8]),
+                _ => {}
+            }
+        }
         Nemesis { cluster, dice, kinds, promises: None, installed: 0 }
     }
 

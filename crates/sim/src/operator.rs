@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strata_cluster::Node;
 use strata_meta::MetaCommand;
 use strata_types::{NodeId, NodeState, ReplicaId, ShardMap};
 use tokio::sync::watch;
@@ -262,12 +261,10 @@ impl Operator {
         if nodes.is_empty() {
             return false;
         }
-        let (host, _, node): (Host, u64, Arc<Node>) = self.dice.pick(&nodes).clone();
+        let (host, _, _) = *self.dice.pick(&nodes);
         trace!(self.cluster.trace, "OPERATOR stops host-{host} in good order");
-        let done = timeout(PATIENCE, node.shutdown()).await.is_ok();
-        drop(node);
-        trace!(self.cluster.trace, "OPERATOR stopped host-{host}: {done}");
-        self.cluster.stop(host, false);
+        drop(nodes);
+        self.cluster.shut_down(host, PATIENCE).await;
         let down = self.millis(10, 3_000);
         sleep(down).await;
         self.cluster.start(host);

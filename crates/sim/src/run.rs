@@ -4,21 +4,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::Bytes;
-use strata_check::{Call, STEPS_DEFAULT, Verdict};
+use strata_check::{STEPS_DEFAULT, Verdict};
 use strata_env::sim::SimWorld;
 use strata_router::{Router, RouterOptions};
-use strata_types::{ClientId, ReadLevel, ShardMap};
+use strata_types::{ClientId, ClusterVersion, Feature, ReadLevel, ShardMap};
+use tokio::task::JoinHandle;
 
 use crate::client::{Client, Record};
 use crate::cluster::{Cluster, FIRST_CLIENT_HOST};
 use crate::dice::Dice;
+use crate::exchange::Exchange;
 use crate::fabric::{Fabric, SimTransport};
+use crate::healing::heal;
 use crate::link::ClientLink;
 use crate::nemesis::Nemesis;
 use crate::operator::Operator;
 use crate::promises::{Probe, Promises};
-use crate::settled::{crowded, unsettled};
+use crate::settled::unsettled;
 use crate::shape::Shape;
 use crate::trace::{Trace, trace};
 use crate::txn::{Stories, Transactors, prepared_too_late};
@@ -33,8 +35,6 @@ const STEP: Duration = Duration::from_millis(20);
 const PARTS_STEPS: u64 = 5;
 /// A fresh cluster is ready within this time.
 const FOUNDING_MAX: Duration = Duration::from_secs(30);
-/// A healed cluster serves again, has done all that was asked of it, and agrees with itself within this time.
-const HEALING_MAX: Duration = Duration::from_secs(120);
 
 /// What to simulate.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,8 @@ pub struct Plan {
     pub nodes: Option<usize>,
     /// What clients with transactions do; the seed decides when this is `None`.
     pub stories: Option<Stories>,
+    /// The newest version that programs know at first; the seed decides when this is `None`.
+    pub version: Option<ClusterVersion>,
 }
 
 /// What came of it.
@@ -76,6 +78,8 @@ pub struct Report {
     pub aborted: u64,
     /// Nodes that were removed, or replaced after their disks were lost.
     pub removals: usize,
+    /// Programs that were exchanged for newer or older ones.
+    pub exchanges: u64,
     /// What happened, line by line.
     pub trace: String,
 }
@@ -98,7 +102,8 @@ async fn simulate(plan: Plan) -> Report {
     if let Some(stories) = plan.stories {
         shape.stories = stories.list();
     }
-    let (founders, has_operator) = (shape.founders, shape.has_operator);
+    shape.version = plan.version.unwrap_or(shape.version);
+    let founders = shape.founders;
     trace!(trace, "seed {} {shape:?}", plan.seed);
     let fabric = Fabric::new(Dice::new(plan.seed, "fabric"));
     let cluster = Cluster::new(&world, fabric.clone(), trace.clone(), shape);
@@ -107,7 +112,7 @@ async fn simulate(plan: Plan) -> Report {
     }
     let watch = tokio::spawn(watch(cluster.clone()));
     let record = Record::new(trace.clone());
-    let mut counts = (0, 0);
+    let (mut counts, mut exchanges) = ((0, 0), 0);
     let mut nemesis = Nemesis::new(cluster.clone(), Dice::new(plan.seed, "nemesis"));
 
     if within(FOUNDING_MAX, || unsettled(&cluster).is_none()).await {
@@ -115,11 +120,14 @@ async fn simulate(plan: Plan) -> Report {
         let map = clients.map.clone();
         nemesis.promises = promises(&world, &fabric, &cluster, &record, &map);
         let transactors = Transactors::new(plan.seed, &world, &cluster, &record, map);
-        transactors.prepare().await;
-        let operator = has_operator.then(|| Operator::new(cluster.clone(), Dice::new(plan.seed, "operator")));
-        let operator = under_faults(&plan, &mut nemesis, operator, &mut clients, (&record, &transactors)).await;
+        if clients.map.has(Feature::Transactions) {
+            transactors.prepare().await;
+        }
+        let staff = Staff::hire(&plan, &cluster);
+        let staff = under_faults(&plan, &mut nemesis, staff, &mut clients, (&record, &transactors)).await;
+        exchanges = staff.exchange.as_ref().map_or(0, |exchange| exchange.made);
         if cluster.invariants.lock().violations().is_empty() {
-            heal(&cluster, operator, (&record, &transactors), &mut clients).await;
+            heal(&cluster, staff, (&record, &transactors), &mut clients).await;
         }
         transactors.judge();
         counts = transactors.book.counts();
@@ -145,13 +153,14 @@ async fn simulate(plan: Plan) -> Report {
         joins: maps.nodes_ever().saturating_sub(founders),
         moves: maps.changes(),
         removals: maps.nodes_removed(),
+        exchanges,
         committed: counts.0,
         aborted: counts.1,
         trace: trace.text(),
     }
 }
 
-fn report(cluster: &Cluster, violation: String) {
+pub(crate) fn report(cluster: &Cluster, violation: String) {
     cluster.invariants.lock().report(violation);
     cluster.check();
 }
@@ -171,7 +180,7 @@ async fn watch(cluster: Arc<Cluster>) {
     }
 }
 
-async fn within(time: Duration, done: impl Fn() -> bool) -> bool {
+pub(crate) async fn within(time: Duration, done: impl Fn() -> bool) -> bool {
     let until = tokio::time::Instant::now() + time;
     while !done() {
         if tokio::time::Instant::now() >= until {
@@ -182,14 +191,31 @@ async fn within(time: Duration, done: impl Fn() -> bool) -> bool {
     true
 }
 
-struct Clients {
-    routers: Vec<(ClientId, Arc<Router>)>,
+pub(crate) struct Clients {
+    pub(crate) routers: Vec<(ClientId, Arc<Router>)>,
     /// How they read.
-    level: ReadLevel,
+    pub(crate) level: ReadLevel,
     /// Keeps their ends of the network.
     _links: Vec<Arc<ClientLink>>,
-    seed: u64,
+    pub(crate) seed: u64,
     map: Arc<ShardMap>,
+}
+
+/// Those who work on the cluster.
+pub(crate) struct Staff {
+    pub(crate) operator: Option<Operator>,
+    /// Where programs are old.
+    pub(crate) exchange: Option<Exchange>,
+}
+
+impl Staff {
+    fn hire(plan: &Plan, cluster: &Arc<Cluster>) -> Staff {
+        let (dice, shape) = (|part| Dice::new(plan.seed, part), &cluster.shape);
+        let operator = shape.has_operator.then(|| Operator::new(cluster.clone(), dice("operator")));
+        let is_old = shape.version < ClusterVersion::NEWEST;
+        let exchange = is_old.then(|| Exchange::new(cluster.clone(), dice("exchange")));
+        Staff { operator, exchange }
+    }
 }
 
 fn start_clients(plan: &Plan, world: &SimWorld, fabric: &Arc<Fabric>, cluster: &Arc<Cluster>) -> Clients {
@@ -228,15 +254,24 @@ fn promises(
     cluster.shape.lease_reads.then(|| Promises::new(cluster.clone(), [probe(0), probe(1)], clients))
 }
 
+/// What a task of somebody of the staff came to.
+async fn ended<T>(task: Option<JoinHandle<T>>) -> Option<T> {
+    match task {
+        Some(task) => Some(task.await.expect("who works on the cluster does not panic")),
+        None => None,
+    }
+}
+
 async fn under_faults(
     plan: &Plan,
     nemesis: &mut Nemesis,
-    operator: Option<Operator>,
+    staff: Staff,
     clients: &mut Clients,
     (record, transactors): (&Arc<Record>, &Arc<Transactors>),
-) -> Option<Operator> {
+) -> Staff {
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let operator = operator.map(|operator| tokio::spawn(operator.work(stopped.clone())));
+    let operator = staff.operator.map(|operator| tokio::spawn(operator.work(stopped.clone())));
+    let exchange = staff.exchange.map(|exchange| tokio::spawn(exchange.work(stopped.clone())));
     let mut working: Vec<_> = clients
         .routers
         .iter()
@@ -257,74 +292,7 @@ async fn under_faults(
     for client in working {
         let _ = client.await;
     }
-    match operator {
-        Some(operator) => Some(operator.await.expect("the operator panicked")),
-        None => None,
-    }
-}
-
-/// All faults end: the cluster must serve again, agree with itself, and hold what it acknowledged.
-async fn heal(
-    cluster: &Arc<Cluster>,
-    operator: Option<Operator>,
-    (record, transactors): (&Arc<Record>, &Arc<Transactors>),
-    clients: &mut Clients,
-) {
-    trace!(cluster.trace, "HEALING");
-    cluster.fabric.mend();
-    cluster.fabric.set_weather(crate::fabric::Weather::CALM);
-    for host in cluster.in_service() {
-        let machine = cluster.machine(host);
-        machine.set_stuck(false);
-        machine.set_latency(Cluster::SYNC_LATENCY);
-        machine.set_sluggish(None);
-        cluster.start(host);
-    }
-    let tidying = operator.map(|operator| tokio::spawn(tidy(operator)));
-    let is_settled = within(HEALING_MAX, || unsettled(cluster).is_none()).await;
-    if let Some(tidying) = tidying {
-        tidying.abort();
-    }
-    if !is_settled {
-        let missing = unsettled(cluster).unwrap_or_default();
-        trace!(cluster.trace, "map {:?}", cluster.newest_map());
-        report(cluster, format!("SIM-LIVE-2 a healed cluster converges: {missing}: {:?}", cluster.statuses()));
-        return;
-    }
-    let mut keys: Vec<Bytes> = record.history().operations().iter().map(|operation| operation.key.clone()).collect();
-    keys.sort();
-    keys.dedup();
-    let (id, router) = &clients.routers[0];
-    let dice = Dice::new(clients.seed, "final");
-    let mut reader = Client::new(*id, router.clone(), record.clone(), dice, Duration::from_millis(1), clients.level);
-    for key in keys {
-        let before = record.acknowledged();
-        reader.perform(&String::from_utf8_lossy(&key), Call::Get).await;
-        if record.acknowledged() == before {
-            report(cluster, format!("SIM-LIVE-3 a healed cluster serves: the final read of {key:?} failed"));
-        }
-    }
-    transactors.settle().await;
-    // What tidies up after transactions may have written since.
-    if !within(HEALING_MAX, || unsettled(cluster).is_none()).await {
-        let missing = unsettled(cluster).unwrap_or_default();
-        report(cluster, format!("SIM-LIVE-2 a healed cluster converges: after all was done, {missing}"));
-    }
-    if let Some(crowded) = crowded(&cluster.newest_map()) {
-        report(cluster, crowded);
-    }
-    trace!(cluster.trace, "SETTLED");
-    cluster.check();
-    let statuses = cluster.statuses();
-    cluster.invariants.lock().committed_survives(&statuses);
-}
-
-/// An operator who wishes nothing any more, but that what is over be forgotten. For ever.
-async fn tidy(mut operator: Operator) {
-    loop {
-        operator.give_up_dead().await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    Staff { operator: ended(operator).await, exchange: ended(exchange).await }
 }
 
 /// SIM-CLIENT-1: what clients were told is what one copy of the data could have told them.

@@ -23,6 +23,8 @@ pub(crate) struct Seat {
     pub(crate) in_service: bool,
     /// Whether it is started with the line of the founding; otherwise it joins a cluster that there is.
     pub(crate) may_found: bool,
+    /// What its program knows.
+    pub(crate) versions: VersionRange,
     /// Counts the lives of the node.
     pub(crate) life: u64,
     /// Why its present life did not begin.
@@ -57,7 +59,7 @@ impl Seat {
             zone: if shape.zones == 0 { String::new() } else { format!("zone-{}", host % shape.zones) },
             join: if self.may_found { founding } else { others },
             weight: shape.weights[host],
-            versions: VersionRange::SUPPORTED,
+            versions: self.versions,
             expect: self.may_found.then_some(shape.founders as u32),
             shards: self.may_found.then_some(shape.shards),
             cores: 2,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use strata_raft::Retention;
+use strata_types::ClusterVersion;
 
 use crate::dice::Dice;
 use crate::txn::Story;
@@ -33,6 +34,8 @@ pub(crate) struct Shape {
     pub(crate) lease_reads: bool,
     /// What each machine takes relative to others.
     pub(crate) weights: [u32; MACHINES_MAX],
+    /// What all programs know at first. Where that is not the newest version, they are exchanged in the run.
+    pub(crate) version: ClusterVersion,
 }
 
 impl Shape {
@@ -58,6 +61,8 @@ impl Shape {
         let lease_reads = dice.chance(400);
         let is_even = dice.chance(500);
         let weights = std::array::from_fn(|_| if is_even { 1 } else { dice.between(1, 3) as u32 });
+        let is_old = dice.chance(250);
+        let old = ClusterVersion(dice.between(1, u64::from(ClusterVersion::NEWEST.0) - 1) as u32);
         Shape {
             founders,
             joiners: joiners.min(MACHINES_MAX - founders),
@@ -70,6 +75,7 @@ impl Shape {
             zones,
             lease_reads,
             weights,
+            version: if is_old { old } else { ClusterVersion::NEWEST },
         }
     }
 

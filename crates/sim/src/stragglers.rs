@@ -4,6 +4,9 @@
 //! comes only then is what steps of transactions must bear (SHARD-8, TXN-20, TXN-22). So most stragglers wait for the
 //! next few requests of their sender to the same group, of which one is the second attempt, and come soon after; the
 //! others come whenever they like.
+//!
+//! Where a second attempt does no harm, the second one is the one that comes late, too: the first one has its answer, and
+//! what follows from that is under way already.
 
 use std::time::Duration;
 
@@ -18,6 +21,8 @@ pub(crate) type Number = (Instant, u64);
 
 /// The longest way.
 const LATE_MILLIS_MAX: u64 = 6_000;
+/// What comes soon comes within this time.
+const SOON_MICROS_MAX: u64 = 40_000;
 
 /// One message that is held back.
 struct Straggler {
@@ -32,25 +37,38 @@ struct Straggler {
 #[derive(Default)]
 pub(crate) struct Stragglers {
     held: Vec<Straggler>,
-    expected: Vec<(Host, GroupId)>,
+    expected: Vec<(Host, GroupId, Late)>,
+}
+
+/// What comes late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// The request.
+    Itself,
+    /// A second attempt. Routers make one when they hear nothing.
+    Copy,
 }
 
 impl Stragglers {
     /// The next request of a host to a group is one.
-    pub(crate) fn expect(&mut self, from: Host, group: GroupId) {
-        self.expected.push((from, group));
+    pub(crate) fn expect(&mut self, from: Host, group: GroupId, late: Late) {
+        self.expected.push((from, group, late));
     }
 
-    /// Whether this is the one; it is expected no more.
-    pub(crate) fn is_expected(&mut self, from: Host, group: GroupId) -> bool {
-        let found = self.expected.iter().position(|expected| *expected == (from, group));
-        found.map(|at| self.expected.swap_remove(at)).is_some()
+    /// What of this one comes late; it is expected no more.
+    pub(crate) fn take_expected(&mut self, from: Host, group: GroupId) -> Option<Late> {
+        let found = self.expected.iter().position(|(of, to, _)| (*of, *to) == (from, group));
+        found.map(|at| self.expected.swap_remove(at).2)
     }
 
     /// Holds a message back. Returns when it arrives at the latest.
-    pub(crate) fn hold(&mut self, from: Host, group: GroupId, number: u64, dice: &mut Dice) -> Instant {
+    pub(crate) fn hold(&mut self, (from, group): (Host, GroupId), late: Late, number: u64, dice: &mut Dice) -> Instant {
         let now = Instant::now();
         self.held.retain(|held| held.number.0 > now);
+        // Before its sender says what follows from the first answer.
+        if late == Late::Copy && dice.chance(500) {
+            return now + Duration::from_micros(dice.between(500, SOON_MICROS_MAX));
+        }
         if dice.chance(300) {
             return now + Duration::from_millis(dice.between(100, LATE_MILLIS_MAX));
         }
@@ -68,7 +86,7 @@ impl Stragglers {
             }
             held.left -= 1;
             if held.left == 0 {
-                let soon = Duration::from_micros(dice.between(500, 40_000));
+                let soon = Duration::from_micros(dice.between(500, SOON_MICROS_MAX));
                 free.push((held.number, Instant::now() + soon));
             }
             held.left > 0
@@ -85,11 +103,13 @@ mod tests {
     async fn a_straggler_comes_when_enough_has_overtaken_it() {
         let (mut stragglers, mut dice) = (Stragglers::default(), Dice::new(1, "stragglers"));
         let (here, group) = (7, GroupId(2));
-        stragglers.expect(here, group);
-        assert!(!stragglers.is_expected(here, GroupId(3)));
-        assert!(stragglers.is_expected(here, group) && !stragglers.is_expected(here, group));
+        stragglers.expect(here, group, Late::Copy);
+        assert_eq!(stragglers.take_expected(here, GroupId(3)), None);
+        assert_eq!(stragglers.take_expected(here, group), Some(Late::Copy));
+        assert_eq!(stragglers.take_expected(here, group), None);
 
-        let held = (1..=20).map(|number| stragglers.hold(here, group, number, &mut dice)).collect::<Vec<_>>();
+        let held =
+            (1..=20).map(|number| stragglers.hold((here, group), Late::Itself, number, &mut dice)).collect::<Vec<_>>();
         let latest = Instant::now() + Duration::from_millis(LATE_MILLIS_MAX);
         assert!(held.iter().all(|at| *at <= latest) && held.contains(&latest), "{held:?}");
         let waiting = stragglers.held.len();

@@ -44,6 +44,9 @@ pub(crate) async fn run(node: Arc<Node>) {
             node.host().roll_call().set_understood();
         }
         clocks.refresh(&node);
+        if has_time {
+            clocks.time_followers();
+        }
         let closed = if has_time { clocks.closed(node.env().now()) } else { Vec::new() };
         if closed.is_empty() {
             clocks.changed(&node, &mut maps).await;
@@ -94,6 +97,8 @@ struct Watched {
     status: watch::Receiver<GroupStatus>,
     /// Since when it was seen to lead with a closed clock.
     since: Option<Mono>,
+    /// Whether it was told that it keeps time, when it followed.
+    is_timed: bool,
 }
 
 impl Clocks {
@@ -108,7 +113,19 @@ impl Clocks {
         self.opened.retain(|key, _| self.watched.contains_key(key));
         for (key, group) in open {
             let (status, group) = (group.watch(), Arc::downgrade(&group));
-            self.watched.entry(key).or_insert(Watched { group, status, since: None });
+            self.watched.entry(key).or_insert(Watched { group, status, since: None, is_timed: false });
+        }
+    }
+
+    /// Who follows may hear of no stamp for as long as nothing is written; but it can be read from at a timestamp. Who leads
+    /// is timed when its clock is opened, so that nobody has to wait for that.
+    fn time_followers(&mut self) {
+        for watched in self.watched.values_mut().filter(|watched| !watched.is_timed) {
+            let follows = !watched.status.borrow().is_leader;
+            if let Some(group) = watched.group.upgrade().filter(|_| follows) {
+                group.set_timed(true);
+                watched.is_timed = true;
+            }
         }
     }
 

@@ -422,6 +422,12 @@ async fn there_is_no_time_before_all_programs_know_of_it() {
     let leading: Vec<_> = groups.filter(|group| group.leads() && group.id() != GroupId::META).collect();
     assert_eq!(leading.len(), 4);
     assert!(leading.iter().all(|group| group.clock().is_some()), "the clocks of all shards are open");
+    // Nothing was written since then, so followers have heard of no stamp. They read at a timestamp all the same.
+    let at = begin(&nodes[0]).await;
+    for group in nodes.iter().flat_map(|node| node.host().groups()).filter(|group| group.id() != GroupId::META) {
+        let (id, leads) = (group.id(), group.leads());
+        assert_eq!(group.snapshot_barrier(at).await, Ok(()), "{id}, leads: {leads}");
+    }
 }
 
 /// TIME-7

@@ -1,4 +1,4 @@
-use strata_types::{ChangeId, ChangeReason, NodeDescriptor, ShardId, ShardPlacement, SlotRange};
+use strata_types::{ChangeId, ChangeReason, ClusterVersion, NodeDescriptor, ShardId, ShardPlacement, SlotRange};
 
 use super::*;
 
@@ -21,6 +21,7 @@ fn map(epoch: u64, replicas: &[(u64, u64)]) -> ShardMap {
         nodes: (1..=4).map(node).collect(),
         shards: vec![shard],
         meta: vec![placed(1, 1), placed(2, 2), placed(3, 3)],
+        version: ClusterVersion::FIRST,
         ..ShardMap::default()
     }
 }
@@ -99,6 +100,19 @@ fn maps_that_contradict_each_other_are_found() {
     let mut old = map(9, &[(4, 1), (5, 2), (3, 4)]);
     (old.shards[0].changes.generation, old.meta[2].replica) = (1, ReplicaId(2_000));
     assert!(broken_by(&[before, old]).contains("SIM-MAP"), "ids are used again");
+}
+
+/// SIM-VERSION-1
+#[test]
+fn versions_that_fall_or_leave_a_member_behind_are_found() {
+    let raised = |epoch, most, version| {
+        let mut map = map(epoch, &[(4, 1), (5, 2), (6, 3)]);
+        map.nodes.iter_mut().for_each(|node| node.versions.most = ClusterVersion(most));
+        ShardMap { version: ClusterVersion(version), ..map }
+    };
+    assert_eq!(broken_by(&[raised(1, 1, 1), raised(2, 2, 1), raised(3, 2, 2)]), "");
+    assert_eq!(broken_by(&[raised(1, 2, 2), raised(2, 2, 1)]), "SIM-VERSION-1");
+    assert_eq!(broken_by(&[raised(1, 1, 1), raised(2, 1, 2)]), "SIM-VERSION-1");
 }
 
 #[test]

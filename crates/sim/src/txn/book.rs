@@ -5,10 +5,11 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use strata_txn::TransactionHandle;
-use strata_types::{ClientId, Timestamp};
+use strata_types::{ClientId, Feature, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::stored::is_foreign;
 use super::story::Story;
 use crate::cluster::Cluster;
 use crate::trace::{Trace, trace};
@@ -169,7 +170,10 @@ impl Book {
         let before = std::mem::replace(&mut pages.entries[entry].fate, fate);
         match fate {
             Fate::Unknown(handle) => pages.entries[entry].handle = Some(handle),
-            Fate::Committed { .. } => pages.committed += 1,
+            Fate::Committed { .. } => {
+                pages.committed += 1;
+                self.check_version();
+            }
             Fate::Aborted => pages.conflicts += 1,
             Fate::Open => {}
         }
@@ -182,6 +186,15 @@ impl Book {
         trace!(self.trace, "t{entry} {client} {story:?} {id} {steps:?} -> {fate:?}");
     }
 
+    /// SIM-VERSION-3: an old cluster has no transactions.
+    fn check_version(&self) {
+        let Some(cluster) = self.cluster.upgrade() else { return };
+        let early = cluster.versions.lock().use_of(Feature::Transactions);
+        if let Some(early) = early {
+            cluster.invariants.lock().report(early);
+        }
+    }
+
     pub(crate) fn fate(&self, entry: usize) -> Fate {
         self.pages.lock().entries[entry].fate
     }
@@ -191,6 +204,23 @@ impl Book {
         let pages = self.pages.lock();
         let count = pages.asked.len();
         (count > 0).then(|| pages.asked[position(count)].clone())
+    }
+
+    /// The last few keys that were written or read, each once.
+    pub(crate) fn recent_keys(&self, count: usize) -> Vec<String> {
+        let pages = self.pages.lock();
+        let steps = pages.entries.iter().rev().take(40).flat_map(|entry| &entry.steps);
+        let mut keys: Vec<String> = Vec::new();
+        for step in steps {
+            let (Step::Write { key, .. } | Step::Read { key, .. }) = step else { continue };
+            if !is_foreign(key) && !keys.contains(key) {
+                keys.push(key.clone());
+            }
+            if keys.len() == count {
+                break;
+            }
+        }
+        keys
     }
 
     /// Something is broken.

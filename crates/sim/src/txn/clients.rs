@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use strata_env::sim::SimWorld;
 use strata_router::{Router, RouterOptions};
-use strata_types::ShardMap;
-use tokio::sync::watch;
+use strata_types::{Error, ShardMap};
+use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 
 use super::book::Book;
@@ -26,12 +26,16 @@ use crate::trace::trace;
 const CLIENTS: usize = 4;
 /// Number of the first of these machines, far from all others.
 const FIRST_HOST: Host = 200;
+/// The one that only reads, where there is one.
+const WATCHER: Host = FIRST_HOST + CLIENTS;
 /// How long clients wait for one step, in milliseconds. Who is impatient often does not know what became of a commit.
 const DEADLINES: [u64; 4] = [150, 600, 3_000, 3_000];
 /// How long those wait without whom nothing can be judged.
 const PATIENT: Duration = Duration::from_secs(10);
 /// When nobody works any more, nothing is open after this time.
 const TIDY_MAX: Duration = Duration::from_secs(60);
+/// Between two attempts to have what the stories begin with.
+const OPENING_PAUSE: Duration = Duration::from_millis(100);
 /// Of so many committed transactions it is asked once more whether they are, and of all others.
 const OUTCOMES: usize = 40;
 
@@ -44,6 +48,8 @@ pub(crate) struct Transactors {
     stories: Vec<Story>,
     seed: u64,
     map: Arc<ShardMap>,
+    /// Whether there is what the stories begin with.
+    opened: OnceCell<()>,
 }
 
 /// One life of a client's machine.
@@ -65,7 +71,7 @@ impl Transactors {
     ) -> Arc<Transactors> {
         let (world, cluster, record) = (world.clone(), cluster.clone(), record.clone());
         let (book, stories) = (Book::new(cluster.trace.clone(), &cluster), cluster.shape.stories.clone());
-        Arc::new(Transactors { world, cluster, record, book, stories, seed, map })
+        Arc::new(Transactors { world, cluster, record, book, stories, seed, map, opened: OnceCell::new() })
     }
 
     fn begin_life(&self, host: Host, life: u64, deadline: Duration) -> Life {
@@ -80,33 +86,59 @@ impl Transactors {
         Life { desk, env, transport, _link: link }
     }
 
-    /// What there must be before faults begin.
+    /// What there must be before faults begin, if the cluster has transactions from the beginning.
     pub(crate) async fn prepare(&self) {
+        if let Err(error) = self.opened.get_or_try_init(|| self.open_once()).await {
+            self.book.report(format!("SIM-LIVE-4 a fresh cluster has transactions: {error}"));
+        }
+    }
+
+    async fn open_once(&self) -> Result<(), Error> {
         let mut life = self.begin_life(FIRST_HOST, 0, PATIENT);
+        let mut done = Ok(());
         for story in self.stories.clone() {
-            if let Err(error) = life.desk.prepare(story).await {
-                self.book.report(format!("SIM-LIVE-4 a fresh cluster has transactions: {story:?}: {error}"));
-            }
+            done = done.and(life.desk.prepare(story).await);
         }
         life.transport.unplug();
+        done
+    }
+
+    /// The same, again and again: an old cluster refuses all transactions until it is upgraded.
+    async fn open(&self) {
+        let once = || async {
+            while self.open_once().await.is_err() {
+                tokio::time::sleep(OPENING_PAUSE).await;
+            }
+        };
+        self.opened.get_or_init(once).await;
     }
 
     /// The clients work until told to stop.
     pub(crate) fn start(self: &Arc<Self>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
-        let count = if self.stories.is_empty() { 0 } else { CLIENTS };
+        let has_watcher = Dice::new(self.seed, "watcher").chance(500);
+        let count = if self.stories.is_empty() { 0 } else { CLIENTS + usize::from(has_watcher) };
         (0..count).map(|number| tokio::spawn(self.clone().keep(FIRST_HOST + number, stop.clone()))).collect()
     }
 
     /// One machine: it works, dies, and works again.
     async fn keep(self: Arc<Self>, host: Host, stop: watch::Receiver<bool>) {
         let mut dice = Dice::new(self.seed, &format!("life {host}"));
+        let mut stopped = stop.clone();
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|is_over| *is_over) => return,
+            () = self.open() => {}
+        }
         for number in 1.. {
             let deadline = Duration::from_millis(*dice.pick(&DEADLINES));
             let Life { desk, env, transport, _link } = self.begin_life(host, number, deadline);
             let (done, ended) = tokio::sync::oneshot::channel();
             let stopped = stop.clone();
             env.spawn("sim-transactions", async move {
-                desk.work(stopped).await;
+                match host == WATCHER {
+                    true => desk.watch(stopped).await,
+                    false => desk.work(stopped).await,
+                }
                 let _ = done.send(());
             });
             tokio::select! {
@@ -139,6 +171,8 @@ impl Transactors {
         if self.stories.is_empty() {
             return;
         }
+        // If the cluster was upgraded only now, none of them has begun.
+        let opened = self.opened.get_or_try_init(|| self.open_once()).await;
         let until = tokio::time::Instant::now() + TIDY_MAX;
         while let Some(open) = leftover(&self.cluster) {
             if tokio::time::Instant::now() >= until {
@@ -152,7 +186,7 @@ impl Transactors {
         let counted = life.desk.final_counts().await;
         let total = if self.stories.contains(&Story::Bank) { life.desk.total().await } else { Ok(()) };
         let inspected = if self.stories.contains(&Story::Doctors) { life.desk.inspect().await } else { Ok(()) };
-        for error in [counted, total, inspected].into_iter().filter_map(Result::err) {
+        for error in [opened.cloned(), counted, total, inspected].into_iter().filter_map(Result::err) {
             self.book.report(format!("SIM-LIVE-5 a healed cluster has transactions: {error}"));
         }
         life.transport.unplug();

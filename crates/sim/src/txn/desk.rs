@@ -12,7 +12,7 @@ use super::book::{Book, Fate, Question};
 use super::notes::Notes;
 use super::story::Story;
 use super::work::Work;
-use crate::client::Record;
+use crate::client::{Record, some_key};
 use crate::dice::Dice;
 
 /// How long it goes on with what others come in between of.
@@ -20,6 +20,8 @@ const RETRY_TIME: Duration = Duration::from_secs(4);
 
 /// So many questions are recent ones.
 const RECENT: usize = 12;
+/// So many keys are looked at by those who only look.
+const WATCHED: usize = 6;
 
 /// A client at work.
 pub(crate) struct Desk {
@@ -241,6 +243,40 @@ impl Desk {
             _ => {}
         }
         status == TransactionStatus::Pending
+    }
+
+    /// Only reads, of all stories, and everything twice: SIM-TXN-2 is in the book. What is written meanwhile must not be
+    /// stamped below.
+    pub(crate) async fn watch(mut self, mut stop: tokio::sync::watch::Receiver<bool>) {
+        while !*stop.borrow_and_update() {
+            if let Err(error) = self.look_twice().await {
+                self.book.note(format_args!("{} looks: {error}", self.client));
+            }
+            let pause = Duration::from_micros(self.dice.between(1_000, 60_000));
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn look_twice(&mut self) -> Result<()> {
+        // Of no story whose own checker would have to know all keys.
+        let story = Story::Registers;
+        let mut keys: Vec<String> = self.book.recent_keys(WATCHED);
+        // What is written without a transaction is stamped by nothing but the leader's clock.
+        keys.extend((0..WATCHED / 2).map(|_| some_key(&self.record, &mut self.dice)));
+        let (mut notes, snapshot) = self.snapshot(story).await?;
+        for key in &keys {
+            notes.look(&snapshot, key).await?;
+        }
+        let at = snapshot.timestamp();
+        notes.committed(Some(at));
+        tokio::time::sleep(Duration::from_millis(self.dice.between(0, 400))).await;
+        let again = self.transactions().snapshot_at(at).await?;
+        let mut notes = Notes::open_past(&self.book, self.client, story);
+        for key in &keys {
+            notes.look(&again, key).await?;
+        }
+        notes.committed(Some(at));
+        Ok(())
     }
 
     /// Reads once more what was read at an older timestamp, at another replica perhaps. SIM-TXN-2 is in the book.
