@@ -73,6 +73,11 @@ pub trait Machine: Send + Sync + 'static {
         false
     }
 
+    /// Rows that nearly every command reads. Whoever applies keeps what they hold from one apply to the next.
+    fn common_rows(&self) -> &'static [&'static [u8]] {
+        &[]
+    }
+
     /// Called once after all commands of one or more entries were applied and their writes are in the tablet; for
     /// waking watchers. Must not fail and must not block.
     fn applied(&self, _up_to: LogIndex) {}

@@ -8,14 +8,17 @@ use strata_machine::{View, ViewMut};
 use strata_storage::{Engine, StorageError, WriteBatch};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+/// What rows hold, and that they are not there.
+pub(crate) type Rows = BTreeMap<Bytes, Option<Bytes>>;
+
 /// Pending writes over an engine. A failed read is remembered and spoils the whole apply, so the machine itself never
 /// has to deal with a disk.
 pub(crate) struct Overlay<'a> {
     engine: &'a dyn Engine,
     waiting: Waiting,
-    pending: BTreeMap<Bytes, Option<Bytes>>,
-    /// What single reads have found: commands of one apply ask for the same rows again and again.
-    found: RefCell<BTreeMap<Bytes, Option<Bytes>>>,
+    pending: Rows,
+    /// What single reads have found: commands ask for the same rows again and again.
+    found: RefCell<Rows>,
     chain: u64,
     error: RefCell<Option<StorageError>>,
 }
@@ -30,13 +33,13 @@ pub(crate) enum Waiting {
 }
 
 impl<'a> Overlay<'a> {
-    /// An overlay that continues a hash chain.
-    pub(crate) fn new(engine: &'a dyn Engine, chain: u64, waiting: Waiting) -> Overlay<'a> {
+    /// An overlay that continues a hash chain, where some rows of the engine are `known`.
+    pub(crate) fn new(engine: &'a dyn Engine, chain: u64, waiting: Waiting, known: Rows) -> Overlay<'a> {
         Overlay {
             engine,
             waiting,
             pending: BTreeMap::new(),
-            found: RefCell::default(),
+            found: RefCell::new(known),
             chain,
             error: RefCell::new(None),
         }
@@ -50,6 +53,13 @@ impl<'a> Overlay<'a> {
 
     fn fail(&self, error: StorageError) {
         self.error.borrow_mut().get_or_insert(error);
+    }
+
+    /// Of some rows, those that the engine holds once the writes are in it, as far as they were read or written.
+    pub(crate) fn known(&self, rows: &[&[u8]]) -> Rows {
+        let found = self.found.borrow();
+        let held = |row: &&[u8]| self.pending.get_key_value(*row).or_else(|| found.get_key_value(*row));
+        rows.iter().filter_map(held).map(|(row, value)| (row.clone(), value.clone())).collect()
     }
 
     /// Whether a read failed: then nothing that the machine did since is worth anything.
@@ -165,7 +175,7 @@ mod tests {
         }
         engine.write(base).expect("writes");
 
-        let mut overlay = Overlay::new(engine.as_ref(), 0, Waiting::Allowed);
+        let mut overlay = Overlay::new(engine.as_ref(), 0, Waiting::Allowed, Rows::new());
         for key in ["a", "d", "g"] {
             overlay.put(bytes(key), bytes("new"));
         }
@@ -197,7 +207,7 @@ mod tests {
         engine.write(base).expect("writes");
         engine.flush().expect("flushes");
         let read = |key: &Bytes, waiting| {
-            let mut overlay = Overlay::new(engine.as_ref(), 0, waiting);
+            let mut overlay = Overlay::new(engine.as_ref(), 0, waiting, Rows::new());
             let value = overlay.get(key);
             overlay.put(key.clone(), bytes("new"));
             overlay.finish().map(|batch| (value, batch.ops().len()))
@@ -208,12 +218,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_rows_is_what_the_engine_will_hold() {
+        let engine = MemoryTablets::new().open(ReplicaId(1)).expect("opens");
+        let mut base = WriteBatch::new();
+        ["a", "b", "c"].into_iter().for_each(|key| base.put(bytes(key), bytes("old")));
+        engine.write(base).expect("writes");
+        let rows: &[&[u8]] = &[b"a", b"b", b"c", b"d"];
+
+        let mut overlay = Overlay::new(engine.as_ref(), 0, Waiting::Allowed, Rows::new());
+        assert_eq!((overlay.get(b"a"), overlay.get(b"d")), (Some(bytes("old")), None));
+        overlay.put(bytes("a"), bytes("new"));
+        overlay.delete(bytes("b"));
+        let known = overlay.known(rows);
+        let expected = [("a", Some("new")), ("b", None), ("d", None)];
+        assert_eq!(known, expected.map(|(row, value)| (bytes(row), value.map(bytes))).into(), "nobody asked for c");
+
+        let mut next = Overlay::new(engine.as_ref(), 0, Waiting::Allowed, known);
+        assert_eq!((next.get(b"a"), next.get(b"b")), (Some(bytes("new")), None), "the engine is not asked");
+        next.put(bytes("d"), bytes("new"));
+        assert_eq!(next.known(&[b"a", b"d"]).into_values().collect::<Vec<_>>(), vec![Some(bytes("new")); 2]);
+    }
+
+    #[test]
     fn the_chain_depends_on_every_write_and_on_nothing_else() {
         let engine = MemoryTablets::new().open(ReplicaId(1)).expect("opens");
         let chain = |values: &[(&'static str, Option<&'static str>)]| {
             let mut at = 0;
             for (key, value) in values {
-                let mut overlay = Overlay::new(engine.as_ref(), at, Waiting::Allowed);
+                let mut overlay = Overlay::new(engine.as_ref(), at, Waiting::Allowed, Rows::new());
                 match value {
                     Some(value) => overlay.put(bytes(key), bytes(value)),
                     None => overlay.delete(bytes(key)),

@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::encoding::{decode_log_id, decode_stored_membership, encode_log_id, encode_stored_membership};
 use crate::lease::Leases;
-use crate::overlay::{Overlay, Waiting};
+use crate::overlay::{Overlay, Rows, Waiting};
 use crate::snapshot::SnapshotSource;
 use crate::transfers::Transfers;
 use crate::types::{Entry, EntryBody, LeaderId, LogId, Replies, Snapshot, SnapshotMeta, StoredMembership, Types};
@@ -88,8 +88,8 @@ pub(crate) struct Replica {
     tablet: RwLock<Arc<dyn Engine>>,
     applied: Mutex<Applied>,
     /// One apply or install at a time. openraft makes one after the other, but an apply of a core that panicked may
-    /// still run when the group has been reopened.
-    changing: Mutex<()>,
+    /// still run when the group has been reopened. With it, the machine's common rows as they are in the tablet.
+    changing: Mutex<Rows>,
     /// Set under `changing` when the replica is deleted: no tablet is installed for it any more.
     retired: AtomicBool,
     applied_index: AtomicU64,
@@ -270,14 +270,16 @@ impl Replica {
             Waiting::Allowed => Some(self.changing.lock()),
             Waiting::Forbidden => self.changing.try_lock(),
         };
-        let Some(_one) = one else { return Err((items, StorageError::WouldBlock)) };
+        let Some(mut common) = one else { return Err((items, StorageError::WouldBlock)) };
         let engine = self.tablet();
         let mut applied = self.applied();
         items.retain(|(entry, _)| Some(entry.log_id) > applied.log_id);
         if items.is_empty() {
             return Ok(());
         }
-        let mut overlay = Overlay::new(engine.as_ref(), applied.chain, waiting);
+        // Not put back if this fails.
+        let known = std::mem::take(&mut *common);
+        let mut overlay = Overlay::new(engine.as_ref(), applied.chain, waiting, known);
         let mut replies = Vec::with_capacity(items.len());
         for (entry, _) in &items {
             let next = applied.log_id.map_or(0, |id| id.index + 1);
@@ -301,6 +303,7 @@ impl Replica {
         applied.chain = overlay.chain();
         // Before anybody can read it: whoever tells of it must not name an earlier time (ROUTE-7).
         self.clock.raise(applied.stamp);
+        let known = overlay.known(self.machine.common_rows());
         let written = overlay.finish().and_then(|mut batch| {
             batch.put(Bytes::from_static(APPLIED_KEY), applied.encode());
             match waiting {
@@ -311,6 +314,7 @@ impl Replica {
         if let Err(error) = written {
             return Err((items, error));
         }
+        *common = known;
         self.set_applied(applied);
         self.transfers.note_applied(replies.len());
         for ((_, responder), replies) in items.into_iter().zip(replies) {
@@ -471,7 +475,8 @@ impl RaftStateMachine<Types> for StateMachine {
             .replica
             .env
             .blocking(move || {
-                let _one = replica.changing.lock();
+                let mut common = replica.changing.lock();
+                common.clear();
                 if replica.retired.load(Ordering::Acquire) {
                     return Err(StorageError::Invalid { detail: format!("{} was deleted", replica.id) });
                 }
@@ -500,6 +505,7 @@ impl RaftStateMachine<Types> for StateMachine {
         // This runs in the worker that applies, so the checkpoint holds exactly what is applied now.
         let applied = self.replica.applied();
         let tablet = self.replica.tablet();
+        // Not in the background: what is to be applied waits for it.
         match self.replica.env.blocking(move || tablet.checkpoint()).await {
             Some(Ok(checkpoint)) => {
                 let meta = meta_of(&applied);
@@ -529,6 +535,7 @@ impl RaftSnapshotBuilder<Types> for FlushingBuilder {
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         loop {
             let tablet = self.replica.tablet();
+            // Not in the background: for a moment nobody else can write to the tablet.
             match self.replica.env.blocking(move || tablet.flush()).await {
                 Some(Ok(())) => {
                     return Ok(Snapshot { meta: meta_of(&self.applied), snapshot: SnapshotSource::Flushed });
@@ -559,6 +566,10 @@ mod tests {
             let count = view.get(b"count").map_or(0, |count| count[0]) + 1;
             view.put(Bytes::from_static(b"count"), vec![count].into());
             Bytes::new()
+        }
+
+        fn common_rows(&self) -> &'static [&'static [u8]] {
+            &[b"count"]
         }
     }
 
@@ -614,6 +625,24 @@ mod tests {
         let reopened = Replica::open(env, GroupId(1), ReplicaId(1), machine, tablets, transfers).expect("opens");
         assert_eq!((reopened.applied().stamp, reopened.clock.is_timed()), (Timestamp(7), true));
         assert_eq!(reopened.clock.stamp(Timestamp(0)), Err(crate::clock::Closed::NotLeader));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_replaces_what_was_known_of_common_rows() {
+        let [ahead, behind] = [(); 2].map(|()| replica(Arc::new(MemoryTablets::new()), Arc::new(Counter)));
+        assert!(ahead.apply_entries(items(1..=5), Waiting::Allowed).is_ok());
+        assert!(behind.apply_entries(items(1..=2), Waiting::Allowed).is_ok());
+        let checkpoint = ahead.tablet().checkpoint().expect("memory");
+        let mut receiver = behind.receive().expect("memory");
+        for file in checkpoint.files().expect("memory") {
+            let bytes = checkpoint.read(&file.name, 0, file.length as usize).expect("memory");
+            receiver.write(&file.name, 0, &bytes).expect("memory");
+        }
+        let received = SnapshotSource::Received(receiver.finish().expect("whole"));
+        let (mut machine, meta) = (StateMachine::new(behind.clone()), meta_of(&ahead.applied()));
+        machine.install_snapshot(&meta, received).await.expect("memory");
+        assert!(behind.apply_entries(items(6..=6), Waiting::Allowed).is_ok());
+        assert_eq!(count(&behind), Some(6));
     }
 
     fn row(replica: &Replica) -> Bytes {

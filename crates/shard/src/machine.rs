@@ -1,7 +1,7 @@
 //! The [`Machine`] of a shard.
 
 use bytes::Bytes;
-use strata_codec::{Command, encode_reply};
+use strata_codec::{Command, SHARD_STATE_KEY, encode_reply};
 use strata_machine::{CommandContext, Machine, ViewMut};
 use strata_types::Reply;
 
@@ -25,5 +25,9 @@ impl Machine for ShardMachine {
         };
         // Who is blocked tries again: the session must not know of it, or it would get this for an answer.
         reply.unwrap_or_else(|by| encode_reply(&Ok(Reply::Blocked { by })))
+    }
+
+    fn common_rows(&self) -> &'static [&'static [u8]] {
+        &[SHARD_STATE_KEY]
     }
 }
