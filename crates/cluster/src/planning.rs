@@ -140,7 +140,7 @@ impl Planning {
         }
         // Large clusters have large plans.
         let present = map.clone();
-        let Some(wish) = node.env().blocking(move || plan(&present, LIMITS)).await else { return };
+        let Some(wish) = node.env().background(move || plan(&present, LIMITS)).await else { return };
         let to_move = changes_under_way(map, |_| true) + wish.start.len() + wish.waiting.len();
         metrics::gauge!("strata_cluster_replicas_to_move").set(to_move as f64);
         if wish.is_empty() {
@@ -184,7 +184,7 @@ impl Planning {
     async fn spread_leaders(&mut self, node: &Node, map: &ShardMap, now: Mono) {
         let Some(loads) = self.loads.ripe(now, map) else { return };
         let present = map.clone();
-        let Some((wishes, _)) = node.env().blocking(move || spread(&present, &loads)).await else { return };
+        let Some((wishes, _)) = node.env().background(move || spread(&present, &loads)).await else { return };
         self.loads.wished(now, wishes.len());
         for LeaderWish { shard, replica, from, to } in wishes {
             match command(node, MetaCommand::PreferLeader { shard, replica }, DEADLINE).await {

@@ -56,6 +56,12 @@ pub trait Tasks: Send + Sync {
     /// Runs a function that may block (engine calls) on a small pool of threads.
     fn blocking(&self, work: Box<dyn FnOnce() + Send + 'static>);
 
+    /// Runs a function that may block, or take long, on threads that give way to all others: see [`Env::background`].
+    /// The same as [`Tasks::blocking`] where no thread gives way to another.
+    fn background(&self, work: Box<dyn FnOnce() + Send + 'static>) {
+        self.blocking(work);
+    }
+
     /// A broken invariant of ours or a failed disk: the node must stop at once, without any more acknowledgement.
     fn halt(&self, halt: Halt);
 }
@@ -141,6 +147,25 @@ impl Env {
             let _ = sender.send(work());
         }));
         receiver.await.ok()
+    }
+
+    /// As [`Env::blocking`], for work that no write waits for: a piece of a snapshot, a page of a long scan, a plan for a
+    /// large cluster. Each takes milliseconds or more, and where nodes have few cores they would take them from writes.
+    ///
+    /// The threads are others than those of [`Env::blocking`] and of lower priority, so `work` must hold no lock that
+    /// anything urgent waits for: it could be held while others have the processor.
+    pub async fn background<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.tasks.background(Box::new(move || {
+            let _ = sender.send(work());
+        }));
+        receiver.await.ok()
+    }
+
+    /// Drops something in the background, and does not wait for it: the last handle of files removes them, which takes
+    /// long.
+    pub fn drop_in_background(&self, gone: impl Send + 'static) {
+        self.tasks.background(Box::new(move || drop(gone)));
     }
 
     /// Stops the node: see [`Tasks::halt`].

@@ -7,6 +7,7 @@
 
 mod disk;
 mod pool;
+mod priority;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
@@ -21,6 +22,7 @@ use crate::{BoxFuture, Clock, Env, Halt, Mono, Rng, TaskHandle, Tasks};
 
 pub use disk::RealDisk;
 use pool::Pool;
+pub use priority::give_way;
 
 /// Exit status of a node that stopped itself (`EX_SOFTWARE`): supervisors tell it from a signal and from a clean stop.
 const HALT_EXIT_CODE: i32 = 70;
@@ -32,7 +34,11 @@ pub fn env() -> Env {
     Env {
         clock: Arc::new(RealClock { start: Instant::now() }),
         rng: Arc::new(RealRng),
-        tasks: Arc::new(RealTasks { runtime: Handle::try_current().ok(), pool: Pool::start() }),
+        tasks: Arc::new(RealTasks {
+            runtime: Handle::try_current().ok(),
+            blocking: Pool::blocking(),
+            background: Pool::background(),
+        }),
     }
 }
 
@@ -66,7 +72,8 @@ impl Rng for RealRng {
 
 struct RealTasks {
     runtime: Option<Handle>,
-    pool: Pool,
+    blocking: Pool,
+    background: Pool,
 }
 
 impl Tasks for RealTasks {
@@ -97,7 +104,11 @@ impl Tasks for RealTasks {
     }
 
     fn blocking(&self, work: Box<dyn FnOnce() + Send + 'static>) {
-        self.pool.run(work);
+        self.blocking.run(work);
+    }
+
+    fn background(&self, work: Box<dyn FnOnce() + Send + 'static>) {
+        self.background.run(work);
     }
 
     fn halt(&self, halt: Halt) {
@@ -144,6 +155,29 @@ mod tests {
             assert_eq!(env.blocking(|| -> u32 { std::panic::resume_unwind(Box::new("boom")) }).await, None);
         }
         assert_eq!(env.blocking(|| 7).await, Some(7));
+    }
+
+    #[tokio::test]
+    async fn work_in_the_background_is_done_even_if_all_threads_for_what_blocks_are_taken() {
+        let env = env();
+        let (release, taken) = std::sync::mpsc::channel::<()>();
+        let taken = Arc::new(parking_lot::Mutex::new(taken));
+        for _ in 0..64 {
+            let taken = taken.clone();
+            env.tasks.blocking(Box::new(move || assert!(taken.lock().recv().is_err())));
+        }
+        assert_eq!(env.background(|| 7).await, Some(7));
+        drop(release);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn work_in_the_background_has_a_lower_priority() {
+        let niceness = || rustix::process::getpriority_process(None).expect("a thread's own niceness");
+        let env = env();
+        let (usual, background) = (env.blocking(niceness).await.unwrap(), env.background(niceness).await.unwrap());
+        assert_eq!(usual, niceness());
+        assert_eq!(background, (usual + priority::NICENESS).min(19), "19 is the lowest that there is");
     }
 
     #[tokio::test]

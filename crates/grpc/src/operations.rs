@@ -82,7 +82,7 @@ pub(crate) async fn balance(
     let map = founded(view)?;
     // Far too long for a thread that serves others, when there are many nodes.
     let present = map.clone();
-    let Some((changes, later)) = env.blocking(move || preview(&present)).await else {
+    let Some((changes, later)) = env.background(move || preview(&present)).await else {
         return Err(Error::not_applied(ErrorCode::NotReady, "the node is stopping"));
     };
     // Who does not answer keeps nobody from hearing the rest.

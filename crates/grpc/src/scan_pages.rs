@@ -12,8 +12,8 @@ use strata_types::{Error, ErrorCode, Freshness, Item};
 use tonic::Status;
 
 /// A message of a scan closes after the item that passes this many bytes: large enough to be cheap, small enough that
-/// a client sees progress.
-const MESSAGE_BYTES_TARGET: usize = 1024 * 1024;
+/// a client sees progress and that encoding it keeps nobody else waiting.
+const MESSAGE_BYTES_TARGET: usize = 256 * 1024;
 
 /// A scan and the items that did not fit its last message.
 pub(crate) struct ScanPages {

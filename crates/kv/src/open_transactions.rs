@@ -10,7 +10,7 @@ use strata_shard::{Unfinished, UnfinishedState};
 use strata_types::{NodeId, ShardId, Transaction, TransactionId};
 
 use crate::LocalShards;
-use crate::reads::with_snapshot;
+use crate::reads::survey;
 use crate::tidying::led;
 
 pub(crate) use telling::Teller;
@@ -65,7 +65,7 @@ impl LocalShards {
         let mut open = Vec::new();
         for (shard, _, group) in led(self) {
             let tablet = group.tablet();
-            let found = with_snapshot(self.node().env(), tablet, |view| strata_shard::unfinished(view, TOLD_MAX)).await;
+            let found = survey(self.node().env(), tablet, |view| strata_shard::unfinished(view, TOLD_MAX)).await;
             for Unfinished { transaction, state } in found.unwrap_or_default() {
                 let phase = match state {
                     UnfinishedState::Prepared { .. } => OpenPhase::Prepared,

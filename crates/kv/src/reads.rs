@@ -48,8 +48,13 @@ pub(crate) async fn read(
     {
         return results;
     }
-    let (owned, requests) = (positions.to_vec(), requests.clone());
-    let done = env.blocking(move || on_tablet(tablet.as_ref(), slots, &requests, &owned)).await;
+    let (owned, all) = (positions.to_vec(), requests.clone());
+    let read = move || on_tablet(tablet.as_ref(), slots, &all, &owned);
+    // Long pages give way. But the batch is answered as a whole: who sent something else with them waits for it all.
+    let done = match requests.iter().all(|request| request.operation.is_long_page()) {
+        true => env.background(read).await,
+        false => env.blocking(read).await,
+    };
     done.unwrap_or_else(|| positions.iter().map(|&position| (position, Err(ReadFailed::BrokeOff))).collect())
 }
 
@@ -85,18 +90,30 @@ pub(crate) async fn status(
 }
 
 /// Reads on a thread that may wait, on one state of the tablet.
-pub(crate) async fn with_snapshot<T: Send + 'static>(
+async fn with_snapshot<T: Send + 'static>(
     env: &Env,
     tablet: Arc<dyn Engine>,
     read: impl FnOnce(&dyn View) -> T + Send + 'static,
 ) -> Result<T, ReadFailed> {
-    let on_snapshot = move || {
-        let snapshot = tablet.snapshot();
-        let view = SnapshotView::new(snapshot.as_ref());
-        let read = read(&view);
-        view.finish(read)
-    };
-    env.blocking(on_snapshot).await.ok_or(ReadFailed::BrokeOff)?.map_err(ReadFailed::Storage)
+    let done = env.blocking(move || on_snapshot(tablet.as_ref(), read)).await;
+    done.ok_or(ReadFailed::BrokeOff)?.map_err(ReadFailed::Storage)
+}
+
+/// The same for what looks at many rows and answers no client's key.
+pub(crate) async fn survey<T: Send + 'static>(
+    env: &Env,
+    tablet: Arc<dyn Engine>,
+    read: impl FnOnce(&dyn View) -> T + Send + 'static,
+) -> Result<T, ReadFailed> {
+    let done = env.background(move || on_snapshot(tablet.as_ref(), read)).await;
+    done.ok_or(ReadFailed::BrokeOff)?.map_err(ReadFailed::Storage)
+}
+
+fn on_snapshot<T>(tablet: &dyn Engine, read: impl FnOnce(&dyn View) -> T) -> Result<T, StorageError> {
+    let snapshot = tablet.snapshot();
+    let view = SnapshotView::new(snapshot.as_ref());
+    let read = read(&view);
+    view.finish(read)
 }
 
 /// The gets at `positions`, if none of them needs the disk.
@@ -178,8 +195,11 @@ fn scan(tablet: &dyn Engine, slots: SlotRange, request: &Request) -> ReadResult 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use strata_codec::StoredValue;
+
     use strata_env::sim::SimWorld;
+    use strata_env::{BoxFuture, Halt, TaskHandle, Tasks};
     use strata_storage::memory::MemoryTablets;
     use strata_storage::{Tablets, WriteBatch};
     use strata_types::{ReplicaId, RequestHeader, Revision, ShardId, Timestamp};
@@ -239,6 +259,59 @@ mod tests {
                     other => panic!("{other:?}"),
                 }
             }
+        }
+    }
+
+    /// Counts what is done in the background.
+    struct Counting {
+        inner: Arc<dyn Tasks>,
+        background: AtomicUsize,
+    }
+
+    impl Tasks for Counting {
+        fn spawn(&self, name: &'static str, future: BoxFuture<()>) -> TaskHandle {
+            self.inner.spawn(name, future)
+        }
+
+        fn dedicated(&self, name: &'static str, future: BoxFuture<()>) -> TaskHandle {
+            self.inner.dedicated(name, future)
+        }
+
+        fn blocking(&self, work: Box<dyn FnOnce() + Send + 'static>) {
+            self.inner.blocking(work);
+        }
+
+        fn background(&self, work: Box<dyn FnOnce() + Send + 'static>) {
+            self.background.fetch_add(1, Ordering::SeqCst);
+            self.inner.background(work);
+        }
+
+        fn halt(&self, halt: Halt) {
+            self.inner.halt(halt);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_pages_give_way_unless_somebody_waits_for_more_than_them() {
+        let env = SimWorld::new(1).node(1).env();
+        let counting = Arc::new(Counting { inner: env.tasks.clone(), background: AtomicUsize::new(0) });
+        let env = Env { tasks: counting.clone(), ..env };
+        let placement = ShardPlacement { slots: SlotRange { start: 0, end: 16_384 }, ..ShardPlacement::default() };
+        let page = |limit| request(Operation::Scan { start: Bytes::new(), end: None, limit });
+        let get = || request(Operation::Get { key: "k001".into() });
+        for (requests, gives_way) in [
+            (vec![page(101)], true),
+            (vec![page(101), page(10_000)], true),
+            (vec![page(100)], false),
+            (vec![page(101), page(1)], false),
+            (vec![page(101), get()], false),
+            (vec![get(); 50], false),
+        ] {
+            let before = counting.background.load(Ordering::SeqCst);
+            let positions: Vec<usize> = (0..requests.len()).collect();
+            let results = read(&env, tablet(20), &placement, &Arc::new(requests.clone()), &positions).await;
+            assert!(results.len() == requests.len() && results.iter().all(|(_, result)| result.is_ok()));
+            assert_eq!(counting.background.load(Ordering::SeqCst) - before, usize::from(gives_way), "{requests:?}");
         }
     }
 

@@ -18,7 +18,7 @@ use strata_types::{
 
 use crate::LocalShards;
 use crate::blockers::{InTheWay, note};
-use crate::reads::with_snapshot;
+use crate::reads::survey;
 
 /// How often it is looked for something to do.
 const ROUND: Duration = Duration::from_secs(1);
@@ -84,7 +84,7 @@ impl LocalShards {
         if self.seen().lock().get(&shard).is_some_and(|seen| seen.clean_at == Some(applied)) {
             return;
         }
-        let found = with_snapshot(env, group.tablet(), |view| strata_shard::unfinished(view, UNFINISHED_MAX)).await;
+        let found = survey(env, group.tablet(), |view| strata_shard::unfinished(view, UNFINISHED_MAX)).await;
         // What cannot be read is told to those who read it.
         let Ok(found) = found else { return };
         for unfinished in self.abandoned(shard, applied, found) {
@@ -150,7 +150,7 @@ impl LocalShards {
             let look = move |view: &dyn strata_machine::View| {
                 strata_shard::garbage(view, horizon, from.as_ref(), COLLECT_ROWS_MAX)
             };
-            let Ok(garbage) = with_snapshot(self.node().env(), tablet, look).await else { return };
+            let Ok(garbage) = survey(self.node().env(), tablet, look).await else { return };
             if !garbage.rows.is_empty() {
                 metrics::counter!("strata_kv_rows_collected_total").increment(garbage.rows.len() as u64);
                 let command = encode_collect(horizon, &garbage.rows);

@@ -91,7 +91,7 @@ impl RaftStateMachine<Types> for Connected {
         let SnapshotSource::Checkpoint(checkpoint) = snapshot else {
             unreachable!("a current snapshot is a checkpoint")
         };
-        let received = self.carry(checkpoint.checkpoint.as_ref()).map_err(io::Error::other)?;
+        let received = self.carry(checkpoint.checkpoint().as_ref()).map_err(io::Error::other)?;
         self.replica.set_running(true);
         self.inner.install_snapshot(meta, SnapshotSource::Received(received)).await
     }

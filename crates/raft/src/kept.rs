@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use strata_env::Mono;
+use strata_env::{Env, Mono};
 use strata_storage::Checkpoint;
 use strata_types::ReplicaId;
 
@@ -22,7 +22,9 @@ pub(crate) struct Kept {
     /// Names it: pieces of different checkpoints never mix.
     pub(crate) id: u64,
     pub(crate) meta: SnapshotMeta,
-    pub(crate) checkpoint: Arc<dyn Checkpoint>,
+    env: Env,
+    /// `None` only while this is dropped.
+    checkpoint: Option<Arc<dyn Checkpoint>>,
     made: Mono,
     takers: Mutex<BTreeMap<ReplicaId, Taker>>,
     given_up: AtomicBool,
@@ -38,8 +40,14 @@ struct Taker {
 }
 
 impl Kept {
-    pub(crate) fn new(id: u64, meta: SnapshotMeta, checkpoint: Arc<dyn Checkpoint>, made: Mono) -> Kept {
-        Kept { id, meta, checkpoint, made, takers: Mutex::default(), given_up: AtomicBool::new(false) }
+    pub(crate) fn new(env: &Env, meta: SnapshotMeta, checkpoint: Arc<dyn Checkpoint>) -> Kept {
+        let (id, made, env) = (env.rng.next_u64(), env.now(), env.clone());
+        let (takers, given_up) = (Mutex::default(), AtomicBool::new(false));
+        Kept { id, meta, env, checkpoint: Some(checkpoint), made, takers, given_up }
+    }
+
+    pub(crate) fn checkpoint(&self) -> Arc<dyn Checkpoint> {
+        self.checkpoint.clone().expect("it goes last")
     }
 
     /// When something of it arrived anywhere last, or when it was made.
@@ -61,6 +69,14 @@ impl Kept {
 
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Kept {
+    /// Its files are removed, which may wait for the disk: not where it is let go, which may be anywhere.
+    fn drop(&mut self) {
+        let gone = self.checkpoint.take();
+        self.env.drop_in_background(gone);
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn maintain(host: &Host) {
             group.state().storage_failed(&error);
         }
     }
-    host.transfers.expire().await;
+    host.transfers.expire();
 }
 
 /// Replicas whose old entries keep the node's log from shrinking below its budget.

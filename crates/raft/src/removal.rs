@@ -56,7 +56,7 @@ impl Host {
         };
         buried.map_err(storage_error)?;
         let tablets = self.parts.tablets.clone();
-        match self.parts.env.blocking(move || tablets.remove(replica)).await {
+        match self.parts.env.background(move || tablets.remove(replica)).await {
             Some(removed) => removed,
             None => Err(StorageError::Io { detail: format!("deleting the tablet of {replica} panicked") }),
         }

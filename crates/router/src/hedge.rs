@@ -18,6 +18,7 @@ use std::time::Duration;
 use strata_types::{Epoch, NodeId, ReadPreference, Request, ShardPlacement};
 
 use crate::load::Waiter;
+use crate::path::Path;
 use crate::queue::ShardQueue;
 use crate::router::Core;
 use crate::{LinkError, ShardReply};
@@ -55,7 +56,8 @@ pub(crate) struct Asked<'a> {
 impl Hedge {
     /// A second question for a batch, if there is something to ask, somebody to be asked, and budget.
     pub(crate) fn plan(core: &Arc<Core>, queue: &Arc<ShardQueue>, asked: &Asked<'_>) -> Option<Hedge> {
-        if asked.reads == 0 || !core.hedge_budget.has(asked.reads) {
+        // Twice the work for a page would be felt, and the scan has many to come.
+        if asked.reads == 0 || queue.path == Path::Pages || !core.hedge_budget.has(asked.reads) {
             return None;
         }
         let late = queue.latencies(asked.reads < asked.requests.len()).late();

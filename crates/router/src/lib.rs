@@ -23,7 +23,8 @@
 //! 3. The worker sends it to the believed leader, or to the replicas in turn when none is known.
 //!    Reads that any replica may carry out have a queue of their own, whose batches go to the replicas in turn, or to
 //!    the one on this node. So have steps of transactions that a node may let wait (for a lock, for another
-//!    transaction's end): each is a batch of its own, so that it holds up nobody.
+//!    transaction's end): each is a batch of its own, so that it holds up nobody. And so have reads at timestamps, and
+//!    long pages of scans, for the same reason.
 //! 4. If the answer is late, the reads of the batch are asked of a second replica too, within a budget.
 //! 5. Each request is answered, or stays with the worker for the next attempt: see [`retry rules`](#invariants).
 //!

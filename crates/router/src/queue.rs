@@ -151,7 +151,7 @@ impl ShardQueue {
     pub(crate) fn take(&self, options: &RouterOptions) -> Option<Load> {
         let mut state = self.state.lock();
         // What waits now had better ride with the batch of another worker, which will look again.
-        let is_spare = state.path != Path::Waiting && state.workers > 1 && state.traffic.is_crowded(options);
+        let is_spare = state.path.is_traffic() && state.workers > 1 && state.traffic.is_crowded(options);
         let load = if is_spare { None } else { state.take(options) };
         if load.is_none() {
             state.leave();
@@ -218,6 +218,7 @@ impl State {
         let may_start = match (self.path, self.workers) {
             (_, 0) => true,
             (Path::Waiting, workers) => workers < WAITING_MAX,
+            (Path::Pages, workers) => workers < options.inflight,
             (Path::Leader | Path::Any | Path::Dated, workers) => {
                 workers < options.inflight && self.traffic.has_room(options)
             }
@@ -226,7 +227,7 @@ impl State {
             return Wake::Nothing;
         }
         self.workers += 1;
-        if self.path != Path::Waiting {
+        if self.path.is_traffic() {
             self.traffic.0.fetch_add(1, Ordering::Relaxed);
         }
         Wake::StartWorker
@@ -235,7 +236,7 @@ impl State {
     /// A worker does not count any more.
     fn leave(&mut self) {
         self.workers -= 1;
-        if self.path != Path::Waiting {
+        if self.path.is_traffic() {
             self.traffic.0.fetch_sub(1, Ordering::Relaxed);
         }
     }

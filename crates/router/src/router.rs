@@ -40,6 +40,8 @@ struct ShardQueues {
     any: Arc<ShardQueue>,
     /// Of reads at timestamps.
     dated: Arc<ShardQueue>,
+    /// Of pages of scans.
+    pages: Arc<ShardQueue>,
     /// Of what its leader may let wait.
     waiting: Arc<ShardQueue>,
 }
@@ -50,6 +52,7 @@ impl ShardQueues {
         let is_for_any = level.is_for_any_replica() || *prefer == ReadPreference::Any;
         match &request.operation {
             operation if is_for_any && operation.is_read() => &self.any,
+            operation if operation.is_long_page() => &self.pages,
             operation if operation.is_read() && (at.is_some() || *begins) => &self.dated,
             operation if may_wait(operation) => &self.waiting,
             _ => &self.leader,
@@ -61,7 +64,7 @@ impl Routes {
     /// The placement of a queue's shard. `None` when the map has no such shard any more, or one of other slots.
     pub(crate) fn placement(&self, queue: &Arc<ShardQueue>) -> Option<&ShardPlacement> {
         let is_it = |current: &ShardQueues| {
-            [&current.leader, &current.any, &current.dated, &current.waiting]
+            [&current.leader, &current.any, &current.dated, &current.pages, &current.waiting]
                 .iter()
                 .any(|current| Arc::ptr_eq(current, queue))
         };
@@ -301,8 +304,9 @@ impl Core {
         let client = self.fresh_client();
         let queue =
             |path| Arc::new(ShardQueue::new(placement.shard, placement.slots, client, self.traffic.clone(), path));
-        let [leader, any, dated, waiting] = [Path::Leader, Path::Any, Path::Dated, Path::Waiting].map(queue);
-        ShardQueues { leader, any, dated, waiting }
+        let paths = [Path::Leader, Path::Any, Path::Dated, Path::Pages, Path::Waiting];
+        let [leader, any, dated, pages, waiting] = paths.map(queue);
+        ShardQueues { leader, any, dated, pages, waiting }
     }
 
     /// An id for a session that nobody else has.

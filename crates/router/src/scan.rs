@@ -15,8 +15,11 @@ use strata_types::{
 use crate::{Kv, PageRange};
 
 /// Bytes that all shards' pages of one scan should hold together: bounds the memory of a scan of many shards, and how
-/// long others wait for a core that makes a page.
+/// long others wait for a core that makes them.
 const BUFFER_BYTES_TARGET: usize = 2 * 1024 * 1024;
+/// Bytes that one page should have, of a shard and of all together: a node encodes it, or merges it, in well under a
+/// millisecond, during which its core does nothing else.
+const PAGE_BYTES_TARGET: usize = 256 * 1024;
 /// Shards asked at once: more would let one scan fill every queue, and every core.
 const FETCHES_MAX: usize = 8;
 /// Size of an item that is assumed before the first page arrived.
@@ -260,21 +263,23 @@ impl Scan {
         let wanted = self.left.min(u64::from(SCAN_PAGE_ITEMS_MAX));
         // A fifth more than the share, because keys do not spread evenly.
         let share = wanted * 6 / (5 * shards as u64) + 1;
-        let room = BUFFER_BYTES_TARGET / (shards * self.item_bytes);
+        let room = (BUFFER_BYTES_TARGET / shards).min(PAGE_BYTES_TARGET) / self.item_bytes;
         (share.min(wanted) as u32).clamp(1, (room as u32).clamp(1, SCAN_PAGE_ITEMS_MAX))
     }
 
-    /// Takes items in key order until one is needed of a shard whose next page is not here.
+    /// Takes items in key order, until it is a page, or one is needed of a shard whose next page is not here.
     fn merge(&mut self) -> Vec<Item> {
         let mut page = Vec::new();
         // A shard with more pages but no items could hold the next key.
         if self.cursors.iter().any(|cursor| cursor.items.is_empty() && cursor.next.is_some()) {
             return page;
         }
-        while self.left > 0 {
+        let mut bytes = 0;
+        while self.left > 0 && bytes < PAGE_BYTES_TARGET {
             let Some(Reverse((_, index))) = self.heads.pop() else { break };
             let cursor = &mut self.cursors[index];
             let Some(item) = cursor.items.pop_front() else { break };
+            bytes += item.key.len() + item.value.len();
             page.push(item);
             self.left -= 1;
             match cursor.items.front() {

@@ -52,21 +52,28 @@ impl Directories {
     }
 
     /// Removes the directories of ours in `home` that nobody holds, except `keep`, and half-written files.
-    pub(crate) fn sweep(&self, home: &Path, keep: Option<&str>) -> StorageResult<()> {
-        let held = self.held.lock();
+    pub(crate) fn sweep(self: &Arc<Directories>, home: &Path, keep: Option<&str>) -> StorageResult<()> {
+        // Held while they are removed: large ones take long, and others want names of their own meanwhile.
+        for leftover in self.hold_leftovers(home, keep)? {
+            tracing::info!(path = %leftover.path.display(), "removing a leftover directory");
+            files::remove_directory(&leftover.path)?;
+        }
+        files::remove_file(&home.join(format!("{}.tmp", crate::pointer::POINTER)))
+    }
+
+    fn hold_leftovers(self: &Arc<Directories>, home: &Path, keep: Option<&str>) -> StorageResult<Vec<Directory>> {
+        let mut held = self.held.lock();
+        let mut leftovers = Vec::new();
         for name in files::entries(home)? {
             let path = home.join(&name);
             // RocksDB builds a checkpoint under this name first.
             let owner = home.join(name.strip_suffix(".tmp").unwrap_or(&name));
             let is_ours = name.starts_with(TABLET) || name.starts_with(CHECKPOINT);
-            if is_ours && Some(name.as_str()) != keep && !held.contains(&owner) {
-                tracing::info!(path = %path.display(), "removing a leftover directory");
-                files::remove_directory(&path)?;
-            } else if name == format!("{}.tmp", crate::pointer::POINTER) {
-                files::remove_file(&path)?;
+            if is_ours && Some(name.as_str()) != keep && !held.contains(&owner) && held.insert(path.clone()) {
+                leftovers.push(Directory { path, doomed: AtomicBool::new(false), directories: Arc::clone(self) });
             }
         }
-        Ok(())
+        Ok(leftovers)
     }
 
     #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::Path;
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Env, LogLevel, Options, WriteBufferManager,
 };
+use strata_env::real::give_way;
 use strata_storage::StorageResult;
 
 use crate::error;
@@ -66,7 +67,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(settings: &RocksOptions) -> StorageResult<Shared> {
         let mut env = Env::new().map_err(|e| error::of_rocksdb(&e, Path::new("")))?;
-        env.set_low_priority_background_threads(count(settings.compaction_threads));
+        start_compaction_threads(&mut env, settings.compaction_threads);
         env.set_high_priority_background_threads(count(settings.flush_threads));
 
         let cache = Cache::new_hyper_clock_cache(settings.memory_bytes, 0);
@@ -94,6 +95,18 @@ impl Shared {
         DB::open_cf_with_opts(&options, path, [(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, options.clone())])
             .map_err(|error| error::of_open(&error, path))
     }
+}
+
+/// Compactions take seconds of a processor, and nobody waits for one; flushes are waited for when memory is short, and
+/// keep their priority. RocksDB could only make its threads as low as there is, where a node that is always busy would
+/// hardly compact at all. So they are started here, and take their priority from the thread that starts them.
+fn start_compaction_threads(env: &mut Env, threads: usize) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            give_way();
+            env.set_low_priority_background_threads(count(threads));
+        });
+    });
 }
 
 /// How often the rate limiter hands out tokens, and how seldom low priorities overtake: RocksDB's defaults.
@@ -151,4 +164,35 @@ fn set_housekeeping(options: &mut Options) {
 
 fn count(threads: usize) -> i32 {
     i32::try_from(threads.max(1)).unwrap_or(i32::MAX)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use super::*;
+
+    /// How nice the threads of this process are that have this name.
+    fn niceness(name: &str) -> BTreeSet<i32> {
+        let tasks = fs::read_dir("/proc/self/task").expect("the threads of this process");
+        let niceness = |task: fs::DirEntry| {
+            let named = fs::read_to_string(task.path().join("comm")).ok()?;
+            let stat = fs::read_to_string(task.path().join("stat")).ok()?;
+            let after_name = stat.rsplit_once(')')?.1;
+            (named.trim() == name).then_some(after_name.split_whitespace().nth(16)?.parse().ok()?)
+        };
+        tasks.filter_map(|task| niceness(task.ok()?)).collect()
+    }
+
+    #[test]
+    fn compactions_give_way_and_flushes_do_not() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let shared = Shared::new(&RocksOptions::default()).expect("options");
+        // Opening may start threads as well: more of the same.
+        let _database = shared.open(directory.path(), true).expect("a new database");
+        let usual = niceness("rocksdb:high");
+        let lower: BTreeSet<i32> = usual.iter().map(|niceness| (niceness + 10).min(19)).collect();
+        assert_eq!((usual.len(), niceness("rocksdb:low")), (1, lower));
+    }
 }

@@ -26,6 +26,8 @@ pub const GRPC_MESSAGE_BYTES_MAX: usize = 20 * 1024 * 1024;
 pub const MESSAGE_MEMORY_MAX: usize = 64 * 1024 * 1024;
 /// Most items of one scan page.
 pub const SCAN_PAGE_ITEMS_MAX: u32 = 10_000;
+/// A scan page of at most so many items takes no longer than some gets: it is carried out as they are.
+pub const SHORT_PAGE_ITEMS_MAX: u32 = 100;
 /// A scan page ends after the item that passes this many bytes, so that a page fits well into a message.
 pub const SCAN_PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Results a shard remembers for each client session; a client may have that many unanswered writes on one shard.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     ClientId, DatabaseId, KeySpaceId, LogIndex, Revision, SchemaVersion, Space, Timestamp, Transaction,
-    TransactionCall, TransactionReply,
+    TransactionCall, TransactionReply, limits,
 };
 
 /// One request: who asks, in which name space, and for what.
@@ -277,6 +277,12 @@ pub enum Reply {
 }
 
 impl Operation {
+    /// Whether this is a page of so many items that it takes milliseconds, as pages of scans of everything do. What is
+    /// short must not wait with it.
+    pub fn is_long_page(&self) -> bool {
+        matches!(self, Operation::Scan { limit, .. } if *limit > limits::SHORT_PAGE_ITEMS_MAX)
+    }
+
     /// Whether the operation changes nothing.
     pub fn is_read(&self) -> bool {
         match self {

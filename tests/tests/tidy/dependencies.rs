@@ -30,6 +30,7 @@ const ENGINES: &[(&str, &[&str])] = &[
     ("rustyline", &["cli"]),
     ("getrandom", &["env"]),
     ("libc", &["env", "server", "cli"]),
+    ("rustix", &["env"]),
 ];
 
 #[test]

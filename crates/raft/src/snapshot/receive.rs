@@ -82,7 +82,7 @@ impl Inlet {
             *turn = None;
         } else if let Some(gone) = self.incoming.take() {
             self.note_arrived();
-            self.replica.env.blocking(move || drop(gone)).await;
+            self.replica.env.background(move || drop(gone)).await;
         }
     }
 
@@ -125,7 +125,7 @@ impl Inlet {
             _ => (None, None),
         };
         let target = self.replica.clone();
-        let receiver = blocking(&self.replica, move || {
+        let receiver = background(&self.replica, move || {
             // Its files go before there are new ones.
             drop(former);
             target.receive()
@@ -137,9 +137,6 @@ impl Inlet {
 
     async fn chunk(&mut self, snapshot: u64, chunk: Chunk) -> Result<(), String> {
         let Chunk { position, file, offset, crc, bytes } = chunk;
-        if checksum(&bytes) != crc {
-            return Err(format!("piece of `{file}` at {offset} was damaged on the way"));
-        }
         let incoming = self.current(snapshot)?;
         let received = incoming.received;
         let end = position.saturating_add(bytes.len() as u64);
@@ -157,25 +154,30 @@ impl Inlet {
             return Err("this snapshot has arrived already".into());
         };
         let length = bytes.len() as u64;
-        let write = blocking(&self.replica, move || {
-            let written = receiver.write(&file, offset, &bytes);
-            (receiver, written)
+        let write = background(&self.replica, move || {
+            let is_whole = checksum(&bytes) == crc;
+            let written = is_whole.then(|| receiver.write(&file, offset, &bytes));
+            (receiver, written.ok_or_else(|| format!("piece of `{file}` at {offset} was damaged on the way")))
         });
         let (receiver, written) = write.await?;
         match written {
-            Ok(()) => {
+            Ok(Ok(())) => {
                 metrics::counter!("strata_raft_snapshot_received_bytes_total").increment(length);
                 self.incoming = Some(Incoming::new(snapshot, end, State::Arriving { receiver, turn }));
                 Ok(())
             }
             // Nothing was written. When there is room, it goes on from here; until then others may have their turn.
-            Err(error @ StorageError::Full { .. }) => {
+            Ok(Err(error @ StorageError::Full { .. })) => {
                 let full = Some((self.replica.env.now(), error.to_string()));
                 let state = State::Arriving { receiver, turn: None };
                 self.incoming = Some(Incoming { full, ..Incoming::new(snapshot, received, state) });
                 Err(error.to_string())
             }
-            Err(error) => Err(error.to_string()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(damaged) => {
+                self.incoming = Some(Incoming::new(snapshot, received, State::Arriving { receiver, turn }));
+                Err(damaged)
+            }
         }
     }
 
@@ -201,7 +203,7 @@ impl Inlet {
             }
             None => return Err(unknown()),
         };
-        let finished = blocking(&self.replica, move || {
+        let finished = background(&self.replica, move || {
             let tablet = receiver.finish()?;
             let applied = Applied::decode(tablet.get(APPLIED_KEY)?)?;
             Ok::<_, StorageError>((tablet, applied))
@@ -230,11 +232,11 @@ impl Inlet {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+async fn background<T: Send + 'static>(
     replica: &Replica,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
-    replica.env.blocking(work).await.ok_or_else(|| "receiving a snapshot panicked".to_string())
+    replica.env.background(work).await.ok_or_else(|| "receiving a snapshot panicked".to_string())
 }
 
 /// Returns the answer, and whether the tablet is the replica's from now on.

@@ -60,7 +60,7 @@ impl Sender<'_> {
     async fn send_files(&self) -> Result<u64, SendError> {
         // Asked before there is a turn, so that nodes that are gone keep nobody waiting.
         let position = self.begin().await?;
-        let files = self.blocking(|checkpoint| checkpoint.files()).await?;
+        let files = self.background(|checkpoint| checkpoint.files()).await?;
         let transfers = &self.replica.transfers;
         let parts = Parts::new(files, position, transfers.piece_bytes());
         let mut parts =
@@ -102,21 +102,24 @@ impl Sender<'_> {
     async fn read(&self, part: Part) -> Result<SnapshotPiece, SendError> {
         let Part { file, offset, length, position } = part;
         let name = file.clone();
-        let bytes: Bytes = self.blocking(move |checkpoint| checkpoint.read(&name, offset, length as usize)).await?;
+        let read = self.background(move |checkpoint| {
+            let bytes: Bytes = checkpoint.read(&name, offset, length as usize)?;
+            Ok((checksum(&bytes), bytes))
+        });
+        let (crc, bytes) = read.await?;
         if bytes.len() as u64 != length {
             return Err(SendError::Protocol(format!("checkpoint file `{file}` is shorter than it said")));
         }
         metrics::counter!("strata_raft_snapshot_sent_bytes_total").increment(length);
-        let crc = checksum(&bytes);
         Ok(SnapshotPiece::Chunk { snapshot: self.sending.kept().id, position, file, offset, crc, bytes })
     }
 
-    async fn blocking<T: Send + 'static>(
+    async fn background<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn Checkpoint) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, SendError> {
-        let checkpoint = self.sending.kept().checkpoint.clone();
-        match self.replica.env.blocking(move || work(checkpoint.as_ref())).await {
+        let checkpoint = self.sending.kept().checkpoint();
+        match self.replica.env.background(move || work(checkpoint.as_ref())).await {
             Some(result) => result.map_err(SendError::Storage),
             None => Err(SendError::Protocol("reading a checkpoint panicked".into())),
         }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use strata_router::{RouterOptions, Scan, ScanRange};
-use strata_types::{Error, ErrorCode};
+use strata_types::{Error, ErrorCode, Request, RequestHeader, Timestamp};
 
-use crate::model::{Fault, Model, SECOND, map};
+use crate::model::{Fault, Model, SECOND, get, map, put};
 
 const KEYS: u32 = 1000;
 
@@ -69,6 +69,48 @@ async fn a_small_limit_asks_for_little() {
         .collect::<Vec<_>>();
     assert_eq!(limits.len(), 8, "every shard was asked");
     assert!(limits.iter().all(|limit| *limit <= 3), "{limits:?}");
+}
+
+/// They take long, and many are under way at once: not in the batches of others, not in their place, and not in the way
+/// of a second batch of a shard.
+#[tokio::test(start_paused = true)]
+async fn long_pages_hold_up_nothing_else() {
+    let (model, router) = filled(8);
+    model.script((0..8).map(|_| Fault::Slow(SECOND)));
+    let scan = Scan::new(router.clone(), range("", None, None), 5 * SECOND).collect();
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(model.sent().len(), 8, "all pages are under way");
+        let start = tokio::time::Instant::now();
+        for number in 0..50 {
+            let key = format!("{number:05}");
+            router.send(put(&key), SECOND).await.expect("written");
+            let dated = RequestHeader { at: Some(Timestamp(1)), ..RequestHeader::default() };
+            let get = Request { header: dated, ..get(&key) };
+            router.send(get, SECOND).await.expect("read");
+        }
+        start.elapsed()
+    };
+    let (items, took) = futures_util::future::join(scan, others).await;
+    assert_eq!(items.expect("scanned").len(), KEYS as usize);
+    assert!(took < SECOND / 4, "{took:?}");
+    assert!(model.sent().iter().all(|sent| sent.count == 1), "{:?}", model.sent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_is_no_larger_than_takes_a_moment() {
+    let (model, router) = Model::start(1, RouterOptions::default());
+    for number in 0..2_000 {
+        model.insert(format!("{number:05}").as_bytes(), &[b'v'; 1_000]);
+    }
+    let mut scan = Scan::new(router, range("", None, None), SECOND);
+    let mut pages = Vec::new();
+    while let Some(page) = scan.next_page().await.expect("scanned") {
+        pages.push(page.iter().map(|item| item.key.len() + item.value.len()).sum::<usize>());
+    }
+    // How large items are is learned from the first pages.
+    assert!(pages.iter().all(|&bytes| bytes <= 264 * 1024), "{pages:?}");
+    assert!(model.sent().len() <= 16, "nor is it much smaller: {:?}", model.sent().len());
 }
 
 #[tokio::test(start_paused = true)]

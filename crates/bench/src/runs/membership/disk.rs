@@ -12,7 +12,7 @@ use super::super::writers::{KEY_BYTES, Writers};
 use super::arena::{Arena, FILLED_BYTES, FIRST, NODES};
 use super::found::{Found, beside};
 use super::join::joined;
-use super::waiting::{node_at, redundant, wish};
+use super::waiting::{node_at, quiet, redundant, wish};
 use crate::args::MembershipArgs;
 use crate::load::Dice;
 use crate::procs::resident_bytes;
@@ -36,6 +36,7 @@ struct Memory {
 pub(super) async fn run(args: &MembershipArgs) -> Result<Found> {
     let mut arena = Arena::start(args, args.shards).await?;
     fill(&mut arena, args).await?;
+    quiet(arena.cluster.pids()).await;
     let mut load = arena.load(args).await;
     let victim = Dice::new(args.mebibytes, u64::from(args.shards)).below(NODES as u64) as usize;
     let through = (victim + 1) % NODES;

@@ -8,7 +8,7 @@ use strata_types::{NodeId, ShardMap};
 
 use super::arena::{Arena, NODES};
 use super::found::{Found, beside};
-use super::waiting::{at_rest, node_at, until};
+use super::waiting::{at_rest, node_at, quiet, until};
 use crate::args::MembershipArgs;
 use crate::load::Dice;
 use crate::report::print_error;
@@ -24,6 +24,8 @@ const P99_MAX: f64 = 2.0;
 pub(super) async fn run(args: &MembershipArgs) -> Result<Found> {
     let mut arena = Arena::start(args, args.join_shards).await?;
     at_rest(&arena.admin, JOINED).await?;
+    // The peak was just measured.
+    quiet(arena.cluster.pids()).await;
     let mut load = arena.load(args).await;
     let before = arena.admin.map().await?;
     let from = load.now();

@@ -6,10 +6,18 @@ use anyhow::{Result, bail};
 use strata_proto::v1;
 use strata_types::{Epoch, GroupPlacement, NodeId, ShardMap};
 
-use crate::procs::Admin;
+use crate::procs::{Admin, CpuMeter};
+use crate::report::print_error;
 
 /// How often it is looked.
 const POLL: Duration = Duration::from_millis(100);
+/// A cluster is quiet when its nodes together take less than this part of a processor for so many looks in a row: more
+/// than idle ones with many shards take, less than one compaction.
+const QUIET_SHARE: f64 = 0.35;
+const QUIET_LOOKS: u32 = 3;
+const LOOK: Duration = Duration::from_secs(1);
+/// What still goes on after this time is taken for usual.
+const QUIET: Duration = Duration::from_secs(60);
 /// How long it may take until a wish is durable: there may be no leader of the meta group just now.
 const WISH: Duration = Duration::from_secs(30);
 
@@ -31,6 +39,29 @@ pub(super) async fn until(
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Waits until nodes have done what they put off, such as compactions after a load: what is measured before would be
+/// taken for normal. A cluster that is never quiet is measured as it is.
+pub(super) async fn quiet(pids: Vec<u32>) {
+    let (begin, meter) = (Instant::now(), CpuMeter::new(pids));
+    let (mut looks, mut last) = (0, meter.read());
+    while looks < QUIET_LOOKS && begin.elapsed() < QUIET {
+        let look = Instant::now();
+        tokio::time::sleep(LOOK).await;
+        let now = meter.read();
+        looks = if is_quiet(last, now, look.elapsed()) { looks + 1 } else { 0 };
+        last = now;
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    let how = if looks < QUIET_LOOKS { "is still not quiet" } else { "is quiet" };
+    print_error(&format!("membership: the cluster {how} after {seconds:.0} s"));
+}
+
+/// Whether so little was done between two readings. Where the processor's time cannot be read, nothing is known.
+fn is_quiet(before: Option<Duration>, after: Option<Duration>, elapsed: Duration) -> bool {
+    let (Some(before), Some(after)) = (before, after) else { return false };
+    after.saturating_sub(before) < elapsed.mul_f64(QUIET_SHARE)
 }
 
 /// Wishes something until somebody says that the wish is durable. Returns the epoch of the map that says so.
@@ -166,6 +197,17 @@ mod tests {
         let map =
             ShardMap { shards: vec![ShardPlacement { changes, ..ShardPlacement::default() }], ..ShardMap::default() };
         assert_eq!((jobs(&map), jobs(&ShardMap::default())), (1, 0));
+    }
+
+    #[test]
+    fn nodes_that_do_little_are_quiet_and_unknown_ones_are_not() {
+        let millis = |millis| Some(Duration::from_millis(millis));
+        assert!(is_quiet(millis(5_000), millis(5_300), Duration::from_secs(1)));
+        assert!(!is_quiet(millis(5_000), millis(5_400), Duration::from_secs(1)));
+        assert!(is_quiet(millis(5_000), millis(5_400), Duration::from_secs(2)), "the look itself was late");
+        assert!(
+            !is_quiet(None, millis(0), Duration::from_secs(1)) && !is_quiet(millis(0), None, Duration::from_secs(1))
+        );
     }
 
     #[test]
