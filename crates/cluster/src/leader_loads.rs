@@ -58,6 +58,11 @@ impl LeaderLoads {
         nodes.map(|node| (led(node.id), node.weight)).collect()
     }
 
+    /// Operations a second of all shards together, as far as they are known.
+    pub(crate) fn of_all(&self) -> u64 {
+        self.shards.values().map(|led| led.load).sum()
+    }
+
     /// The loads by which leaderships may be handed over now; `None` while too little is known, or too much is moving.
     pub(crate) fn ripe(&self, now: Mono, map: &ShardMap) -> Option<BTreeMap<ShardId, u64>> {
         let is_quiet = map.groups().all(|group| group.changes.change.is_none());

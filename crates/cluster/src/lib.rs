@@ -91,6 +91,7 @@ mod deletions;
 mod error;
 mod founding;
 mod greeting;
+mod hurry;
 mod identity_file;
 mod introduction;
 mod introduction_wire;

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strata_env::Mono;
-use strata_meta::{Imbalance, LeaderWish, MetaCommand, MetaReply, PlanLimits, plan, spread};
+use strata_meta::{Imbalance, LeaderWish, MetaCommand, MetaReply, plan, spread};
 use strata_types::{Epoch, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
 
 use crate::commanding::command;
+use crate::hurry::{LIMITS, limits};
 use crate::leader_loads::LeaderLoads;
 use crate::node::Node;
 use crate::repairs::{Damaged, changes_under_way, damaged, in_the_way, to_rebuild};
@@ -25,8 +26,6 @@ use crate::report::NodeReport;
 use crate::tally::{Pace, Tally};
 use crate::vigil::{Rests, Vigil};
 
-/// Few enough changes at once that serving goes on undisturbed, and enough that one slow node does not hold up all.
-const LIMITS: PlanLimits = PlanLimits { changes: 8, per_node: 2 };
 /// How often it is looked whether there is something to plan.
 const TICK: Duration = Duration::from_millis(500);
 /// How often nodes are asked how they are, at most.
@@ -139,15 +138,15 @@ impl Planning {
             return;
         }
         // Large clusters have large plans.
-        let present = map.clone();
-        let Some(wish) = node.env().background(move || plan(&present, LIMITS)).await else { return };
+        let (present, limits) = (map.clone(), limits(map, self.loads.of_all()));
+        let Some(wish) = node.env().background(move || plan(&present, limits)).await else { return };
         let to_move = changes_under_way(map, |_| true) + wish.start.len() + wish.waiting.len();
         metrics::gauge!("strata_cluster_replicas_to_move").set(to_move as f64);
         if wish.is_empty() {
             self.done = map.epoch;
             return;
         }
-        match command(node, MetaCommand::Plan { limits: LIMITS }, DEADLINE).await {
+        match command(node, MetaCommand::Plan { limits }, DEADLINE).await {
             Ok(MetaReply::Planned { started, cancelled, waiting, .. }) => {
                 tracing::info!(started, cancelled, waiting, "planned changes of members");
             }
