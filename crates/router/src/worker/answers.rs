@@ -82,7 +82,13 @@ impl Flight<'_> {
             Ok(ShardReply::StaleRoute(map)) => {
                 let epoch = map.epoch;
                 self.note(ErrorCode::StaleRoute, format!("{node} refused the route; its shard map is {epoch}"));
-                if self.core.install(map) { Pace::Now } else { Pace::Soon }
+                if self.core.install(map) {
+                    return Pace::Now;
+                }
+                // By a map that is no newer this node ought to have the shard: another one may have its address by now.
+                leader.note(node, Miss::Follows);
+                leader.miss(node, placement);
+                Pace::Soon
             }
             Err(LinkError::NotSent { detail }) => {
                 leader.note(node, Miss::Silent);

@@ -202,3 +202,14 @@ async fn a_stopped_leader_costs_a_stall_and_the_writes_on_their_way() {
         assert_eq!(model.applied(), 1 + usize::from(sessions));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_a_new_node_answers_at_the_address_of_a_lost_one_the_others_are_asked() {
+    let (model, router) = Model::start(1, RouterOptions::default());
+    model.set_replaced([1]);
+    model.set_hints(false);
+    model.set_leader(0, Some(3));
+    router.send(put("a"), SECOND).await.expect("written");
+    let nodes: Vec<_> = model.sent().iter().map(|sent| sent.node.0).collect();
+    assert_eq!(nodes, [1, 2, 3]);
+}

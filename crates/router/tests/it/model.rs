@@ -71,6 +71,8 @@ struct State {
     down: Vec<NodeId>,
     /// Nodes that are stopped: what is sent to them is not answered.
     stopped: Vec<NodeId>,
+    /// Nodes that are gone, and at whose addresses another one answers that has nothing.
+    replaced: Vec<NodeId>,
     /// The node that the router is on, if it is on one.
     own: Option<NodeId>,
     sent: Vec<Sent>,
@@ -169,6 +171,10 @@ impl Model {
         self.state.lock().stopped = nodes.map(NodeId).to_vec();
     }
 
+    pub(crate) fn set_replaced<const N: usize>(&self, nodes: [u64; N]) {
+        self.state.lock().replaced = nodes.map(NodeId).to_vec();
+    }
+
     pub(crate) fn set_own(&self, node: u64) {
         self.state.lock().own = Some(NodeId(node));
     }
@@ -235,7 +241,7 @@ impl Model {
 
     fn carry_out(&self, node: NodeId, batch: &ShardBatch) -> ShardReply {
         let mut state = self.state.lock();
-        if batch.epoch < state.map.epoch {
+        if batch.epoch < state.map.epoch || state.replaced.contains(&node) {
             return ShardReply::StaleRoute(state.map.clone());
         }
         if let Some((from, to)) = state.handovers.get(&batch.shard).copied() {
