@@ -53,6 +53,7 @@
 //! - CLUSTER-9: a node opens a replica of the meta group only after it has written down that one lives on it; who joined
 //!   later founds no group.
 //! - CLUSTER-10: a node becomes, and stays, a member only of a cluster of the name that it was started for.
+//! - CLUSTER-11: a node whose program the cluster has outgrown ends, at its start and while it runs.
 //!
 //! # Path of a change of members
 //! 1. The leader of the meta group sees that something is to be done (`planning`), and proposes `Plan`. It also says which

@@ -159,10 +159,24 @@ fn check_name(settings: &NodeSettings, membership: &Membership) -> Result<(), St
     }
 }
 
-/// An older program would not understand what the others write.
+/// CLUSTER-11: an older program would not understand what the others write.
 fn check_version(settings: &NodeSettings, map: &ShardMap) -> Result<(), StartError> {
     let (version, versions) = (map.version, settings.versions);
     if versions.contains(version) { Ok(()) } else { Err(StartError::Outdated { version, versions }) }
+}
+
+/// Ends the node when the cluster outgrows its program. It can: a node that took a step back keeps others from raising the
+/// version only once it has registered.
+async fn end_when_outgrown(node: Arc<Node>) {
+    let is_outgrown = |map: &Arc<ShardMap>| check_version(node.settings(), map).is_err();
+    let outgrown = match node.keeper().watch().wait_for(is_outgrown).await {
+        Ok(map) => check_version(node.settings(), &map),
+        // The sender, which this node holds, is gone.
+        Err(_) => return,
+    };
+    if let Err(error) = outgrown {
+        node.env().halt(error.to_string());
+    }
 }
 
 async fn open_groups(node: &Arc<Node>, directory: DataDirectory, known: Option<ShardMap>) -> Result<(), StartError> {
@@ -176,6 +190,7 @@ async fn open_groups(node: &Arc<Node>, directory: DataDirectory, known: Option<S
     node.report_phase(Phase::WaitingForMeta);
     let map = node.keeper().newer_than(Epoch(0)).await;
     check_version(node.settings(), &map)?;
+    node.spawn("version-watch", end_when_outgrown(node.clone()));
     replicas::open_all(node, &map).await?;
     node.spawn("replicas", replicas::run(node.clone()));
     node.spawn("deletions", deletions::run(node.clone()));

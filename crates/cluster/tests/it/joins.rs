@@ -236,6 +236,43 @@ async fn programs_of_other_versions_are_refused() {
     assert!(matches!(refused, Err(StartError::Outdated { .. })), "{refused:?}");
 }
 
+/// CLUSTER-11
+#[tokio::test(start_paused = true)]
+async fn a_program_that_the_cluster_outgrows_while_it_runs_ends() {
+    let machines = machines(37, 0);
+    let old = VersionRange { least: ClusterVersion(1), most: ClusterVersion(2) };
+    let (first, second) = (ClusterVersion(2), ClusterVersion(3));
+    let starts = |versions| {
+        let line = move |own| NodeSettings { versions, ..settings(own, &ADDRESSES) };
+        machines.iter().zip(ADDRESSES).map(move |(machine, own)| machine.start(line(own)))
+    };
+    for started in futures_util::future::join_all(starts(old)).await {
+        started.expect("it founds a cluster").0.wait_ready().await;
+    }
+    let mut nodes = Vec::new();
+    for started in starts(VersionRange::SUPPORTED) {
+        let (node, _) = started.await.expect("a newer program");
+        node.wait_ready().await;
+        nodes.push(node);
+    }
+    let knows = |map: &ShardMap| map.nodes.iter().all(|node| node.versions == VersionRange::SUPPORTED);
+    map_with(&nodes[0], knows).await;
+    // The third one takes a step back, and nobody hears of it.
+    machines[2].cut_off();
+    machines[2].kill();
+    let (third, _) =
+        machines[2].start(NodeSettings { versions: old, ..settings("c:1", &ADDRESSES) }).await.expect("it is alone");
+    map_with(&third, |map| map.version == first).await;
+    let raise = MetaCommand::RaiseVersion { to: second };
+    let raised = |reply: &MetaReply| matches!(reply, MetaReply::Done { .. });
+    while !nodes[0].administer(raise.clone(), Duration::from_secs(10)).await.is_ok_and(|reply| raised(&reply)) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    machines[2].heal();
+    let reason = halted(&machines[2]).await;
+    assert!(reason.contains(&format!("has version {second}")), "{reason}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_lost_its_data_directory_comes_back_as_another() {
     let machines = machines(31, 2);
