@@ -112,15 +112,16 @@ impl Arena {
 
         let during = |span| Effects::during(span, events, self.shards);
         let whole = match (load.steps.first(), load.steps.last()) {
-            (Some(first), Some(last)) => during(Span { from: first.from, to: last.to }),
-            _ => Effects::default(),
+            (Some(first), Some(last)) => Some(Span { from: first.from, to: last.to }),
+            _ => None,
         };
         Ok(Story {
-            gaps: Gap::find(&load.steps, events, GAP_TOLD, &notes),
+            // Also those between the steps, where what was done is undone.
+            gaps: Gap::find(whole.as_slice(), events, GAP_TOLD, &notes),
             rate: self.rate,
             normal: during(load.normal),
             steps: load.steps.iter().map(|&span| during(span)).collect(),
-            whole,
+            whole: whole.map(during).unwrap_or_default(),
             acked: count,
             errors: written.errors,
             lost,

@@ -112,6 +112,7 @@ async fn round(arena: &mut Arena, load: &mut Load, dice: &mut Dice, fault: Fault
     arena.cluster.settled().await.with_context(|| format!("after the fault of n{}", victim + 1))?;
     load.step(from);
 
+    load.note(format!("{joiner} is to leave"));
     wish("the wish to remove a node", async || arena.admin.set_state(joiner, NodeState::Removing).await).await?;
     until(&format!("{joiner} is removed"), REMOVED, async || {
         let map = arena.admin.map().await?;
