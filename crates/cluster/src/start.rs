@@ -175,7 +175,7 @@ async fn end_when_outgrown(node: Arc<Node>) {
         Err(_) => return,
     };
     if let Err(error) = outgrown {
-        node.env().halt(error.to_string());
+        node.env().halt(format!("{error}; {}", error.hint()));
     }
 }
 
