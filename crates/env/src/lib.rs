@@ -17,10 +17,12 @@
 //! - ENV-1: no code above takes time, randomness, files or threads from anywhere else (a lint names this crate).
 //! - ENV-2: whatever a synced file held survives any crash; what was not synced may be lost, whole or in part.
 
+mod courtesy;
 mod disk;
 mod env;
 pub mod real;
 pub mod sim;
 
+pub use courtesy::{Courtesy, courtesy};
 pub use disk::{Disk, File, OpenMode};
 pub use env::{BoxFuture, Clock, Elapsed, Env, Halt, Mono, Rng, TaskHandle, Tasks};

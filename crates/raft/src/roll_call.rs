@@ -39,7 +39,7 @@ use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use parking_lot::Mutex;
 use strata_codec::{DecodeError, Decoder, Encoder};
-use strata_env::Env;
+use strata_env::{Env, courtesy};
 use strata_net::{Caller, Handler, Lane, MessageKind, Replier};
 use strata_types::{GroupId, NodeId, ReplicaId, Term};
 use strata_wal::ReplicaLog;
@@ -203,6 +203,8 @@ impl RollCall {
     /// The line to a node, until nobody stands in it.
     async fn work_off(self: Arc<Self>, node: NodeId) {
         loop {
+            // Whoever is about to ask gets into the same question.
+            courtesy().await;
             let asks = {
                 let mut lines = self.lines.lock();
                 let line = lines.entry(node).or_default();

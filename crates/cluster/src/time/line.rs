@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use strata_env::Env;
+use strata_env::{Env, courtesy};
 use tokio::sync::{Notify, oneshot};
 
 use crate::node::Node;
@@ -87,6 +87,8 @@ pub(crate) async fn run(node: Arc<Node>, ask: Ask) {
     let doubt = Arc::new(AtomicBool::new(false));
     let (mut waiters, mut aim): (Vec<Waiter>, _) = (Vec::new(), Aim::new(&env));
     loop {
+        // A question costs far more than one more who shares its answer.
+        courtesy().await;
         let came = line.take();
         metrics::counter!("strata_time_waiters_total", "ask" => ask.name()).increment(came.len() as u64);
         waiters.extend(came);

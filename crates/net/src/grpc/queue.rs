@@ -135,6 +135,12 @@ impl LaneQueue {
         messages.iter().filter(|m| !m.kind.is_answer() && m.correlation != 0).map(|m| m.correlation).collect()
     }
 
+    /// Whether a stream would get something now.
+    pub(super) fn has_messages(&self) -> bool {
+        let state = self.state.lock();
+        !state.messages.is_empty() && matches!(state.gate, Gate::Flowing)
+    }
+
     /// Takes messages of about `bytes_target` bytes, at least one. `None` when the generation is over.
     pub(super) fn poll_take(
         &self,
