@@ -26,7 +26,7 @@ impl Default for Timing {
             // The library looks at its timers five times as often: most of what an idle group costs.
             heartbeat: Duration::from_millis(200),
             election_min: Duration::from_millis(300),
-            election_max: Duration::from_millis(400),
+            election_max: Duration::from_millis(350),
             lease_reads: false,
         }
     }

@@ -71,7 +71,7 @@ pub struct NodeArgs {
     /// Shortest silence before an election [default: 300ms]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub election_min: Option<String>,
-    /// Longest silence before an election [default: 400ms]
+    /// Longest silence before an election [default: 350ms]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub election_max: Option<String>,
     /// Let leaders answer reads of level lease without asking their followers: trusts that the clocks of all nodes run at

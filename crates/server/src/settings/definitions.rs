@@ -50,7 +50,7 @@ pub const DEFINITIONS: &[Definition] = &[
     row("connections_max", "20000", "most client connections"),
     row("heartbeat", "200ms", "how often a leader is heard of; at most two thirds of election_min"),
     row("election_min", "300ms", "shortest silence after which a follower stands for election"),
-    row("election_max", "400ms", "longest such silence; at least 300ms"),
+    row("election_max", "350ms", "longest such silence; at least 300ms"),
     row("lease_reads", "false", "reads of level lease need no round: trust that clocks of nodes run at the same rate"),
     row("replace_after", "5m", "silence after which a node is lost and its replicas are built anew on others"),
     row("history", "10m", "how long what was overwritten or removed can still be read by snapshots of the past"),

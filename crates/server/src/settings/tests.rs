@@ -126,7 +126,7 @@ fn contradictions_are_refused() {
         &[("heartbeat", "201ms")],
         &[("election_min", "700ms")],
         &[("heartbeat", "100ms"), ("election_min", "200ms"), ("election_max", "299ms")],
-        &[("replace_after", "400ms")],
+        &[("replace_after", "350ms")],
         &[("history", "1s")],
         &[("history", "2h")],
         &[("act_as_version", "0")],
