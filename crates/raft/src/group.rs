@@ -1,5 +1,6 @@
 //! One replica of one group on this node.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +37,8 @@ use crate::types::{Raft, Runtime, Seat, Types};
 const APPENDS_QUEUED_MAX: usize = 256;
 /// Unanswered pieces of snapshots of one group.
 const PIECES_QUEUED_MAX: usize = 16;
+/// A successor may lack this many entries: it gets them while it takes over.
+const SUCCESSOR_LAG_MAX: u64 = 64;
 /// How often a waiting transfer looks whether it is done.
 const TRANSFER_POLL: Duration = Duration::from_millis(5);
 
@@ -359,14 +362,21 @@ impl Group {
         }
     }
 
-    /// The voter that can take over and is furthest along, if there is one; for handing over leadership.
+    /// The voter that should take over, if anybody can. Of those that lack next to nothing it is the one that has answered
+    /// for the longest time: who was away just now may be still opening its other replicas, and lets no client in. Where
+    /// all lack more it is the one that is furthest along.
     pub fn best_successor(&self) -> Option<ReplicaId> {
         let raft = self.raft()?;
         let metrics = raft.metrics();
         let metrics = metrics.borrow_watched();
         let able = self.successors(&metrics);
         let matched = metrics.replication.as_ref()?.iter().filter(|(id, _)| able.contains(id));
-        matched.max_by_key(|(id, at)| (at.map(|id| id.index), std::cmp::Reverse(**id))).map(|(id, _)| *id)
+        let enough = metrics.last_log_index.unwrap_or(0).saturating_sub(SUCCESSOR_LAG_MAX);
+        let rank = |id: &ReplicaId, at: Option<u64>| {
+            let since = if at >= Some(enough) { self.replica.leases.answers_since(*id) } else { None };
+            (since.is_some(), Reverse(since), at, Reverse(*id))
+        };
+        matched.max_by_key(|(id, at)| rank(id, at.map(|id| id.index))).map(|(id, _)| *id)
     }
 
     /// The other voters that have answered lately; none when this replica does not lead or a majority is silent: then

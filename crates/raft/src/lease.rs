@@ -81,6 +81,9 @@ pub(crate) const LEASE: Duration = Duration::from_millis(240);
 /// How long a voter that has taken a leader's request makes no other one, at least.
 pub const PROMISE: Duration = Duration::from_millis(300);
 
+/// Who does not answer for so long, several heartbeats, may have been away.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// The leadership under which a read may do without a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -104,8 +107,17 @@ struct State {
     given_up: Option<LeaderId>,
     /// The last leadership of this replica under which anybody answered.
     leader: Option<LeaderId>,
-    /// When that was sent which a replica answered last.
-    answered: BTreeMap<ReplicaId, Mono>,
+    /// What each replica answered under it.
+    answered: BTreeMap<ReplicaId, Answered>,
+}
+
+/// That a replica answers.
+#[derive(Clone, Copy)]
+struct Answered {
+    /// When that was sent which it answered first, after it had been silent.
+    since: Mono,
+    /// When that was sent which it answered last.
+    last: Mono,
 }
 
 impl Leases {
@@ -156,11 +168,19 @@ impl Leases {
             state.answered.clear();
         }
         if state.leader == Some(leader) {
-            let at = state.answered.entry(by).or_insert(sent);
-            *at = sent.max(*at);
+            let answered = state.answered.entry(by).or_insert(Answered { since: sent, last: sent });
+            if sent.since(answered.last) > SILENCE {
+                answered.since = sent;
+            }
+            answered.last = answered.last.max(sent);
             drop(state);
             self.answered.notify_waiters();
         }
+    }
+
+    /// Since when a replica has answered this leader without a long pause; for guessing, not for promises.
+    pub(crate) fn answers_since(&self, by: ReplicaId) -> Option<Mono> {
+        self.state.lock().answered.get(&by).map(|answered| answered.since)
     }
 
     /// Whether a majority of each configuration has answered what was sent recently enough.
@@ -168,7 +188,8 @@ impl Leases {
         let state = self.state.lock();
         let answered = |voter: &&ReplicaId| {
             **voter == self.replica
-                || state.leader == Some(leader) && state.answered.get(voter).is_some_and(|sent| is_recent(*sent))
+                || state.leader == Some(leader)
+                    && state.answered.get(voter).is_some_and(|answered| is_recent(answered.last))
         };
         configs.iter().all(|config| config.iter().filter(answered).count() * 2 > config.len())
     }

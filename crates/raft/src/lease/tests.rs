@@ -105,3 +105,18 @@ fn who_starts_with_a_vote_is_silent_for_as_long_as_it_may_have_promised() {
     assert!(!leases.holds(led(1), &[config(&[1, 2, 3])], at(100)), "a core that starts anew leads nothing");
     assert!(PROMISE * 4 >= LEASE * 5, "clocks may differ by a quarter");
 }
+
+#[test]
+fn who_was_silent_for_long_answers_anew() {
+    let leases = leading();
+    let since = |millis: &[u64]| {
+        millis.iter().for_each(|millis| leases.answered(led(1), ReplicaId(2), at(*millis)));
+        leases.answers_since(ReplicaId(2))
+    };
+    assert_eq!(since(&[]), None);
+    assert_eq!(since(&[100, 900, 1_900]), Some(at(100)));
+    assert_eq!(since(&[1_800]), Some(at(100)), "a late answer to something older");
+    assert_eq!(since(&[2_901]), Some(at(2_901)));
+    leases.answered(led(2), ReplicaId(3), at(3_000));
+    assert_eq!(since(&[]), None, "another leadership");
+}

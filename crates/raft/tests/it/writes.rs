@@ -149,6 +149,25 @@ async fn leadership_moves_when_asked_to() {
     }
 }
 
+/// A node that is back lets no client in before all its replicas are open.
+#[tokio::test(start_paused = true)]
+async fn who_was_away_just_now_is_not_the_best_successor() {
+    let mut cluster = Cluster::new(8, Retention::default()).await;
+    cluster.write("a", "1").await;
+    let leader = cluster.leader().await;
+    for away in (1..=3).filter(|node| *node != leader) {
+        cluster.crash(away).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        cluster.start(away).await;
+        cluster.write("a", "2").await;
+        cluster.converge().await;
+        let group = cluster.group(leader);
+        let successor = group.best_successor().expect("two followers");
+        assert_ne!(successor, cluster.group(away).replica());
+        assert!(group.matched(cluster.group(away).replica()) >= group.matched(successor), "it lacks nothing");
+    }
+}
+
 /// RAFT-5: a node that lost its disk comes back as another replica; what is meant for the old one must not reach the new one.
 #[tokio::test(start_paused = true)]
 async fn messages_for_a_former_replica_are_refused() {
