@@ -16,12 +16,12 @@ use std::future::pending;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use futures_util::future::select;
 use metrics::Counter;
-use strata_env::{Courtesy, Env, TaskHandle};
+use strata_env::{Env, TaskHandle};
 use strata_proto::v1::kv_stream_reply::Numbered;
 use strata_proto::{ShardAnswer, ShardCall, v1};
 use strata_router::{RESULT_OVERHEAD, ShardBatch, ShardExecutor, ShardReply, fit_results};
@@ -75,7 +75,6 @@ pub(crate) struct Replies {
     failed: Option<Status>,
     /// Whether the last message left.
     is_over: bool,
-    courtesy: Courtesy,
     reader: TaskHandle,
 }
 
@@ -100,7 +99,7 @@ pub(crate) fn serve(
     // The room of batches bounds what is in this queue.
     let (sender, queue) = mpsc::unbounded_channel();
     let reader = env.spawn("grpc-stream-reader", read(shared.clone(), inbound, ending, sender));
-    Replies { shared, queue, held: None, failed: None, is_over: false, courtesy: Courtesy::default(), reader }
+    Replies { shared, queue, held: None, failed: None, is_over: false, reader }
 }
 
 async fn read(
@@ -205,9 +204,6 @@ impl Stream for Replies {
         if let Some(status) = self.failed.take() {
             return Poll::Ready(Some(Err(status)));
         }
-        if !self.queue.is_empty() {
-            ready!(self.courtesy.poll(context));
-        }
         while bytes < MESSAGE_BYTES_TARGET {
             let next = match self.held.take() {
                 Some(held) => Poll::Ready(Some(Ok(held))),
@@ -263,6 +259,3 @@ fn weight(request: &Request) -> usize {
         if matches!(request.operation, Operation::Scan { .. }) { SCAN_PAGE_BYTES_MAX } else { RESULT_OVERHEAD };
     request.operation.size() + answer
 }
-
-#[cfg(test)]
-mod tests;

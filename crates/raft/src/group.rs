@@ -142,7 +142,8 @@ impl Group {
         let log = LogStore::new(self.log.clone(), self.replica.leases.clone());
         let machine = StateMachine::new(self.replica.clone());
         self.replica.set_running(false);
-        self.replica.leases.start(self.env.now(), self.log.state().vote.is_some());
+        let has_voted = self.log.state().vote.is_some();
+        self.replica.leases.start(self.env.now(), has_voted, self.timing.silence_max());
         let starting = Raft::new(self.replica.id, Arc::new(config), network, log, machine);
         // Election timeouts are drawn from this seed: equal in equal simulations, different on every node.
         let raft =
@@ -382,9 +383,7 @@ impl Group {
     /// The other voters that have answered lately; none when this replica does not lead or a majority is silent: then
     /// nobody could be elected in its place.
     fn successors(&self, metrics: &RaftMetrics<Types>) -> Vec<ReplicaId> {
-        // A follower that heard nothing of the leader for this long would have begun an election: one that was not
-        // heard for this long may have.
-        let silence_max = self.timing.election_max * 2;
+        let silence_max = self.timing.silence_max();
         if metrics.last_quorum_acked.as_ref().is_none_or(|at| at.elapsed() >= silence_max) {
             return Vec::new();
         }

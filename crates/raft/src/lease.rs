@@ -81,9 +81,6 @@ pub(crate) const LEASE: Duration = Duration::from_millis(240);
 /// How long a voter that has taken a leader's request makes no other one, at least.
 pub const PROMISE: Duration = Duration::from_millis(300);
 
-/// Who does not answer for so long, several heartbeats, may have been away.
-const SILENCE: Duration = Duration::from_secs(1);
-
 /// The leadership under which a read may do without a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -101,6 +98,8 @@ pub(crate) struct Leases {
 struct State {
     /// It takes no part in elections before.
     silent_until: Option<Mono>,
+    /// Another one that does not answer for so long may have been away.
+    silence_max: Duration,
     /// For whom this replica voted last, since it started.
     voted: Option<LeaderId>,
     /// The last leadership that is without a lease for good.
@@ -126,10 +125,11 @@ impl Leases {
     }
 
     /// The core starts and has forgotten whom it heard. Without a vote in its log it never took anything from a leader.
-    pub(crate) fn start(&self, now: Mono, has_voted: bool) {
+    pub(crate) fn start(&self, now: Mono, has_voted: bool, silence_max: Duration) {
         let mut state = self.state.lock();
         let given_up = state.given_up;
-        *state = State { silent_until: has_voted.then(|| now + PROMISE), given_up, ..State::default() };
+        let silent_until = has_voted.then(|| now + PROMISE);
+        *state = State { silent_until, silence_max, given_up, ..State::default() };
     }
 
     /// How much longer this replica takes no part in elections, if it does not (RAFT-16).
@@ -168,8 +168,9 @@ impl Leases {
             state.answered.clear();
         }
         if state.leader == Some(leader) {
+            let silence_max = state.silence_max;
             let answered = state.answered.entry(by).or_insert(Answered { since: sent, last: sent });
-            if sent.since(answered.last) > SILENCE {
+            if sent.since(answered.last) > silence_max {
                 answered.since = sent;
             }
             answered.last = answered.last.max(sent);

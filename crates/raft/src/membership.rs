@@ -127,8 +127,7 @@ impl Group {
         let metrics = raft.metrics();
         let metrics = metrics.borrow_watched();
         let (Some(heard), Some(matched)) = (&metrics.heartbeat, &metrics.replication) else { return BTreeSet::new() };
-        // Who heard nothing of this leader for so long would have begun an election.
-        let silence_max = self.timing().election_max * 2;
+        let silence_max = self.timing().silence_max();
         let last = metrics.last_log_index.unwrap_or_default();
         let is_close = |replica: &ReplicaId| {
             let at = matched.get(replica).and_then(|at| at.as_ref());

@@ -60,6 +60,12 @@ impl Default for Retention {
 }
 
 impl Timing {
+    /// A follower that heard nothing of the leader for this long would have begun an election: one that was not heard for
+    /// this long may have.
+    pub(crate) fn silence_max(&self) -> Duration {
+        self.election_max * 2
+    }
+
     /// openraft's configuration for one group.
     pub(crate) fn config(&self, group: GroupId) -> Result<Config, openraft::ConfigError> {
         let millis = |duration: Duration| duration.as_millis() as u64;

@@ -11,12 +11,12 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
 use parking_lot::Mutex;
-use strata_env::{Courtesy, Env, Mono};
+use strata_env::{Env, Mono};
 use strata_net::tls::Dialer;
 use strata_proto::v1;
 use strata_proto::v1::kv_client::KvClient;
@@ -201,7 +201,7 @@ async fn connect(endpoint: &Endpoint, dialer: Option<&Dialer>) -> Result<Connect
     let open = Arc::new(Mutex::new(Open::default()));
     // Bounded by the room of the pipe.
     let (queue, receiver) = mpsc::unbounded_channel();
-    let outbound = Outbound { queue: receiver, held: None, open: open.clone(), next: 0, courtesy: Courtesy::default() };
+    let outbound = Outbound { queue: receiver, held: None, open: open.clone(), next: 0 };
     let replies = client.stream(outbound).await.map_err(|status| explain_status(&status))?;
     Ok((queue, open, replies.into_inner()))
 }
@@ -246,15 +246,13 @@ fn close(open: &Mutex<Open>, reason: &str, is_orderly: bool) {
     }
 }
 
-/// The messages to the node: everything that waits when the connection has room for one, and the callers that could go on
-/// had their turn.
+/// The messages to the node: everything that waits when the connection has room for one.
 struct Outbound {
     queue: mpsc::UnboundedReceiver<Queued>,
     /// Did not fit the last message.
     held: Option<Queued>,
     open: Arc<Mutex<Open>>,
     next: u64,
-    courtesy: Courtesy,
 }
 
 impl Stream for Outbound {
@@ -263,9 +261,6 @@ impl Stream for Outbound {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut batches = Vec::new();
         let mut bytes = 0;
-        if !self.queue.is_empty() {
-            ready!(self.courtesy.poll(context));
-        }
         loop {
             let next = match self.held.take() {
                 Some(held) => Poll::Ready(Some(held)),

@@ -4,6 +4,7 @@ use super::*;
 use crate::types::Seat;
 
 const ME: ReplicaId = ReplicaId(1);
+const SILENCE_MAX: Duration = Duration::from_secs(1);
 
 fn led(term: u64) -> LeaderId {
     LeaderId { term, node_id: ME }
@@ -20,7 +21,7 @@ fn config(voters: &[u64]) -> BTreeSet<ReplicaId> {
 /// A replica that voted for itself in term 1.
 fn leading() -> Leases {
     let leases = Leases::new(ME);
-    leases.start(at(0), false);
+    leases.start(at(0), false, SILENCE_MAX);
     leases.vote(led(1));
     leases
 }
@@ -94,11 +95,11 @@ fn a_lease_ends_with_a_vote_for_another_a_transfer_or_a_membership_without_the_l
 #[test]
 fn who_starts_with_a_vote_is_silent_for_as_long_as_it_may_have_promised() {
     let leases = Leases::new(ME);
-    leases.start(at(50), false);
+    leases.start(at(50), false, SILENCE_MAX);
     assert_eq!(leases.silence(at(50)), None, "it has never heard of a leader");
     leases.vote(led(1));
     leases.answered(led(1), ReplicaId(2), at(60));
-    leases.start(at(100), true);
+    leases.start(at(100), true, SILENCE_MAX);
     assert_eq!(leases.silence(at(100)), Some(PROMISE));
     assert_eq!(leases.silence(at(399)), Some(Duration::from_millis(1)));
     assert_eq!(leases.silence(at(400)), None);

@@ -157,22 +157,3 @@ async fn a_node_that_stops_answers_what_it_took_and_says_that_it_took_nothing_el
     assert!(taken <= done && refused > 0, "{taken} were taken, {done} answered and {refused} sent in vain");
     assert_eq!(pipe.room.available_permits(), PIPE_BYTES_MAX as usize, "all room is given back");
 }
-
-#[tokio::test]
-async fn callers_that_can_go_on_get_into_the_same_message() {
-    let (sender, queue) = mpsc::unbounded_channel();
-    let mut outbound = Outbound { queue, held: None, open: Arc::default(), next: 0, courtesy: Courtesy::default() };
-    let room = Arc::new(Semaphore::new(2));
-    let (mut calls, mut ends) = (Vec::new(), Vec::new());
-    for _ in 0..2 {
-        let room = room.clone().acquire_many_owned(1).await.expect("room");
-        let (call, progress, reply) = Call::new(encode(batch(), Duration::from_secs(1)), room);
-        calls.push(Queued { call, bytes: BATCH_BYTES / 4 });
-        ends.push((progress, reply));
-    }
-    let second = calls.pop().expect("two");
-    assert!(sender.send(calls.pop().expect("two")).is_ok());
-    tokio::spawn(async move { assert!(sender.send(second).is_ok()) });
-    let message = futures_util::StreamExt::next(&mut outbound).await.expect("a message");
-    assert_eq!(message.batches.len(), 2);
-}
