@@ -263,15 +263,18 @@ impl Cluster {
     pub(crate) fn revive(self: &Arc<Self>) {
         for host in 0..self.size() {
             let node = self.fabric.node_at(host);
-            let (halt, failure, program) = {
+            let (halt, failure, program, ended, life) = {
                 let seat = &self.seats.lock()[host];
-                if seat.running.is_none() {
-                    continue;
-                }
-                (seat.machine.halted().map(|halt| halt.reason), seat.failure.clone(), seat.versions)
+                let Some(running) = &seat.running else { continue };
+                let ended = running.node.lock().clone();
+                (seat.machine.halted().map(|halt| halt.reason), seat.failure.clone(), seat.versions, ended, seat.life)
             };
             let Some(reason) = halt.or(failure) else { continue };
             trace!(self.trace, "host-{host} ended: {reason}");
+            if let Some(ended) = ended {
+                // Perhaps the first to have it, and nobody looked since.
+                self.invariants.lock().see_map(ended.identity().node, life, &ended.map());
+            }
             if reason.contains("panic") {
                 self.invariants.lock().report(format!("SIM-NODE-1 no panics: host-{host}: {reason}"));
             }

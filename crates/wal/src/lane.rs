@@ -1,7 +1,7 @@
 //! The lane: the one writer of the log.
 //!
 //! ```text
-//!   wait -> drain the queue -> one buffer -> write -> sync -> index -> completions -> free old segments -> wait
+//!   wait -> take what was gathered -> one buffer -> write -> sync -> index -> completions -> free old segments -> wait
 //! ```
 
 use std::sync::Arc;
@@ -13,11 +13,12 @@ use strata_types::{LogIndex, ReplicaId};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::assembly::Assembly;
+use crate::gather::{self, Gathered};
 use crate::prepare::Spares;
 use crate::record::{self, Change, ChangeKind, ENTRIES_HEADER_BYTES, ENTRY_HEADER_BYTES, EntriesKind};
 use crate::replica::Replica;
 use crate::segment::Segment;
-use crate::shared::{Request, Shared, Submission, Work};
+use crate::shared::{Request, Shared, Work};
 use crate::{Completion, WalError, WalOptions};
 
 /// The first segment of a new log is this long, so that a first start does not wait for a whole one to be zeroed.
@@ -73,7 +74,7 @@ impl Lane {
     }
 
     /// Serves until it is shut down, all handles are gone, or the disk fails.
-    pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<Submission>) {
+    pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<Gathered>) {
         loop {
             let Some(first) = queue.recv().await else { return };
             let submissions = self.drain(first, &mut queue);
@@ -101,14 +102,14 @@ impl Lane {
         }
     }
 
-    /// All that waits behind `first`, up to the limit of a batch.
-    fn drain(&self, first: Submission, queue: &mut UnboundedReceiver<Submission>) -> Vec<Submission> {
-        let mut bytes = first.0.work.bytes();
-        let mut submissions = vec![first];
-        while bytes < self.options.batch_bytes_max {
-            let Ok(submission) = queue.try_recv() else { break };
-            bytes += submission.0.work.bytes();
-            submissions.push(submission);
+    /// All that waits behind `first`, up to about the limit of a batch.
+    fn drain(&self, first: Gathered, queue: &mut UnboundedReceiver<Gathered>) -> Gathered {
+        let mut size = gather::bytes(&first);
+        let mut submissions = first;
+        while size < self.options.batch_bytes_max {
+            let Ok(gathered) = queue.try_recv() else { break };
+            size += gather::bytes(&gathered);
+            submissions.extend(gathered);
         }
         submissions
     }
@@ -301,7 +302,7 @@ impl Lane {
     }
 
     /// The disk failed, or the log closed while it waited for room. Nothing is acknowledged any more (WAL-3).
-    fn fail(self, error: WalError, completions: Vec<Completion>, queue: UnboundedReceiver<Submission>) {
+    fn fail(self, error: WalError, completions: Vec<Completion>, queue: UnboundedReceiver<Gathered>) {
         self.shared.fail(error.clone());
         if error != WalError::Closed {
             self.env.halt(error.to_string());
@@ -312,7 +313,7 @@ impl Lane {
 }
 
 /// Requests and completions; those of refused requests come with their refusal.
-fn split(submissions: Vec<Submission>) -> (Vec<Request>, Vec<Completion>) {
+fn split(submissions: Gathered) -> (Vec<Request>, Vec<Completion>) {
     let mut batch = Vec::with_capacity(submissions.len());
     let mut completions = Vec::with_capacity(submissions.len());
     for (request, done) in submissions {
@@ -337,11 +338,13 @@ fn complete(completions: Vec<Completion>, result: &Result<(), WalError>) {
     }
 }
 
-fn refuse(mut queue: UnboundedReceiver<Submission>, error: &WalError) {
+fn refuse(mut queue: UnboundedReceiver<Gathered>, error: &WalError) {
     queue.close();
-    let mut completions = Vec::new();
-    while let Ok((_, done)) = queue.try_recv() {
-        completions.extend(done);
+    while let Ok(gathered) = queue.try_recv() {
+        refuse_all(gathered, error);
     }
-    complete(completions, &Err(error.clone()));
+}
+
+pub(crate) fn refuse_all(gathered: Gathered, error: &WalError) {
+    complete(gathered.into_iter().filter_map(|(_, done)| done).collect(), &Err(error.clone()));
 }

@@ -7,10 +7,10 @@
 //!
 //! # Model
 //! ```text
-//!   ReplicaLog r1 ---append---+                                          +-> completions, newest first
-//!   ReplicaLog r2 ---vote-----+--> queue --> lane: drain, encode, write, sync
-//!   ReplicaLog r3 ---purge----+               |                          +-> index: where each entry lies
-//!                                             v
+//!   ReplicaLog r1 ---append---+                                              +-> completions, newest first
+//!   ReplicaLog r2 ---vote-----+--> gather --> lane: drain, encode, write, sync
+//!   ReplicaLog r3 ---purge----+                 |                            +-> index: where each entry lies
+//!                                               v
 //!   segments   | 5 (old) | 6 | 7 | 8 (active: frame frame frame ....) | 9 (spare, zeroed)
 //!                  |                                                     ^
 //!                  `--- no live entry left: renamed and used again ------'  by the preparer
@@ -22,10 +22,11 @@
 //! # Path of an append
 //! 1. [`ReplicaLog::append`] checks that the entries continue the log, stores them in memory and puts clones of their
 //!    [`Bytes`](bytes::Bytes) into the queue, under the replica's lock: the lane's order is the order of the calls.
-//! 2. The lane takes all that waits, up to a limit, and encodes it as one frame. What does not fit begins the next
+//! 2. Whatever else the node's tasks append in the same turn is gathered (`gather`) and goes to the lane with it.
+//! 3. The lane takes all that waits, up to a limit, and encodes it as one frame. What does not fit begins the next
 //!    segment, whose first frame repeats every replica's vote, purge and committed position.
-//! 3. It writes, syncs, brings the index up to date and calls the completions, newest first.
-//! 4. Segments without live entries go; small live remainders are written again at the head first (`clean`).
+//! 4. It writes, syncs, brings the index up to date and calls the completions, newest first.
+//! 5. Segments without live entries go; small live remainders are written again at the head first (`clean`).
 //!
 //! # Invariants
 //! - WAL-1: a completion is called with success only when the request and everything before it is durable (Raft takes
@@ -50,6 +51,7 @@ mod clean;
 mod decoding;
 mod error;
 mod frame;
+mod gather;
 mod index;
 mod lane;
 mod options;

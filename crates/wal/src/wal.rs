@@ -9,6 +9,7 @@ use strata_types::ReplicaId;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use crate::gather::{self, Gathered};
 use crate::lane::Lane;
 use crate::prepare::Spares;
 use crate::reader::{self, ColdRead};
@@ -47,11 +48,13 @@ impl Wal {
         let shared = Arc::new(Shared::default());
         let directory = Directory { disk, path: dir.to_path_buf() };
         let (queue, requests) = unbounded_channel();
+        let (gathering, gathered) = unbounded_channel();
+        env.spawn("wal-gather", gather::run(requests, gathering, options.batch_bytes_max, shared.clone()));
         let (events, mut startup) = unbounded_channel();
         let (lane_env, lane_shared) = (env.clone(), shared.clone());
         // The disk blocks, so reading back happens where writing will.
         env.dedicated("wal-lane", async move {
-            run_lane(lane_env, lane_shared, directory, options, events, requests).await;
+            run_lane(lane_env, lane_shared, directory, options, events, gathered).await;
         });
         loop {
             match startup.recv().await {
@@ -175,7 +178,7 @@ async fn run_lane(
     directory: Directory,
     options: WalOptions,
     events: UnboundedSender<Startup>,
-    requests: UnboundedReceiver<Submission>,
+    gathered: UnboundedReceiver<Gathered>,
 ) {
     let progress = |state| {
         let _ = events.send(Startup::Progress(state));
@@ -193,7 +196,7 @@ async fn run_lane(
         Ok(lane) => {
             let _ = events.send(Startup::Ready(Ok(())));
             drop(events);
-            lane.run(requests).await;
+            lane.run(gathered).await;
         }
         Err(error) => {
             let _ = events.send(Startup::Ready(Err(error)));

@@ -118,6 +118,21 @@ async fn one_sync_serves_all_replicas_and_completions_come_in_durable_order() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn appends_of_one_turn_share_a_sync() {
+    let node = SimWorld::new(4).node(1);
+    let wal = open(&node, small()).await;
+    append(&replica(&wal, 1), entries(0, 0, 10)).await.unwrap();
+    let before = wal.sync_count();
+    let journal = Journal::default();
+    replica(&wal, 1).append(entries(1, 1, 10), journal.completion());
+    let (other, second) = (replica(&wal, 2), journal.completion());
+    node.env().spawn("test-other", async move { other.append(entries(0, 0, 10), second) });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(journal.calls(), [(1, true), (0, true)]);
+    assert_eq!(wal.sync_count() - before, 1);
+}
+
 /// WAL-1
 #[tokio::test(start_paused = true)]
 async fn a_completion_waits_for_the_sync() {
