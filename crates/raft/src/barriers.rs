@@ -26,8 +26,8 @@ use crate::error::{ProposeError, ReadError};
 use crate::group::Group;
 use crate::read_index::ask_leader;
 use crate::reads::{Answer, FOLLOWER, LEADER, ROUND_DEADLINE, answer, lead, not_leader, nothing_heard, stopped};
+use crate::replica::Replica;
 use crate::roll_call::Roll;
-use crate::state_machine::Replica;
 use crate::types::{LogId, Raft};
 
 /// A leader that was asked may have to wait for its clock first.

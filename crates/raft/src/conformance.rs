@@ -21,8 +21,9 @@ use strata_wal::{Wal, WalOptions};
 
 use crate::lease::Leases;
 use crate::log_store::LogStore;
+use crate::replica::Replica;
 use crate::snapshot::SnapshotSource;
-use crate::state_machine::{FlushingBuilder, Replica, StateMachine};
+use crate::state_machine::{FlushingBuilder, StateMachine};
 use crate::transfers::Transfers;
 use crate::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
 

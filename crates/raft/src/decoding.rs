@@ -12,6 +12,7 @@ use openraft::vote::RaftVote as _;
 use strata_codec::{AppliedState, DecodeError, Decoder, EntryPayload};
 use strata_types::{NodeId, ReplicaId, Term, Timestamp};
 
+use crate::applied::Applied;
 use crate::encoding::{
     decode_entry, decode_log_id, decode_stored_membership, decode_vote, encode_entry, encode_log_id,
     encode_stored_membership, encode_vote, entry_log_id,
@@ -23,7 +24,6 @@ use crate::messages::{
     encode_vote_request,
 };
 use crate::read_index::{IndexAnswer, decode_question, encode_question};
-use crate::state_machine::Applied;
 use crate::types::{
     Entry, EntryBody, LeaderId, LogId, Membership, Payload, Seat, SnapshotMeta, StoredMembership, Types, Vote, log_id,
 };

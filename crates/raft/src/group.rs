@@ -1,6 +1,5 @@
 //! One replica of one group on this node.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +8,6 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::{Instant as _, RaftMetrics};
 use parking_lot::Mutex;
 use strata_env::{Env, Mono, TaskHandle};
 use strata_machine::Machine;
@@ -22,26 +20,22 @@ use tokio::sync::{mpsc, watch};
 use crate::barriers::Barriers;
 use crate::batcher::{Batcher, Traffic};
 use crate::error::{OpenError, ProposeError};
-use crate::host::{HANDOVER_PATIENCE, HostParts};
+use crate::host::HostParts;
 use crate::inbound::{self, Append, Piece};
 use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::reads::Reads;
+use crate::replica::Replica;
 use crate::roll_call::{Roll, RollCall};
-use crate::state_machine::{Replica, StateMachine};
+use crate::state_machine::StateMachine;
 use crate::status::{self, GroupStatus};
 use crate::timing::Timing;
-use crate::types::{Raft, Runtime, Seat, Types};
+use crate::types::{Raft, Runtime, Seat};
 
 /// Unanswered append requests of one group; more than a leader's pipeline, so that only a flood is refused.
 const APPENDS_QUEUED_MAX: usize = 256;
 /// Unanswered pieces of snapshots of one group.
 const PIECES_QUEUED_MAX: usize = 16;
-/// A successor may lack this many entries: it gets them while it takes over.
-const SUCCESSOR_LAG_MAX: u64 = 64;
-/// How often a waiting transfer looks whether it is done.
-const TRANSFER_POLL: Duration = Duration::from_millis(5);
-
 /// How often a stopped group looks whether it was started again.
 const STOPPED_POLL: Duration = Duration::from_millis(100);
 
@@ -75,7 +69,7 @@ pub struct Group {
     turning: tokio::sync::Mutex<()>,
     /// Whether it was stopped for good.
     stopped: AtomicBool,
-    batcher: Arc<Batcher>,
+    pub(crate) batcher: Arc<Batcher>,
     reads: Arc<Reads>,
     barriers: Arc<Barriers>,
     pub(crate) appends: mpsc::Sender<Append>,
@@ -87,7 +81,7 @@ pub struct Group {
     /// When the tablet was last flushed.
     pub(crate) flushed: Mutex<Mono>,
     /// When another replica last began to hand leadership over to this one.
-    offered: Mutex<Option<Mono>>,
+    pub(crate) offered: Mutex<Option<Mono>>,
 }
 
 impl Group {
@@ -316,83 +310,6 @@ impl Group {
         if status.is_leader { Ok(()) } else { Err(status.leader.map(|(_, node)| node)) }
     }
 
-    /// Hands leadership to another replica; completes when it is known to lead, or after `patience`, or as soon as the
-    /// other one or the majority falls silent. Returns whether it was handed over.
-    ///
-    /// Who stops must stay until the successor leads: its vote may be needed, and the others deny theirs for a while
-    /// unless they have heard that leadership is handed over.
-    pub async fn transfer_leader(&self, to: ReplicaId, patience: Duration) -> bool {
-        let Some(raft) = self.raft() else { return true };
-        if !raft.is_leader() {
-            return true;
-        }
-        if raft.trigger().transfer_leader(to).await.is_err() {
-            return true;
-        }
-        *self.offered.lock() = None;
-        let until = self.env.now() + patience;
-        while self.env.now() < until {
-            let metrics = raft.metrics().borrow_watched().clone();
-            match metrics.current_leader {
-                Some(leader) if leader != self.replica.id => return true,
-                Some(_) if !self.successors(&metrics).contains(&to) => return false,
-                _ => self.env.sleep(TRANSFER_POLL).await,
-            }
-        }
-        !raft.is_leader()
-    }
-
-    /// Another replica begins to hand leadership over to this one.
-    pub(crate) fn note_offer(&self) {
-        *self.offered.lock() = Some(self.env.now());
-    }
-
-    /// Whether this replica may be about to lead because another one hands over to it, or has just begun to.
-    pub(crate) fn may_come_to_lead(&self) -> bool {
-        let now = self.env.now();
-        self.offered.lock().is_some_and(|at| now.since(at) < self.timing.election_min)
-    }
-
-    /// Waits until everything that was proposed here has its outcome, but not for long: what was on its way when
-    /// another replica was elected is committed by that one, and this one hears of it a moment later. Who leads still
-    /// has always something on its way.
-    pub(crate) async fn settle(&self, patience: Duration) {
-        let until = self.env.now() + patience;
-        while !self.leads() && !self.batcher.is_idle() && self.env.now() < until {
-            self.env.sleep(TRANSFER_POLL).await;
-        }
-    }
-
-    /// The voter that should take over, if anybody can. Of those that lack next to nothing it is the one that has answered
-    /// for the longest time: who was away just now may be still opening its other replicas, and lets no client in. Where
-    /// all lack more it is the one that is furthest along.
-    pub fn best_successor(&self) -> Option<ReplicaId> {
-        let raft = self.raft()?;
-        let metrics = raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let able = self.successors(&metrics);
-        let matched = metrics.replication.as_ref()?.iter().filter(|(id, _)| able.contains(id));
-        let enough = metrics.last_log_index.unwrap_or(0).saturating_sub(SUCCESSOR_LAG_MAX);
-        let rank = |id: &ReplicaId, at: Option<u64>| {
-            let since = if at >= Some(enough) { self.replica.leases.answers_since(*id) } else { None };
-            (since.is_some(), Reverse(since), at, Reverse(*id))
-        };
-        matched.max_by_key(|(id, at)| rank(id, at.map(|id| id.index))).map(|(id, _)| *id)
-    }
-
-    /// The other voters that have answered lately; none when this replica does not lead or a majority is silent: then
-    /// nobody could be elected in its place.
-    fn successors(&self, metrics: &RaftMetrics<Types>) -> Vec<ReplicaId> {
-        let silence_max = self.timing.silence_max();
-        if metrics.last_quorum_acked.as_ref().is_none_or(|at| at.elapsed() >= silence_max) {
-            return Vec::new();
-        }
-        let heard = metrics.heartbeat.iter().flatten();
-        let heard = heard.filter(|(_, at)| at.as_ref().is_some_and(|at| at.elapsed() < silence_max));
-        let voters: Vec<ReplicaId> = metrics.membership_config.membership().voter_ids().collect();
-        heard.map(|(id, _)| *id).filter(|id| voters.contains(id) && *id != self.replica.id).collect()
-    }
-
     /// How far a follower's log is known to agree with this leader's; `None` when this replica does not lead.
     pub fn matched(&self, follower: ReplicaId) -> Option<strata_types::LogIndex> {
         let raft = self.raft()?;
@@ -410,15 +327,6 @@ impl Group {
             let group = self.clone();
             self.env.spawn("raft-refuse", async move { group.leave().await });
         }
-    }
-
-    /// Hands over leadership if somebody can take it and takes no part any more: the others elect a leader if that
-    /// failed, which they would not while this replica leads.
-    pub(crate) async fn leave(&self) {
-        if let Some(successor) = self.best_successor() {
-            self.transfer_leader(successor, HANDOVER_PATIENCE).await;
-        }
-        self.stop_raft().await;
     }
 
     /// Stops openraft; the tasks stay for a restart.

@@ -13,13 +13,14 @@ use strata_wal::Wal;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::batcher::Traffic;
+use crate::claims::Voters;
 use crate::error::OpenError;
 use crate::group::{Group, GroupSpec};
 use crate::inbound::Inbound;
 use crate::maintain;
 use crate::removal;
-use crate::roll_call::{RollCall, Voters};
-use crate::state_machine::Replica;
+use crate::replica::Replica;
+use crate::roll_call::RollCall;
 use crate::timing::{Retention, Timing};
 use crate::transfers::Transfers;
 

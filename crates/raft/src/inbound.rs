@@ -18,8 +18,8 @@ use crate::messages::{
     encode_append_reply, encode_vote_reply,
 };
 use crate::read_index::decode_question;
+use crate::replica::Replica;
 use crate::snapshot::Inlet;
-use crate::state_machine::Replica;
 use crate::types::{Raft, Types};
 
 /// An append request that waits for its turn.

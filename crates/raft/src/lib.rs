@@ -54,8 +54,12 @@
 //! openraft's own leases (a restarted follower forgets them), batching timers and snapshot policy, and its client
 //! responders: batching, reading and cutting the log are decided here.
 
+mod applied;
+mod apply;
+mod ballot;
 mod barriers;
 mod batcher;
+mod claims;
 mod clock;
 #[cfg(test)]
 mod conformance;
@@ -64,6 +68,7 @@ mod decoding;
 mod encoding;
 mod error;
 mod group;
+mod handover;
 mod host;
 mod inbound;
 mod kept;
@@ -81,6 +86,7 @@ mod pipeline;
 mod read_index;
 mod reads;
 mod removal;
+mod replica;
 mod roll_call;
 mod snapshot;
 mod state_machine;
@@ -90,12 +96,13 @@ mod timing;
 mod transfers;
 mod types;
 
+pub use ballot::Ballot;
 pub use error::{ChangeError, OpenError, ProposeError, ReadError};
 pub use group::{Group, GroupSpec};
 pub use host::{Host, HostParts};
 pub use lease::{Lease, PROMISE};
 pub use membership::Members;
-pub use roll_call::{Ballot, RollCall};
+pub use roll_call::RollCall;
 pub use status::GroupStatus;
 pub use timed::Proposed;
 pub use timing::{Retention, Timing};

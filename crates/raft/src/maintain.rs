@@ -16,9 +16,9 @@ use strata_codec::APPLIED_KEY;
 use strata_storage::StorageError;
 use strata_types::LogIndex;
 
+use crate::applied::Applied;
 use crate::group::Group;
 use crate::host::Host;
-use crate::state_machine::Applied;
 use crate::types::{Raft, Types};
 
 /// A group whose core panics more often than this within [`REOPEN_WINDOW`] stays down and says so.

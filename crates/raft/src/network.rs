@@ -27,8 +27,8 @@ use crate::messages::{
     encode_snapshot_piece, encode_transfer, encode_vote_request,
 };
 use crate::pipeline::Pipeline;
+use crate::replica::Replica;
 use crate::snapshot::{self, SendError, SnapshotSource};
-use crate::state_machine::Replica;
 use crate::types::{LeaderId, Seat, Snapshot, Types, Vote};
 
 /// An append waits for the follower's disk; a slow disk must not look like a lost message.

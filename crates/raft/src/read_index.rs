@@ -21,7 +21,7 @@ use crate::encoding::{put_log_id, take_log_id};
 use crate::error::ReadError;
 use crate::group::Group;
 use crate::messages::Parties;
-use crate::state_machine::Replica;
+use crate::replica::Replica;
 use crate::types::{LogId, Raft};
 
 const INDEX: u8 = 0;

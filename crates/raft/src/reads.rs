@@ -22,8 +22,8 @@ use tokio::sync::{Notify, oneshot};
 use crate::error::ReadError;
 use crate::group::Group;
 use crate::read_index::ask_leader;
+use crate::replica::Replica;
 use crate::roll_call::Roll;
-use crate::state_machine::Replica;
 use crate::types::{LogId, Raft, Types};
 
 /// A round that took this long found no quorum, or no leader.

@@ -31,43 +31,29 @@
 //! Who gets no majority this way asks openraft, which also knows why.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
-use openraft::async_runtime::watch::WatchReceiver as _;
 use parking_lot::Mutex;
-use strata_codec::{DecodeError, Decoder, Encoder};
 use strata_env::{Env, courtesy};
-use strata_net::{Caller, Handler, Lane, MessageKind, Replier};
-use strata_types::{GroupId, NodeId, ReplicaId, Term};
+use strata_net::{Caller, Lane, MessageKind};
+use strata_types::{GroupId, NodeId, ReplicaId};
 use strata_wal::ReplicaLog;
 use tokio::sync::mpsc;
 
-use crate::encoding::decode_vote;
-use crate::group::Group;
-use crate::host::Host;
+use crate::ballot::{Ballot, ballot, is_vote_for};
+use crate::claims::{Claim, encode_claims};
 use crate::reads::ROUND_DEADLINE;
-use crate::state_machine::Replica;
-use crate::types::{LeaderId, LogId, Raft};
+use crate::replica::Replica;
+use crate::types::{LogId, Raft};
 
-/// Bytes of a question.
-const CLAIM_BYTES: usize = 32;
 /// Questions that may stand in a line before those are let go whom nobody waits for any more.
 const LINE_LENGTH: usize = 256;
 /// Questions to a node that are on their way at once: who comes while one is, need not wait for its answer.
 const ASKING_MAX: usize = 2;
 /// An answer that takes longer is late: then the others are asked, too.
 const PATIENCE: Duration = Duration::from_millis(10);
-
-/// What a voter is asked: is this still whom you voted for?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Claim {
-    group: GroupId,
-    voter: ReplicaId,
-    leader: LeaderId,
-}
 
 /// A claim, and who wants to know.
 struct Ask {
@@ -112,15 +98,6 @@ struct Line {
     asking: usize,
     /// The last thing known of the node is that it did not answer in time.
     is_late: bool,
-}
-
-/// A leader, and who can tell whether it still is one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ballot {
-    group: GroupId,
-    leader: LeaderId,
-    /// The voters of the configuration and their nodes; of both configurations while it changes.
-    voters: Vec<BTreeMap<ReplicaId, NodeId>>,
 }
 
 /// The lines of one node, to all others.
@@ -231,76 +208,6 @@ impl RollCall {
     }
 }
 
-impl Ballot {
-    fn is_majority(&self, said: &BTreeSet<ReplicaId>) -> bool {
-        let has = |voters: &BTreeMap<ReplicaId, NodeId>| {
-            voters.keys().filter(|voter| said.contains(voter)).count() * 2 > voters.len()
-        };
-        self.voters.iter().all(has)
-    }
-
-    /// Adds it to a message.
-    pub fn put(&self, out: &mut Encoder) {
-        out.u64(self.group.0).u64(self.leader.term).u64(self.leader.node_id.0).u8(self.voters.len() as u8);
-        for voters in &self.voters {
-            out.u32(voters.len() as u32);
-            for (voter, node) in voters {
-                out.u64(voter.0).u64(node.0);
-            }
-        }
-    }
-
-    /// Takes it off a message.
-    pub fn take(input: &mut Decoder) -> Result<Ballot, DecodeError> {
-        let group = GroupId(input.u64("ballot group")?);
-        let leader = LeaderId { term: input.u64("ballot term")?, node_id: ReplicaId(input.u64("ballot leader")?) };
-        let mut voters = Vec::new();
-        for _ in 0..input.u8("ballot configurations")? {
-            let count = input.count(16, "ballot voters")?;
-            let voter =
-                |input: &mut Decoder| Ok((ReplicaId(input.u64("ballot voter")?), NodeId(input.u64("ballot node")?)));
-            voters.push((0..count).map(|_| voter(input)).collect::<Result<_, DecodeError>>()?);
-        }
-        Ok(Ballot { group, leader, voters })
-    }
-
-    /// Who leads, in words that no other leader of the group has.
-    pub fn leader(&self) -> (Term, ReplicaId) {
-        (Term(self.leader.term), self.leader.node_id)
-    }
-}
-
-/// The ballot of a replica that leads, as far as it knows, and has applied an entry of its own.
-fn ballot(raft: &Raft, replica: &Replica, log: &ReplicaLog) -> Option<Ballot> {
-    let (leader, membership) = {
-        let metrics = raft.server_metrics();
-        let metrics = metrics.borrow_watched();
-        let leads = metrics.state.is_leader() && metrics.vote.is_committed();
-        let membership = leads.then(|| metrics.membership_config.membership().clone())?;
-        (*metrics.vote.leader_id(), membership)
-    };
-    let has_applied_own = replica.applied().log_id.is_some_and(|applied| applied.leader_id == leader);
-    if leader.node_id != replica.id || !has_applied_own || !is_vote_for(log, &leader) {
-        return None;
-    }
-    let seat = |voter: &ReplicaId| membership.get_node(voter).map(|seat| (*voter, seat.node));
-    let voters = |config: &BTreeSet<ReplicaId>| config.iter().map(seat).collect::<Option<_>>();
-    let voters = membership.get_joint_config().iter().map(voters).collect::<Option<_>>()?;
-    Some(Ballot { group: replica.group, leader, voters })
-}
-
-fn is_vote_for(log: &ReplicaLog, leader: &LeaderId) -> bool {
-    let vote = log.vote().and_then(|vote| decode_vote(vote).ok());
-    vote.is_some_and(|vote| vote.leader_id() == leader)
-}
-
-impl Group {
-    /// Who can tell whether this replica leads; `None` if it does not, or is too new to know what is committed.
-    pub fn ballot(&self) -> Option<Ballot> {
-        ballot(&self.raft()?, self.state(), self.log())
-    }
-}
-
 /// The way of one replica to know whether it leads.
 #[derive(Clone)]
 pub(crate) struct Roll {
@@ -322,98 +229,12 @@ impl Roll {
     }
 }
 
-/// Claims as bytes, one after the other. A wire format, not a persisted one.
-///
-/// ```text
-///   group u64, voter u64, leader's term u64, leader u64
-/// ```
-fn encode_claims<'c>(claims: impl ExactSizeIterator<Item = &'c Claim>) -> Bytes {
-    let mut out = Encoder::with_capacity(claims.len() * CLAIM_BYTES);
-    for claim in claims {
-        out.u64(claim.group.0).u64(claim.voter.0).u64(claim.leader.term).u64(claim.leader.node_id.0);
-    }
-    out.finish()
-}
-
-fn decode_claims(body: Bytes) -> Result<Vec<Claim>, DecodeError> {
-    let mut claims = Vec::with_capacity(body.len() / CLAIM_BYTES);
-    let mut input = Decoder::new(body);
-    while input.remaining() > 0 {
-        let (group, voter) = (GroupId(input.u64("claim group")?), ReplicaId(input.u64("claim voter")?));
-        let leader = LeaderId { term: input.u64("claim term")?, node_id: ReplicaId(input.u64("claim leader")?) };
-        claims.push(Claim { group, voter, leader });
-    }
-    Ok(claims)
-}
-
-/// Answers for all replicas of this node: one byte a claim, 1 where it is so.
-pub(crate) struct Voters {
-    host: Weak<Host>,
-}
-
-impl Voters {
-    pub(crate) fn new(host: Weak<Host>) -> Voters {
-        Voters { host }
-    }
-
-    fn answer(&self, claim: &Claim) -> bool {
-        #[cfg(debug_assertions)]
-        if crate::mutant::is(crate::mutant::Mutant::RollCallBelievesAll) {
-            return true;
-        }
-        let Some(group) = self.host.upgrade().and_then(|host| host.group(claim.group)) else { return false };
-        group.replica() == claim.voter && is_vote_for(group.log(), &claim.leader)
-    }
-}
-
-impl Handler for Voters {
-    fn handle(&self, _from: NodeId, _group: GroupId, body: Bytes, replier: Replier) {
-        match decode_claims(body) {
-            Ok(claims) => replier.reply(Ok(claims.iter().map(|claim| u8::from(self.answer(claim))).collect())),
-            Err(error) => replier.reply(Err(error.to_string())),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-
-    #[test]
-    fn claims_have_pinned_bytes_and_damaged_ones_are_errors() {
-        let claim = |group, voter, term, leader| Claim {
-            group: GroupId(group),
-            voter: ReplicaId(voter),
-            leader: LeaderId { term, node_id: ReplicaId(leader) },
-        };
-        let claims = [claim(1, 2, 3, 4), claim(5, 6, 7, 8)];
-        let bytes = encode_claims(claims.iter());
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let golden = |number: u64| format!("{number:016x}");
-        assert_eq!(hex, (1..=8).map(golden).collect::<String>());
-        for length in (0..bytes.len()).filter(|length| length % CLAIM_BYTES != 0) {
-            assert!(decode_claims(bytes.slice(..length)).is_err(), "cut at {length}");
-        }
-        assert_eq!(decode_claims(bytes), Ok(claims.to_vec()));
-    }
-
-    fn ballot(configs: &[&[u64]]) -> Ballot {
-        let voters = |config: &&[u64]| config.iter().map(|voter| (ReplicaId(*voter), NodeId(voter * 10))).collect();
-        let leader = LeaderId { term: 2, node_id: ReplicaId(1) };
-        Ballot { group: GroupId(7), leader, voters: configs.iter().map(voters).collect() }
-    }
-
-    #[test]
-    fn each_configuration_needs_its_own_majority() {
-        let set = |replicas: &[u64]| replicas.iter().map(|replica| ReplicaId(*replica)).collect::<BTreeSet<_>>();
-        let joint = ballot(&[&[1, 2, 3], &[3, 4, 5]]);
-        let cases: [(&[u64], bool); 5] =
-            [(&[1, 2], false), (&[3, 4], false), (&[3, 4, 1], true), (&[1, 2, 4, 5], true), (&[3], false)];
-        for (said, enough) in cases {
-            assert_eq!(joint.is_majority(&set(said)), enough, "{said:?}");
-        }
-        assert!(ballot(&[&[1]]).is_majority(&set(&[1])), "a group of one");
-    }
+    use crate::ballot::tests::ballot;
 
     #[test]
     fn as_many_are_asked_first_as_a_majority_needs_and_who_was_late_last() {
@@ -449,17 +270,5 @@ mod tests {
         async fn introduce(&self, _: &str, _: Bytes, _: Duration) -> Result<Bytes, strata_net::NetError> {
             unreachable!("nobody is introduced here")
         }
-    }
-
-    #[test]
-    fn a_damaged_ballot_is_an_error() {
-        let whole = ballot(&[&[1, 2, 3], &[3, 4]]);
-        let mut out = Encoder::with_capacity(64);
-        whole.put(&mut out);
-        let bytes = out.finish();
-        for length in 0..bytes.len() {
-            assert!(Ballot::take(&mut Decoder::new(bytes.slice(..length))).is_err(), "cut at {length}");
-        }
-        assert_eq!(Ballot::take(&mut Decoder::new(bytes)), Ok(whole));
     }
 }

@@ -7,7 +7,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use strata_types::{GroupId, LogIndex, NodeId, ReplicaId, Term};
 use strata_wal::ReplicaLog;
 
-use crate::state_machine::Replica;
+use crate::replica::Replica;
 use crate::types::Raft;
 
 /// A leader that no majority has answered for this long says so. For people only: reads and writes ask each time.

@@ -10,9 +10,10 @@ use strata_env::Mono;
 use strata_storage::{Engine, Receiver, StorageError};
 
 use super::SnapshotSource;
+use crate::applied::Applied;
 use crate::kept::KEEP_FOR;
 use crate::messages::{SnapshotPiece, encode_position, encode_snapshot_reply};
-use crate::state_machine::{Applied, Replica};
+use crate::replica::Replica;
 use crate::transfers::Turn;
 use crate::types::{Raft, Snapshot, SnapshotMeta, Vote};
 

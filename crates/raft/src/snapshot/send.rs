@@ -14,7 +14,7 @@ use super::{SendError, SnapshotSource};
 use crate::kept::Sending;
 use crate::messages::{SnapshotPiece, decode_position, decode_snapshot_reply};
 use crate::network::Peer;
-use crate::state_machine::Replica;
+use crate::replica::Replica;
 use crate::types::{Snapshot, Types, Vote};
 
 /// Pieces on their way at once: enough to hide the round trip, few enough to bound memory on both sides.
@@ -39,7 +39,7 @@ pub(crate) async fn send(
     let meta = snapshot.meta;
     #[cfg(debug_assertions)]
     let meta = match crate::mutant::is(crate::mutant::Mutant::PurgeDuringTransfer) {
-        true => crate::state_machine::meta_of(&replica.applied()),
+        true => replica.applied().snapshot_meta(),
         false => meta,
     };
     let end = SnapshotPiece::End { snapshot: sender.sending.kept().id, total, vote, meta };

@@ -1,0 +1,223 @@
+//! The part of a replica that the raft tasks, readers and maintenance share.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use strata_codec::APPLIED_KEY;
+use strata_env::Env;
+use strata_machine::Machine;
+use strata_storage::{Engine, Receiver, StorageError, Tablets};
+use strata_types::{GroupId, LogIndex, ReplicaId};
+use tokio::sync::Notify;
+
+use crate::applied::Applied;
+use crate::clock::Clock;
+use crate::lease::Leases;
+use crate::overlay::Rows;
+use crate::transfers::Transfers;
+use crate::types::{LeaderId, LogId};
+
+/// One replica: its tablet, how far that is, and what is known of it.
+pub(crate) struct Replica {
+    pub(crate) env: Env,
+    pub(crate) group: GroupId,
+    pub(crate) id: ReplicaId,
+    pub(crate) machine: Arc<dyn Machine>,
+    tablets: Arc<dyn Tablets>,
+    tablet: RwLock<Arc<dyn Engine>>,
+    applied: Mutex<Applied>,
+    /// One apply or install at a time. openraft makes one after the other, but an apply of a core that panicked may
+    /// still run when the group has been reopened. With it, the machine's common rows as they are in the tablet.
+    pub(crate) changing: Mutex<Rows>,
+    /// Set under `changing` when the replica is deleted: no tablet is installed for it any more.
+    retired: AtomicBool,
+    applied_index: AtomicU64,
+    applied_changed: Notify,
+    /// How far other replicas were told that entries are committed: they may have applied them, and show them.
+    told: Mutex<Option<LogId>>,
+    /// The time of this shard here, for when this replica leads.
+    pub(crate) clock: Arc<Clock>,
+    /// What was promised here and to this replica.
+    pub(crate) leases: Arc<Leases>,
+    /// Bytes that are there of a snapshot on its way to this replica.
+    pub(crate) arrived: AtomicU64,
+    /// openraft asks for the current snapshot several times while it starts; a checkpoint would be wasted then.
+    running: AtomicBool,
+    /// Snapshots on their way, of all replicas of the node.
+    pub(crate) transfers: Arc<Transfers>,
+    /// Why this replica refuses to serve.
+    problem: Mutex<Option<String>>,
+    /// What it waits for, and why.
+    obstacle: Mutex<Option<String>>,
+}
+
+impl Replica {
+    pub(crate) fn open(
+        env: Env,
+        group: GroupId,
+        id: ReplicaId,
+        machine: Arc<dyn Machine>,
+        tablets: Arc<dyn Tablets>,
+        transfers: Arc<Transfers>,
+    ) -> Result<Arc<Replica>, StorageError> {
+        let tablet = tablets.open(id)?;
+        let applied = Applied::decode(tablet.get(APPLIED_KEY)?)?;
+        let index = applied.log_id.map_or(0, |id| id.index);
+        let clock = Arc::new(Clock::new(applied.stamp));
+        Ok(Arc::new(Replica {
+            env,
+            group,
+            id,
+            machine,
+            tablets,
+            tablet: RwLock::new(tablet),
+            applied: Mutex::new(applied),
+            changing: Mutex::default(),
+            retired: AtomicBool::new(false),
+            applied_index: AtomicU64::new(index),
+            applied_changed: Notify::new(),
+            told: Mutex::default(),
+            clock,
+            leases: Arc::new(Leases::new(id)),
+            arrived: AtomicU64::new(0),
+            running: AtomicBool::new(false),
+            transfers,
+            problem: Mutex::new(None),
+            obstacle: Mutex::new(None),
+        }))
+    }
+
+    pub(crate) fn tablet(&self) -> Arc<dyn Engine> {
+        self.tablet.read().clone()
+    }
+
+    pub(crate) fn applied(&self) -> Applied {
+        self.applied.lock().clone()
+    }
+
+    /// Another replica is about to be told that this entry is committed.
+    pub(crate) fn note_told(&self, committed: Option<LogId>) {
+        let mut told = self.told.lock();
+        *told = (*told).max(committed);
+    }
+
+    /// The entry up to which everything is applied that anybody may have seen here or at a replica that follows this one.
+    pub(crate) fn shown(&self) -> Option<LogId> {
+        let told = *self.told.lock();
+        self.applied.lock().log_id.max(told)
+    }
+
+    /// Whether all of that is applied here.
+    pub(crate) fn shows_all(&self) -> bool {
+        let told = *self.told.lock();
+        self.applied.lock().log_id >= told
+    }
+
+    /// Who led when the last entry was written that is applied here.
+    pub(crate) fn applied_under(&self) -> Option<LeaderId> {
+        self.applied.lock().log_id.map(|id| id.leader_id)
+    }
+
+    pub(crate) fn applied_index(&self) -> LogIndex {
+        LogIndex(self.applied_index.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem.lock().clone()
+    }
+
+    /// What this replica waits for, if it does not get on. It serves what it has.
+    pub(crate) fn obstacle(&self) -> Option<String> {
+        self.obstacle.lock().clone()
+    }
+
+    pub(crate) fn set_obstacle(&self, obstacle: Option<String>) {
+        *self.obstacle.lock() = obstacle;
+    }
+
+    /// Waits for what is being applied or installed, and lets nothing be installed from now on.
+    pub(crate) fn retire(&self) {
+        let _one = self.changing.lock();
+        self.retired.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_running(&self, running: bool) {
+        self.running.store(running, Ordering::Release);
+    }
+
+    /// Begins to receive a tablet from another replica.
+    pub(crate) fn receive(&self) -> Result<Box<dyn Receiver>, StorageError> {
+        self.tablets.receive(self.id)
+    }
+
+    /// Completes when the entry is applied, or one of a later leader, whose log has everything that was committed before
+    /// it was elected: it may hold another entry at this index.
+    pub(crate) async fn wait_reached(&self, id: &LogId) {
+        loop {
+            let changed = self.applied_changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            if self.applied.lock().log_id.as_ref().is_some_and(|applied| applied >= id) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Puts a tablet of another replica, which has applied this much, in the place of the present one.
+    pub(crate) fn install(&self, received: Arc<dyn Engine>, applied: Applied) -> Result<(), StorageError> {
+        let mut common = self.changing.lock();
+        common.clear();
+        if self.retired.load(Ordering::Acquire) {
+            return Err(StorageError::Invalid { detail: format!("{} was deleted", self.id) });
+        }
+        self.tablets.install(self.id, received.clone())?;
+        *self.tablet.write() = received;
+        self.set_applied(applied);
+        Ok(())
+    }
+
+    pub(crate) fn set_applied(&self, applied: Applied) {
+        let index = applied.log_id.map_or(0, |id| id.index);
+        self.clock.applied(applied.stamp);
+        *self.applied.lock() = applied;
+        self.applied_index.store(index, Ordering::Release);
+        self.applied_changed.notify_waiters();
+        self.machine.applied(LogIndex(index));
+    }
+
+    /// Refuses to serve from now on if the error says that this replica's files are damaged (CLUSTER-5). Returns
+    /// whether that is news.
+    pub(crate) fn refuse(&self, error: &StorageError) -> bool {
+        if !matches!(error, StorageError::Corrupt { .. }) {
+            return false;
+        }
+        let mut problem = self.problem.lock();
+        let is_news = problem.is_none();
+        if is_news {
+            tracing::error!(group = %self.group, replica = %self.id, %error, "replica refuses to serve");
+            metrics::counter!("strata_cluster_replicas_refused_total").increment(1);
+            *problem = Some(error.to_string());
+        }
+        is_news
+    }
+
+    /// Turns a failed engine call into what the replica or the node must do about it.
+    pub(crate) fn storage_failed(&self, error: &StorageError) -> io::Error {
+        match error {
+            // `maintain` has it leave the group.
+            StorageError::Corrupt { .. } => drop(self.refuse(error)),
+            StorageError::Full { .. } => {}
+            // What a deleted replica still had under way ends with it.
+            _ if self.retired.load(Ordering::Acquire) => {}
+            _ => self.env.halt(format!("storage of {} failed: {error}", self.group)),
+        }
+        io::Error::other(error.clone())
+    }
+}
