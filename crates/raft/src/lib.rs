@@ -93,6 +93,7 @@ mod state_machine;
 mod status;
 mod timed;
 mod timing;
+mod traffic;
 mod transfers;
 mod types;
 
