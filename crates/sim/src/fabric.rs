@@ -159,14 +159,16 @@ impl Fabric {
     }
 
     /// The next request of a host to a group may come late. `per_mille` of what it is as likely as the weather says. Of one
-    /// that may be sent again, perhaps only a copy comes late.
-    pub(crate) fn may_straggle(&self, from: Host, group: GroupId, per_mille: u64, is_repeatable: bool) {
+    /// that may be sent again, perhaps only a copy comes late. Returns what does.
+    pub(crate) fn may_straggle(&self, from: Host, group: GroupId, per_mille: u64, is_repeatable: bool) -> Option<Late> {
         let state = &mut *self.state.lock();
         let likely = state.weather.straggling * per_mille / 1_000;
-        if likely > 0 && state.dice.chance(likely) {
-            let late = if is_repeatable && state.dice.chance(600) { Late::Copy } else { Late::Itself };
-            state.stragglers.expect(from, group, late);
+        if likely == 0 || !state.dice.chance(likely) {
+            return None;
         }
+        let late = if is_repeatable && state.dice.chance(600) { Late::Copy } else { Late::Itself };
+        state.stragglers.expect(from, group, late);
+        Some(late)
     }
 
     fn send(&self, from: Host, to: Host, lane: Lane, parcel: Parcel) {

@@ -14,6 +14,8 @@ pub(crate) struct Tally {
     pub(crate) simulated: Duration,
     faults: u64,
     acknowledged: u64,
+    /// Transactions that committed.
+    committed: u64,
     changes: u64,
     pub(crate) violations: usize,
     failed: Vec<u64>,
@@ -26,6 +28,7 @@ impl Tally {
         self.simulated += report.simulated;
         self.faults += report.faults;
         self.acknowledged += report.acknowledged;
+        self.committed += report.committed;
         self.changes += report.moves;
         self.violations += report.violations.len();
         if !report.violations.is_empty() {
@@ -44,8 +47,8 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, last) = self.seeds.unwrap_or_default();
         let hours = self.simulated.as_secs_f64() / 3_600.0;
-        let Tally { faults, acknowledged, changes, violations, failed, .. } = self;
-        write!(f, "| {first} to {last} | {hours:.2} | {faults} | {acknowledged} | {changes} | ")?;
+        let Tally { faults, acknowledged, committed, changes, violations, failed, .. } = self;
+        write!(f, "| {first} to {last} | {hours:.2} | {faults} | {acknowledged} | {committed} | {changes} | ")?;
         match violations {
             0 => write!(f, "clean |"),
             _ => write!(f, "{violations} violations, seeds {failed:?} |"),

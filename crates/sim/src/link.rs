@@ -10,12 +10,13 @@ use strata_kv::execute_at;
 use strata_net::{Caller, Inbox, Switchboard, Transport as _};
 use strata_router::{HOLD_TIME, Link, LinkError, ShardBatch, ShardReply, TimestampKind};
 use strata_types::{
-    ClusterId, Epoch, Error, ErrorCode, GroupId, NodeId, Operation, Request, Result, ShardMap, Timestamp,
-    TransactionCall,
+    ClusterId, Epoch, Error, ErrorCode, GroupId, NodeId, Operation, Outcome, Request, Result, Retry, ShardMap,
+    Timestamp, TransactionCall,
 };
 
 use crate::cluster::Cluster;
 use crate::fabric::{Host, SimTransport};
+use crate::stragglers::Late;
 
 /// A client's way to the cluster.
 pub(crate) struct ClientLink {
@@ -74,6 +75,18 @@ fn is_part(request: &Request) -> bool {
     !matches!(**call, TransactionCall::Lock { .. } | TransactionCall::Unlock { .. } | TransactionCall::Status { .. })
 }
 
+/// What is known of a request after the first of two attempts was answered, while the other one is still on its way: what
+/// was refused for a reason that may pass is not refused yet.
+fn as_of_the_second(answer: std::result::Result<ShardReply, LinkError>) -> std::result::Result<ShardReply, LinkError> {
+    let ShardReply::Done { mut results, time } = answer? else {
+        return Err(LinkError::Unknown { detail: "another attempt is on its way".into() });
+    };
+    let refusals = results.iter_mut().filter_map(|result| result.as_mut().err());
+    let passing = refusals.filter(|error| matches!(error.retry(), Retry::Reroute | Retry::Backoff));
+    passing.filter(|error| error.outcome == Outcome::NotApplied).for_each(|error| error.outcome = Outcome::Unknown);
+    Ok(ShardReply::Done { results, time })
+}
+
 #[async_trait]
 impl Link for ClientLink {
     async fn execute(
@@ -82,12 +95,13 @@ impl Link for ClientLink {
         batch: ShardBatch,
         deadline: Duration,
     ) -> std::result::Result<ShardReply, LinkError> {
-        if let Some(cluster) = self.cluster.upgrade() {
+        let late = self.cluster.upgrade().and_then(|cluster| {
             let likely = if batch.requests.iter().any(is_part) { 1_000 } else { 100 };
             let is_repeatable = batch.requests.iter().all(is_part);
-            cluster.fabric.may_straggle(self.host, GroupId::of_shard(batch.shard), likely, is_repeatable);
-        }
-        execute_at(&self.caller, node, batch, deadline).await
+            cluster.fabric.may_straggle(self.host, GroupId::of_shard(batch.shard), likely, is_repeatable)
+        });
+        let answer = execute_at(&self.caller, node, batch, deadline).await;
+        if late == Some(Late::Copy) { as_of_the_second(answer) } else { answer }
     }
 
     async fn timestamp(&self, kind: TimestampKind, deadline: Duration) -> Result<Timestamp> {
