@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use strata_check::{Answer, Call, History, OperationId};
 use strata_router::{Kv as _, Router};
 use strata_types::{
-    ClientId, Error, Expected, Operation, Outcome, ReadLevel, ReadPreference, Reply, Request, RequestHeader,
+    ClientId, Error, ErrorCode, Expected, Operation, Outcome, ReadLevel, ReadPreference, Reply, Request, RequestHeader,
 };
 use tokio::time::Instant;
 
@@ -132,8 +132,8 @@ impl Client {
         }
     }
 
-    /// One operation, written down on both ends.
-    pub(crate) async fn perform(&mut self, key: &str, mut call: Call) {
+    /// One operation, written down on both ends. Returns what kept it from being done.
+    pub(crate) async fn perform(&mut self, key: &str, mut call: Call) -> Option<ErrorCode> {
         if let Call::CompareAndSet { expected, .. } = &mut call
             && self.dice.chance(800)
         {
@@ -152,6 +152,7 @@ impl Client {
             Ok(answer) => trace!(self.record.trace, "{} {key} {call:?} -> {answer:?}", self.id),
             Err(error) => trace!(self.record.trace, "{} {key} {call:?} -> {error}", self.id),
         }
+        result.err().map(|error| error.code)
     }
 
     async fn ask(&self, key: &str, call: &Call) -> Result<Answer, Error> {

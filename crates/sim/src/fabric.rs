@@ -171,6 +171,12 @@ impl Fabric {
         Some(late)
     }
 
+    /// The request that may have come late was not sent. Another one must not be taken for it, which perhaps nobody may
+    /// send twice.
+    pub(crate) fn sends_nothing(&self, from: Host, group: GroupId) {
+        self.state.lock().stragglers.expect_no_more(from, group);
+    }
+
     fn send(&self, from: Host, to: Host, lane: Lane, parcel: Parcel) {
         let state = &mut *self.state.lock();
         state.sent += 1;

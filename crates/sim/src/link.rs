@@ -95,13 +95,21 @@ impl Link for ClientLink {
         batch: ShardBatch,
         deadline: Duration,
     ) -> std::result::Result<ShardReply, LinkError> {
-        let late = self.cluster.upgrade().and_then(|cluster| {
-            let likely = if batch.requests.iter().any(is_part) { 1_000 } else { 100 };
-            let is_repeatable = batch.requests.iter().all(is_part);
-            cluster.fabric.may_straggle(self.host, GroupId::of_shard(batch.shard), likely, is_repeatable)
-        });
-        let answer = execute_at(&self.caller, node, batch, deadline).await;
-        if late == Some(Late::Copy) { as_of_the_second(answer) } else { answer }
+        let Some(fabric) = self.cluster.upgrade().map(|cluster| cluster.fabric.clone()) else {
+            return Err(LinkError::NotSent { detail: "there is no cluster any more".into() });
+        };
+        let group = GroupId::of_shard(batch.shard);
+        let likely = if batch.requests.iter().any(is_part) { 1_000 } else { 100 };
+        let is_repeatable = batch.requests.iter().all(is_part);
+        let late = fabric.may_straggle(self.host, group, likely, is_repeatable);
+        match (execute_at(&self.caller, node, batch, deadline).await, late) {
+            (Err(LinkError::NotSent { detail }), Some(_)) => {
+                fabric.sends_nothing(self.host, group);
+                Err(LinkError::NotSent { detail })
+            }
+            (answer, Some(Late::Copy)) => as_of_the_second(answer),
+            (answer, _) => answer,
+        }
     }
 
     async fn timestamp(&self, kind: TimestampKind, deadline: Duration) -> Result<Timestamp> {

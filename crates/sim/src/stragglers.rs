@@ -55,6 +55,11 @@ impl Stragglers {
         self.expected.push((from, group, late));
     }
 
+    /// The request of a host to a group that was expected is not sent.
+    pub(crate) fn expect_no_more(&mut self, from: Host, group: GroupId) {
+        self.expected.retain(|(of, to, _)| (*of, *to) != (from, group));
+    }
+
     /// What of this one comes late; it is expected no more.
     pub(crate) fn take_expected(&mut self, from: Host, group: GroupId) -> Option<Late> {
         let found = self.expected.iter().position(|(of, to, _)| (*of, *to) == (from, group));
@@ -106,6 +111,12 @@ mod tests {
         stragglers.expect(here, group, Late::Copy);
         assert_eq!(stragglers.take_expected(here, GroupId(3)), None);
         assert_eq!(stragglers.take_expected(here, group), Some(Late::Copy));
+        assert_eq!(stragglers.take_expected(here, group), None);
+        stragglers.expect(here, group, Late::Itself);
+        stragglers.expect_no_more(here, GroupId(3));
+        assert!(stragglers.take_expected(here, group).is_some());
+        stragglers.expect(here, group, Late::Itself);
+        stragglers.expect_no_more(here, group);
         assert_eq!(stragglers.take_expected(here, group), None);
 
         let held =
