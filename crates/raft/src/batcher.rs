@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use openraft::errors::ClientWriteError;
@@ -24,11 +25,28 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::clock::{Clock, Stamped};
 use crate::error::ProposeError;
-use crate::traffic::Traffic;
 use crate::types::{FnResponder, Payload, Raft, Replies, WriteResult};
 
 /// Entries of one group on their way at once: one being made durable while the next one is sent.
 const ENTRIES_IN_FLIGHT_MAX: usize = 2;
+
+/// Entries that a node has proposed and that are still on their way.
+pub(crate) struct Traffic {
+    entries: AtomicUsize,
+    /// With so many on their way the node is busy.
+    busy: usize,
+}
+
+impl Traffic {
+    /// Of a node with so many cores.
+    pub(crate) fn new(cores: u32) -> Arc<Traffic> {
+        Arc::new(Traffic { entries: AtomicUsize::new(0), busy: cores.max(1) as usize })
+    }
+
+    fn is_busy(&self) -> bool {
+        self.entries.load(Ordering::Relaxed) >= self.busy
+    }
+}
 
 /// Replies in the order of the commands and the stamp of their entry, or why there are none.
 pub(crate) type Outcome = Result<(Vec<Bytes>, Timestamp), ProposeError>;
@@ -152,7 +170,7 @@ impl Batcher {
             return None;
         }
         queue.entries += 1;
-        self.traffic.begin();
+        self.traffic.entries.fetch_add(1, Ordering::Relaxed);
         let mut taken = Vec::new();
         let mut bytes = 0;
         while let Some(proposal) =
@@ -254,7 +272,7 @@ impl Drop for InFlight {
         queue.entries -= 1;
         let is_awaited = !queue.proposals.is_empty();
         drop(queue);
-        self.batcher.traffic.end();
+        self.batcher.traffic.entries.fetch_sub(1, Ordering::Relaxed);
         if is_awaited {
             self.batcher.changed.notify_one();
         }

@@ -18,7 +18,7 @@ use strata_wal::{ReplicaLog, Wal};
 use tokio::sync::{mpsc, watch};
 
 use crate::barriers::Barriers;
-use crate::batcher::Batcher;
+use crate::batcher::{Batcher, Traffic};
 use crate::error::{OpenError, ProposeError};
 use crate::host::HostParts;
 use crate::inbound::{self, Append, Piece};
@@ -30,7 +30,6 @@ use crate::roll_call::{Roll, RollCall};
 use crate::state_machine::StateMachine;
 use crate::status::{self, GroupStatus};
 use crate::timing::Timing;
-use crate::traffic::Traffic;
 use crate::types::{Raft, Runtime, Seat};
 
 /// Unanswered append requests of one group; more than a leader's pipeline, so that only a flood is refused.

@@ -12,6 +12,7 @@ use strata_types::{GroupId, NodeId, ReplicaId};
 use strata_wal::Wal;
 use tokio::sync::{Mutex, Semaphore};
 
+use crate::batcher::Traffic;
 use crate::claims::Voters;
 use crate::error::OpenError;
 use crate::group::{Group, GroupSpec};
@@ -21,7 +22,6 @@ use crate::removal;
 use crate::replica::Replica;
 use crate::roll_call::RollCall;
 use crate::timing::{Retention, Timing};
-use crate::traffic::Traffic;
 use crate::transfers::Transfers;
 
 /// How long a leader that stops waits for another replica to take over.
@@ -75,7 +75,7 @@ impl Host {
         let openings = Semaphore::new(OPENINGS_MAX);
         let traffic = Traffic::new(parts.cores);
         let transfers = Transfers::new(parts.env.clone(), parts.snapshot_bytes_per_second);
-        let roll_call = RollCall::new(parts.node, parts.env.clone(), parts.caller.clone(), traffic.clone());
+        let roll_call = RollCall::new(parts.node, parts.env.clone(), parts.caller.clone());
         let (groups, opening) = (RwLock::default(), parking_lot::Mutex::default());
         Arc::new(Host { parts, traffic, transfers, roll_call, groups, opening, openings })
     }

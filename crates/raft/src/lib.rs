@@ -93,7 +93,6 @@ mod state_machine;
 mod status;
 mod timed;
 mod timing;
-mod traffic;
 mod transfers;
 mod types;
 

@@ -46,15 +46,12 @@ use crate::ballot::{Ballot, ballot, is_vote_for};
 use crate::claims::{Claim, encode_claims};
 use crate::reads::ROUND_DEADLINE;
 use crate::replica::Replica;
-use crate::traffic::Traffic;
 use crate::types::{LogId, Raft};
 
 /// Questions that may stand in a line before those are let go whom nobody waits for any more.
 const LINE_LENGTH: usize = 256;
-/// Questions to a node that are on their way at once: who comes while one is, need not wait for its answer. On a busy node
-/// it does, and goes with others then: the answers would wait for the cores in any case.
+/// Questions to a node that are on their way at once: who comes while one is, need not wait for its answer.
 const ASKING_MAX: usize = 2;
-const ASKING_MAX_BUSY: usize = 1;
 /// An answer that takes longer is late: then the others are asked, too.
 const PATIENCE: Duration = Duration::from_millis(10);
 
@@ -108,21 +105,13 @@ pub struct RollCall {
     node: NodeId,
     env: Env,
     caller: Arc<Caller>,
-    traffic: Arc<Traffic>,
     lines: Mutex<BTreeMap<NodeId, Line>>,
     is_understood: AtomicBool,
 }
 
 impl RollCall {
-    pub(crate) fn new(node: NodeId, env: Env, caller: Arc<Caller>, traffic: Arc<Traffic>) -> Arc<RollCall> {
-        Arc::new(RollCall {
-            node,
-            env,
-            caller,
-            traffic,
-            lines: Mutex::default(),
-            is_understood: AtomicBool::new(false),
-        })
+    pub(crate) fn new(node: NodeId, env: Env, caller: Arc<Caller>) -> Arc<RollCall> {
+        Arc::new(RollCall { node, env, caller, lines: Mutex::default(), is_understood: AtomicBool::new(false) })
     }
 
     /// All nodes of the cluster understand the question. Before, nobody is asked.
@@ -182,17 +171,13 @@ impl RollCall {
             line.waiting.retain(|ask| !ask.answer.is_closed());
         }
         line.waiting.push(ask);
-        if line.asking < self.asking_max() {
+        if line.asking < ASKING_MAX {
             line.asking += 1;
             self.env.spawn("raft-roll-call", self.clone().work_off(node));
         }
     }
 
-    fn asking_max(&self) -> usize {
-        if self.traffic.is_busy() { ASKING_MAX_BUSY } else { ASKING_MAX }
-    }
-
-    /// The line to a node, until nobody stands in it or others are enough for it.
+    /// The line to a node, until nobody stands in it.
     async fn work_off(self: Arc<Self>, node: NodeId) {
         loop {
             // Whoever is about to ask gets into the same question.
@@ -201,7 +186,7 @@ impl RollCall {
                 let mut lines = self.lines.lock();
                 let line = lines.entry(node).or_default();
                 line.waiting.retain(|ask| !ask.answer.is_closed());
-                if line.waiting.is_empty() || line.asking > self.asking_max() {
+                if line.waiting.is_empty() {
                     line.asking -= 1;
                     return;
                 }
@@ -254,7 +239,7 @@ mod tests {
     #[test]
     fn as_many_are_asked_first_as_a_majority_needs_and_who_was_late_last() {
         let env = strata_env::sim::SimWorld::new(1).node(1).env();
-        let calls = RollCall::new(NodeId(20), env.clone(), Caller::new(env, Arc::new(Nowhere)), Traffic::new(1));
+        let calls = RollCall::new(NodeId(20), env.clone(), Caller::new(env, Arc::new(Nowhere)));
         let first = |ballot: &Ballot| {
             let (first, rest) = calls.chosen(ballot, &BTreeSet::from([ballot.leader.node_id]));
             let names = |voters: Vec<Voter>| voters.into_iter().map(|(voter, _)| voter.0).collect::<Vec<_>>();
@@ -267,33 +252,6 @@ mod tests {
         assert_eq!(first(&ballot(&[&[1, 2, 3], &[3, 4, 5]])), (vec![2, 3, 4], vec![5]), "a majority of each");
         calls.note_late([NodeId(20), NodeId(30)].into_iter());
         assert_eq!(first(&five), (vec![4, 5], vec![2, 3]));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn on_a_busy_node_who_comes_while_a_question_is_on_its_way_waits_for_its_answer() {
-        let (world, traffic) = (strata_env::sim::SimWorld::new(1), Traffic::new(1));
-        let env = world.node(1).env();
-        let caller = Caller::new(env.clone(), Arc::new(Nowhere));
-        caller.identify(NodeId(10));
-        let calls = RollCall::new(NodeId(10), env.clone(), caller, traffic.clone());
-        let (sender, _answers) = mpsc::unbounded_channel();
-        let asking = async |calls: &Arc<RollCall>| {
-            calls.ask((ReplicaId(2), NodeId(20)), &ballot(&[&[1, 2, 3]]), &sender);
-            env.sleep(Duration::from_millis(1)).await;
-            let lines = calls.lines.lock();
-            (lines[&NodeId(20)].asking, lines[&NodeId(20)].waiting.len())
-        };
-        traffic.begin();
-        assert_eq!(asking(&calls).await, (1, 0));
-        assert_eq!(asking(&calls).await, (1, 1));
-        traffic.end();
-        assert_eq!(asking(&calls).await, (2, 0), "both who waited go together");
-        assert_eq!(asking(&calls).await, (2, 1));
-        // The first question is given up, the second one not yet: it is enough for the line now.
-        traffic.begin();
-        env.sleep(ROUND_DEADLINE - Duration::from_millis(3)).await;
-        let lines = calls.lines.lock();
-        assert_eq!((lines[&NodeId(20)].asking, lines[&NodeId(20)].waiting.len()), (1, 1));
     }
 
     /// Nobody is there.

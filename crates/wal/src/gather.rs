@@ -37,12 +37,11 @@ pub(crate) async fn run(
         }
         if let Err(refused) = lane.send(gathered) {
             requests.close();
-            let error = shared.closed_error();
-            refuse_all(refused.0, &error);
-            while let Ok(submission) = requests.try_recv() {
-                refuse_all(vec![submission], &error);
+            let mut left = refused.0;
+            while let Ok(next) = requests.try_recv() {
+                left.push(next);
             }
-            return;
+            return refuse_all(left, &shared.closed_error());
         }
     }
 }
