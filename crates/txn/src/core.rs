@@ -38,8 +38,7 @@ impl Core {
 
     /// An id that nobody else has.
     pub(crate) fn fresh_id(&self) -> TransactionId {
-        let half = || u128::from(self.env().rng.next_u64());
-        TransactionId(half() << 64 | half())
+        TransactionId::drawn(self.env().clock.unix_millis(), [self.env().rng.next_u64(), self.env().rng.next_u64()])
     }
 
     /// A timestamp above all that were handed out before.

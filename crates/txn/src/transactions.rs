@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strata_router::{Router, TimestampKind};
-use strata_types::{Error, ErrorCode, Result, Timestamp, TransactionCall, TransactionReply, TransactionStatus};
+use strata_types::{
+    Error, ErrorCode, Result, Timestamp, TransactionCall, TransactionId, TransactionReply, TransactionStatus,
+};
 
 use crate::core::{Core, misfit};
 use crate::{BeginOptions, Snapshot, Transaction, TransactionHandle, TransactionOptions};
@@ -24,6 +26,11 @@ impl Transactions {
     /// The same ones, another deadline for each call.
     pub fn with_deadline(&self, deadline: Duration) -> Transactions {
         Transactions { core: self.core.with_deadline(deadline) }
+    }
+
+    /// An id that nobody else has.
+    pub fn fresh_id(&self) -> TransactionId {
+        self.core.fresh_id()
     }
 
     /// A transaction that begins with its first read: it sees everything that was committed before that. Asks nobody.

@@ -125,8 +125,7 @@ impl Registry {
                 return Ok(Entry::writer(transaction, wish.space, self.env().now()));
             }
         };
-        let half = || u128::from(self.env().rng.next_u64());
-        let id = TransactionId(half() << 64 | half());
+        let id = self.transactions.fresh_id();
         let snapshot = snapshot.with_space(wish.space).with_deadline(REQUEST_DEADLINE_MAX);
         Ok(Entry::reader(id, snapshot, wish.space, self.env().now()))
     }
