@@ -2,12 +2,12 @@
 
 use strata_types::{
     ChangeId, ChangeReason, GroupId, GroupPlacement, NodeId, NodeState, ReplicaChange, ReplicaId, ReplicaPlacement,
-    ShardId, Term,
+    ShardId, ShardMap, Term,
 };
 
 use crate::MetaRefusal;
 use crate::nodes::is_rebuilt;
-use crate::planner::{PlannedChange, Survey};
+use crate::planner::{PlanLimits, PlannedChange, Survey, plan};
 use crate::refusal::name;
 use crate::state::State;
 
@@ -214,11 +214,19 @@ pub(crate) fn rebuild(state: &mut State, id: GroupId, replica: ReplicaId) -> Res
         ));
     }
     let node = damaged.node;
-    if !state.node(node)?.state.keeps() {
-        return MetaRefusal::because(format!("the replica is being replaced with its node: node=`{node}`"));
-    }
-    start(state, PlannedChange { group: id, add: Some(node), remove: Some(node), reason: ChangeReason::Damaged })
-        .map(Some)
+    let (add, reason) = match state.node(node)?.state {
+        stays if stays.keeps() => (Some(node), ChangeReason::Damaged),
+        // It leaves with its node, and no other comes for it: then it leaves before any good one does.
+        NodeState::Removing if !gets_another(&state.map, id) => (None, ChangeReason::NodeRemoving),
+        _ => return MetaRefusal::because(format!("the replica is being replaced with its node: node=`{node}`")),
+    };
+    start(state, PlannedChange { group: id, add, remove: Some(node), reason }).map(Some)
+}
+
+/// Whether there is a node for another replica of a group that is to lose one.
+fn gets_another(map: &ShardMap, group: GroupId) -> bool {
+    let plan = plan(map, PlanLimits::NONE);
+    plan.start.iter().chain(&plan.waiting).any(|change| change.group == group && change.add.is_some())
 }
 
 /// Whether the node that a replica is to be added on can still take it.
