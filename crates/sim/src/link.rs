@@ -153,3 +153,28 @@ impl Link for ClientLink {
         Ok(newer.unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_still_be_done_by_the_other_attempt_is_not_refused_yet() {
+        let refused = |code| Err(Error::not_applied(code, "refused"));
+        let codes = [ErrorCode::Blocked, ErrorCode::NotLeader, ErrorCode::Conflict, ErrorCode::InvalidArgument];
+        let results = codes.map(refused).into_iter().chain([Err(Error::unknown(ErrorCode::Unavailable, "lost"))]);
+        let done = ShardReply::Done { results: results.collect(), time: Timestamp(7) };
+        let Ok(ShardReply::Done { results, time: Timestamp(7) }) = as_of_the_second(Ok(done)) else {
+            panic!("an answer to all of it is one");
+        };
+        let outcomes: Vec<Outcome> = results.into_iter().map(|result| result.unwrap_err().outcome).collect();
+        use Outcome::{NotApplied, Unknown};
+        assert_eq!(outcomes, [Unknown, Unknown, NotApplied, NotApplied, Unknown], "the first two may pass");
+
+        for nothing_taken in [ShardReply::NotLeader { leader: None }, ShardReply::StaleRoute(Arc::default())] {
+            assert!(matches!(as_of_the_second(Ok(nothing_taken)), Err(LinkError::Unknown { .. })));
+        }
+        let not_sent = || LinkError::NotSent { detail: "refused".into() };
+        assert_eq!(as_of_the_second(Err(not_sent())).unwrap_err(), not_sent());
+    }
+}
