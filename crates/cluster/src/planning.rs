@@ -214,7 +214,7 @@ impl Planning {
     async fn rebuild(&mut self, node: &Node, group: GroupId, replica: ReplicaId, now: Mono) {
         match command(node, MetaCommand::Rebuild { group, replica }, DEADLINE).await {
             Ok(MetaReply::Started { change, .. }) => {
-                tracing::warn!(%group, %replica, ?change, "a replica refuses to serve: it is built anew");
+                tracing::warn!(%group, %replica, ?change, "a replica refuses to serve: it is built anew, or goes with its node");
             }
             Ok(MetaReply::Refused(refusal)) => {
                 tracing::warn!(%group, %replica, %refusal, "a replica refuses to serve, but cannot be built anew");

@@ -1,7 +1,7 @@
 //! What the leader of the meta group does about replicas that refuse to serve.
 //!
 //! ```text
-//!   damaged, nothing under way in the group                     --> Rebuild
+//!   damaged, nothing under way in the group                     --> Rebuild; where its node leaves, it goes first
 //!   the group is to lose a replica, too few good ones stay      --> CancelChange; then Rebuild
 //! ```
 //! A group of three that loses a good replica while another is damaged has no majority among those that are left. Its

@@ -188,7 +188,8 @@ pub(crate) fn prefer_leader(state: &mut State, shard: ShardId, replica: ReplicaI
     Ok(())
 }
 
-/// Builds a damaged replica anew on its node. No change when it has left the group already.
+/// Builds a damaged replica anew on its node, or lets it go where it leaves with its node and no other comes for it. No
+/// change when it has left the group already.
 pub(crate) fn rebuild(state: &mut State, id: GroupId, replica: ReplicaId) -> Result<Option<ChangeId>, MetaRefusal> {
     let group = state.map.group(id).ok_or(MetaRefusal::UnknownGroup { group: id })?;
     let Some(damaged) = group.replicas.iter().find(|placement| placement.replica == replica).copied() else {
@@ -216,7 +217,7 @@ pub(crate) fn rebuild(state: &mut State, id: GroupId, replica: ReplicaId) -> Res
     let node = damaged.node;
     let (add, reason) = match state.node(node)?.state {
         stays if stays.keeps() => (Some(node), ChangeReason::Damaged),
-        // It leaves with its node, and no other comes for it: then it leaves before any good one does.
+        // Before any good one does: a group that loses those first is left with this one.
         NodeState::Removing if !gets_another(&state.map, id) => (None, ChangeReason::NodeRemoving),
         _ => return MetaRefusal::because(format!("the replica is being replaced with its node: node=`{node}`")),
     };

@@ -104,7 +104,7 @@ pub enum MetaCommand {
         /// One of its replicas.
         replica: ReplicaId,
     },
-    /// A replica refused to serve: it is to be built anew, under another id, on its node. Tag 13.
+    /// A replica refused to serve: it is to be built anew, under another id, on its node, or to go with it. Tag 13.
     Rebuild {
         /// The group.
         group: GroupId,
