@@ -9,8 +9,8 @@ use strata_machine::View;
 use strata_shard::{Obstacle, decode_item};
 use strata_storage::{Engine, StorageError};
 use strata_types::{
-    Item, Operation, Reply, Request, RequestHeader, ShardPlacement, Slot, SlotRange, Space, SpaceKey, Timestamp,
-    TransactionId, TransactionStatus,
+    Item, Operation, Reply, Request, ShardPlacement, Slot, SlotRange, SpaceKey, Timestamp, TransactionId,
+    TransactionStatus,
 };
 
 use crate::snapshot_view::{CachedView, EngineView, SnapshotView};
@@ -64,15 +64,13 @@ pub(crate) async fn newest(
     tablet: Arc<dyn Engine>,
     key: &SpaceKey,
 ) -> Result<(Option<Item>, Timestamp), ReadFailed> {
+    let view = CachedView::new(tablet.as_ref());
+    let read = strata_shard::newest(&view, key);
+    if let Some(read) = view.finish(read) {
+        return read.map_err(ReadFailed::Met);
+    }
     let key = key.clone();
-    let read = move |view: &dyn View| {
-        let Space { database, key_space } = key.space;
-        let header = RequestHeader { database, key_space, ..RequestHeader::default() };
-        let item = strata_shard::get(view, &header, &key.key)?;
-        Ok((item, strata_shard::newest_change(view, &key)))
-    };
-    // Both from one state: the value must be the one that was written then.
-    with_snapshot(env, tablet, read).await?.map_err(ReadFailed::Met)
+    with_snapshot(env, tablet, move |view| strata_shard::newest(view, &key)).await?.map_err(ReadFailed::Met)
 }
 
 /// What is known of a transaction here.

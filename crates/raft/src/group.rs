@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -80,6 +80,8 @@ pub struct Group {
     pub(crate) reopened: Mutex<Vec<Mono>>,
     /// When the tablet was last flushed.
     pub(crate) flushed: Mutex<Mono>,
+    /// What a crash would have lost of it when that was last looked at.
+    pub(crate) unflushed: AtomicU64,
     /// When another replica last began to hand leadership over to this one.
     pub(crate) offered: Mutex<Option<Mono>>,
 }
@@ -99,6 +101,7 @@ impl Group {
             log: wal.log(replica.id),
             batcher: Batcher::new(traffic, replica.clock.clone()),
             flushed: Mutex::new(env.now()),
+            unflushed: AtomicU64::new(0),
             env: env.clone(),
             replica,
             wal: wal.clone(),

@@ -6,7 +6,9 @@
 //!                         what the tablet alone would show after a crash
 //! ```
 
+use std::cmp::Reverse;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -14,7 +16,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::Fatal;
 use strata_codec::APPLIED_KEY;
 use strata_storage::StorageError;
-use strata_types::LogIndex;
+use strata_types::{LogIndex, ReplicaId};
 
 use crate::applied::Applied;
 use crate::group::Group;
@@ -30,9 +32,12 @@ const HELD_LOG_FACTOR: u64 = 8;
 
 pub(crate) async fn maintain(host: &Host) {
     let pinned = pins(host);
-    for group in host.groups() {
+    let groups = host.groups();
+    let unflushed = groups.iter().map(|group| (group.replica(), group.unflushed.load(Ordering::Relaxed)));
+    let full = fullest(unflushed.collect(), host.parts.retention.flush_node_bytes);
+    for group in groups {
         supervise(host, &group).await;
-        let forced = pinned.contains(&group.replica());
+        let forced = Forced { flush: full.contains(&group.replica()), cut: pinned.contains(&group.replica()) };
         if let Err(error) = flush_and_cut(host, &group, forced).await {
             group.state().storage_failed(&error);
         }
@@ -41,12 +46,35 @@ pub(crate) async fn maintain(host: &Host) {
 }
 
 /// Replicas whose old entries keep the node's log from shrinking below its budget.
-fn pins(host: &Host) -> Vec<strata_types::ReplicaId> {
+fn pins(host: &Host) -> Vec<ReplicaId> {
     let wal = &host.parts.wal;
     if wal.disk_bytes() <= host.parts.retention.log_bytes {
         return Vec::new();
     }
     wal.oldest_pins().into_iter().map(|(replica, _)| replica).take(4).collect()
+}
+
+/// Once all tablets together hold more than `max` unflushed bytes: the fullest, so many that the rest has half of it.
+fn fullest(mut unflushed: Vec<(ReplicaId, u64)>, max: u64) -> Vec<ReplicaId> {
+    let mut left: u64 = unflushed.iter().map(|(_, bytes)| bytes).sum();
+    if left <= max {
+        return Vec::new();
+    }
+    unflushed.sort_by_key(|(replica, bytes)| (Reverse(*bytes), *replica));
+    let is_needed = |(_, bytes): &(ReplicaId, u64)| {
+        let is_needed = left > max / 2;
+        left -= bytes;
+        is_needed
+    };
+    unflushed.into_iter().take_while(is_needed).map(|(replica, _)| replica).collect()
+}
+
+/// What is done to a group though it is not yet due for itself, because the node as a whole needs it.
+#[derive(Clone, Copy)]
+struct Forced {
+    flush: bool,
+    /// Flushed, and its log cut.
+    cut: bool,
 }
 
 /// openraft treats some races as bugs of its own and panics (openraft#2116): then only that group is reopened.
@@ -99,7 +127,7 @@ async fn end_of(raft: &Raft) -> Option<Fatal<Types>> {
     raft.is_initialized().await.err()
 }
 
-async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: bool) -> Result<(), StorageError> {
+async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: Forced) -> Result<(), StorageError> {
     let Some(raft) = group.raft() else { return Ok(()) };
     let (env, retention) = (&host.parts.env, &host.parts.retention);
     let tablet = group.tablet();
@@ -112,8 +140,10 @@ async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: bool) -> Result<
     let log_bytes = group.log().bytes();
     let old = env.now().since(*group.flushed.lock()) >= retention.flush_age;
     let due = unflushed >= retention.flush_bytes || log_bytes >= retention.keep_bytes.max(retention.flush_bytes);
-    if flushed < applied && (due || old || forced) {
+    group.unflushed.store(unflushed, Ordering::Relaxed);
+    if flushed < applied && (due || old || forced.flush || forced.cut) {
         *group.flushed.lock() = env.now();
+        group.unflushed.store(0, Ordering::Relaxed);
         // Asks the adapter for a "snapshot", which is a flush; openraft then lets the log be cut up to there.
         let _ = raft.trigger().snapshot().await;
     }
@@ -121,7 +151,7 @@ async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: bool) -> Result<
     let snapshot = raft.metrics().borrow_watched().snapshot.map_or(0, |id| id.index);
     let cuttable = LogIndex(snapshot.min(flushed.0));
     if let Some(cut) = cut_at(group, retention.keep_bytes_max, cuttable, log_bytes)
-        && (log_bytes > retention.keep_bytes || forced)
+        && (log_bytes > retention.keep_bytes || forced.cut)
     {
         host.transfers.outrun(group.replica(), cut.0);
         let _ = raft.trigger().purge_log(cut.0).await;
@@ -145,4 +175,22 @@ fn cut_at(group: &Arc<Group>, keep_bytes_max: u64, cuttable: LogIndex, log_bytes
     }
     let slowest = group.everybody().into_iter().filter_map(|member| group.matched(member)).min();
     Some(slowest.map_or(cuttable, |slowest| cuttable.min(slowest)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fullest_tablets_are_flushed_until_half_of_what_may_be_is_left() {
+        let chosen = |bytes: &[u64], max| {
+            let tablets = (1..).map(ReplicaId).zip(bytes.iter().copied()).collect();
+            fullest(tablets, max).into_iter().map(|replica| replica.0).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(&[40, 30, 30], 100), [0; 0], "no more than they may");
+        assert_eq!(chosen(&[5, 60, 1, 40], 100), [2], "46 are left");
+        assert_eq!(chosen(&[30, 40, 31], 100), [2, 3], "30 are left");
+        assert_eq!(chosen(&[30, 30, 30, 30], 100), [1, 2, 3]);
+        assert_eq!(chosen(&[], 0), [0; 0]);
+    }
 }

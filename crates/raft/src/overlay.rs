@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 use strata_machine::{View, ViewMut};
-use strata_storage::{Engine, StorageError, WriteBatch};
+use strata_storage::{Engine, StorageError, WriteBatch, scan_over};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What rows hold, and that they are not there.
@@ -107,37 +108,15 @@ impl View for Overlay<'_> {
         if self.waiting == Waiting::Forbidden {
             return self.fail(StorageError::WouldBlock);
         }
-        let upper = if end.is_empty() { std::ops::Bound::Unbounded } else { std::ops::Bound::Excluded(end) };
-        let mut pending = self.pending.range::<[u8], _>((std::ops::Bound::Included(start), upper)).peekable();
-        let mut going = true;
-        let scanned = self.engine.scan(start, end, &mut |key, value| {
-            while let Some((own, change)) = pending.next_if(|(own, _)| own.as_ref() < key) {
-                if let Some(value) = change {
-                    going = visit(own, value);
-                }
-                if !going {
-                    return false;
-                }
-            }
-            let replaced = pending.next_if(|(own, _)| own.as_ref() == key).map(|(_, change)| change);
-            going = match replaced {
-                Some(Some(value)) => visit(key, value),
-                Some(None) => true,
-                None => visit(key, &Bytes::copy_from_slice(value)),
-            };
-            going
-        });
+        let upper = if end.is_empty() { Bound::Unbounded } else { Bound::Excluded(end) };
+        let pending = self.pending.range::<[u8], _>((Bound::Included(start), upper));
+        let scanned = scan_over(
+            pending.map(|(key, change)| (key.as_ref(), change.as_ref())),
+            |shown| self.engine.scan(start, end, shown),
+            &mut |key, value| visit(key, &Bytes::copy_from_slice(value)),
+        );
         if let Err(error) = scanned {
             self.fail(error);
-            return;
-        }
-        for (own, change) in pending {
-            if !going {
-                return;
-            }
-            if let Some(value) = change {
-                going = visit(own, value);
-            }
         }
     }
 }

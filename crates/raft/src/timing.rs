@@ -37,6 +37,9 @@ impl Default for Timing {
 pub struct Retention {
     /// A tablet with this many bytes that a crash would lose is flushed.
     pub flush_bytes: u64,
+    /// Above this many bytes of all tablets of the node that a crash would lose, the fullest are flushed. It bounds what a
+    /// restart replays: 500,000 writes of some hundred bytes each.
+    pub flush_node_bytes: u64,
     /// A log shorter than this is kept: followers that were away for a while catch up from it without a snapshot.
     pub keep_bytes: u64,
     /// A log longer than this is cut even when a live follower still needs it; that follower gets a snapshot.
@@ -51,6 +54,7 @@ impl Default for Retention {
     fn default() -> Retention {
         Retention {
             flush_bytes: 64 << 20,
+            flush_node_bytes: 64 << 20,
             keep_bytes: 32 << 20,
             keep_bytes_max: 256 << 20,
             log_bytes: 1 << 30,

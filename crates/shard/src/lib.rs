@@ -104,7 +104,7 @@ mod writes;
 pub use collect::{Garbage, garbage};
 pub use locks::blocker_of;
 pub use machine::ShardMachine;
-pub use reads::{Obstacle, decode_item, get, scan};
+pub use reads::{Obstacle, decode_item, get, newest, scan};
 pub use rows::{shard_state, status};
 pub use unfinished::{Unfinished, UnfinishedState, unfinished};
 pub use versions::newest_change;

@@ -7,13 +7,13 @@
 use bytes::Bytes;
 use strata_codec::{Intent, ShardState, StoredValue, data_key, data_range, user_key_slice};
 use strata_machine::View;
-use strata_types::{Item, Reply, RequestHeader, Timestamp, Transaction};
+use strata_types::{Item, Reply, RequestHeader, SpaceKey, Timestamp, Transaction};
 
 use crate::locks::{first_writer, in_space, writer_of};
 use crate::page::Page;
-use crate::rows::shard_state;
+use crate::rows::{newest_value, shard_state};
 use crate::snapshot_page;
-use crate::versions::value_at;
+use crate::versions::{newest_version, value_at};
 
 /// Why a read cannot be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,15 +45,8 @@ pub(crate) fn item(user_key: Bytes, value: StoredValue) -> Item {
 /// # Errors
 /// When a transaction is in the way that is not decided, or when the timestamp is below the horizon.
 pub fn get(view: &dyn View, header: &RequestHeader, key: &Bytes) -> Result<Option<Item>, Obstacle> {
-    let state = shard_state(view);
-    check_horizon(&state, header.at)?;
     let key = in_space(header.space(), key);
-    if state.prepared > 0
-        && let Some(intent) = writer_of(view, &key)
-        && is_in_the_way(&intent, header.at)
-    {
-        return Err(Obstacle::Blocked(intent.transaction));
-    }
+    check_way(view, &key, header.at)?;
     let Some(at) = header.at else {
         let stored = view.get(&data_key(header.database, header.key_space, &key.key));
         return Ok(stored.map(|stored| decode_item(key.key, stored)));
@@ -61,6 +54,29 @@ pub fn get(view: &dyn View, header: &RequestHeader, key: &Bytes) -> Result<Optio
     let value = value_at(view, &key, at);
     check_horizon(&shard_state(view), header.at)?;
     Ok(value.map(|value| item(key.key, value)))
+}
+
+/// Reads one key as it is now, and when it was last changed, be it that it was removed. A key that is there is one row, and
+/// may be read from a tablet that goes on being written; for one that is not, the view must be one state.
+///
+/// # Errors
+/// When a transaction is in the way that is not decided.
+pub fn newest(view: &dyn View, key: &SpaceKey) -> Result<(Option<Item>, Timestamp), Obstacle> {
+    check_way(view, key, None)?;
+    Ok(match newest_value(view, key) {
+        Some((stored, at)) => (Some(decode_item(key.key.clone(), stored)), at),
+        None => (None, newest_version(view, key, Timestamp(u64::MAX)).map_or(Timestamp(0), |(at, _)| at)),
+    })
+}
+
+/// Whether a key can be read: now, or as it was at a timestamp.
+fn check_way(view: &dyn View, key: &SpaceKey, at: Option<Timestamp>) -> Result<(), Obstacle> {
+    let state = shard_state(view);
+    check_horizon(&state, at)?;
+    match (state.prepared > 0).then(|| writer_of(view, key)).flatten() {
+        Some(intent) if is_in_the_way(&intent, at) => Err(Obstacle::Blocked(intent.transaction)),
+        _ => Ok(()),
+    }
 }
 
 /// Reads one page of the keys from `start` up to but not including `end`, in key order, of those that `keep` wants, as they

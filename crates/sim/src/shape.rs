@@ -44,6 +44,7 @@ impl Shape {
     pub(crate) fn roll(dice: &mut Dice, founders: Option<usize>) -> Shape {
         let retention = Retention {
             flush_bytes: dice.between(500, 20_000),
+            flush_node_bytes: 20_000,
             keep_bytes: dice.between(500, 8_000),
             keep_bytes_max: dice.between(8_000, 40_000),
             log_bytes: 200_000,

@@ -24,19 +24,25 @@
 //! background threads ([`RocksOptions`]); an idle one costs a few hundred KiB.
 //!
 //! # Path of a write
-//! [`Engine::write`](strata_storage::Engine::write) → one RocksDB write batch → memtable. Later, by
+//! [`Engine::write`](strata_storage::Engine::write) → recent rows, a table of hashes (`recent.rs` says why). When there is
+//! no room for more, or somebody needs them in order: recent rows → one RocksDB write batch → memtable. Later, by
 //! [`Engine::flush`](strata_storage::Engine::flush) or when the memtable is full: memtable → SST file, fsynced →
 //! manifest, fsynced. `get_persisted` reads with `ReadTier::Persisted`, which skips memtables; iterators cannot.
 //!
+//! # Path of a read
+//! One row: recent rows → memtables → blocks. A range: RocksDB's iterator under what of the range RocksDB does not have
+//! yet; both are taken at one moment, so a scan and a snapshot show one state.
+//!
 //! # A full disk
-//! A failed flush stops all writes of that database with [`StorageError::Full`](strata_storage::StorageError::Full);
-//! reads go on, and what was written stays in memory. RocksDB looks for room every five seconds, wants as much as a
+//! A failed flush stops all writes to that database with [`StorageError::Full`](strata_storage::StorageError::Full), as
+//! soon as there is no room for recent rows; reads go on, and what was written stays in memory. RocksDB looks for room every five seconds, wants as much as a
 //! memtable holds (32 MiB), and then resumes by itself: the same call simply succeeds again.
 //!
 //! # Invariants
 //! - STORE-1, STORE-2, STORE-3 of [`strata_storage`], by its conformance suite.
 //! - ROCKS-1: the pointer names a database that was whole and durable before it was named.
 //! - ROCKS-2: a directory is removed only when it is not named and no handle of it is left.
+//! - ROCKS-3: RocksDB gets all recent rows that it does not have in one batch, or none of them.
 //!
 //! # Left out
 //! Range deletes (slow reads until compaction), RocksDB's own tiering (temperatures are only hints), merge operators
@@ -50,6 +56,8 @@ mod files;
 mod options;
 mod pointer;
 mod receiver;
+mod recent;
+mod rocks;
 mod snapshot;
 mod tablet;
 mod tablets;

@@ -1,6 +1,7 @@
 //! How databases are set up, and what they share.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Env, LogLevel, Options, WriteBufferManager,
@@ -9,9 +10,13 @@ use strata_env::real::give_way;
 use strata_storage::StorageResult;
 
 use crate::error;
+use crate::recent::Budget;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
+
+/// Recent rows take at most this part of the memory budget, or little more where there are many tablets.
+const RECENT_DIVISOR: usize = 4;
 
 /// Memtables take at most this part of the memory budget; blocks take the rest, and theirs when they are idle.
 const MEMTABLE_DIVISOR: usize = 2;
@@ -34,8 +39,10 @@ const FILTER_BITS: f64 = 10.0;
 /// Settings of all tablets of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RocksOptions {
-    /// Cached blocks and memtables of all tablets together.
+    /// Recent rows, memtables and cached blocks of all tablets together.
     pub memory_bytes: usize,
+    /// Recent rows of one tablet.
+    pub recent_bytes: usize,
     /// Threads for compactions, shared by all tablets.
     pub compaction_threads: usize,
     /// Threads for flushes, shared by all tablets.
@@ -50,6 +57,7 @@ impl Default for RocksOptions {
     fn default() -> RocksOptions {
         RocksOptions {
             memory_bytes: 256 * MIB,
+            recent_bytes: 4 * MIB,
             compaction_threads: 2,
             flush_threads: 1,
             background_write_bytes_per_second: 512 << 20,
@@ -62,6 +70,7 @@ impl Default for RocksOptions {
 pub(crate) struct Shared {
     /// Copies of it share the cache, the write buffer manager, the rate limiter and the threads.
     template: Options,
+    budget: Arc<Budget>,
 }
 
 impl Shared {
@@ -70,7 +79,8 @@ impl Shared {
         start_compaction_threads(&mut env, settings.compaction_threads);
         env.set_high_priority_background_threads(count(settings.flush_threads));
 
-        let cache = Cache::new_hyper_clock_cache(settings.memory_bytes, 0);
+        let recent_bytes = settings.memory_bytes / RECENT_DIVISOR;
+        let cache = Cache::new_hyper_clock_cache(settings.memory_bytes - recent_bytes, 0);
         let memtable_bytes = settings.memory_bytes / MEMTABLE_DIVISOR;
         let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(memtable_bytes, false, cache.clone());
 
@@ -84,7 +94,13 @@ impl Shared {
         set_memtables(&mut template);
         set_tables(&mut template, &cache);
         set_housekeeping(&mut template);
-        Ok(Shared { template })
+        let budget = Budget::new(settings.recent_bytes, recent_bytes);
+        Ok(Shared { template, budget: Arc::new(budget) })
+    }
+
+    /// How much memory recent rows may take.
+    pub(crate) fn budget(&self) -> Arc<Budget> {
+        Arc::clone(&self.budget)
     }
 
     /// Opens a database, or makes a new one.

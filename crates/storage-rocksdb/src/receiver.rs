@@ -75,7 +75,7 @@ impl Receiver for RocksReceiver {
         let RocksReceiver { shared, replica, directory, .. } = *self;
         let open = || {
             let database = Database::open(&shared, directory, replica, false)?;
-            database.verify()?;
+            database.rocks().verify()?;
             Ok(database)
         };
         let database = open().map_err(|error| match error {

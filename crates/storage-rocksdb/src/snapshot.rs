@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use strata_storage::{Snapshot, StorageResult};
+use strata_storage::{Snapshot, StorageResult, scan_over};
 
 use crate::error;
-use crate::tablet::{Database, range_options, visit_range};
+use crate::recent::Changes;
+use crate::rocks::{Rocks, range_options, visit_range};
+use crate::tablet::Database;
 
-/// A RocksDB snapshot and the database that it is of.
+/// A RocksDB snapshot, what RocksDB did not have then, and the database that it is of.
 pub(crate) struct RocksSnapshot {
+    changes: Changes,
     // Fields drop in this order: the snapshot is released before the database may close.
     snapshot: rocksdb::Snapshot<'static>,
     database: Arc<Database>,
@@ -18,25 +21,30 @@ pub(crate) struct RocksSnapshot {
 impl RocksSnapshot {
     #[allow(unsafe_code, reason = "RocksDB's snapshot borrows the database; the trait's owns it")]
     pub(crate) fn new(database: Arc<Database>) -> RocksSnapshot {
-        let snapshot = database.db().snapshot();
+        let (changes, snapshot) = database.state_of(b"", b"", Rocks::snapshot);
         // SAFETY: the reference inside points into the `Arc`'s allocation, which does not move and lives at least as
         // long as `self.database`, and that field is dropped after this one. The snapshot is never handed out.
         let snapshot = unsafe { std::mem::transmute::<rocksdb::Snapshot<'_>, rocksdb::Snapshot<'static>>(snapshot) };
-        RocksSnapshot { snapshot, database }
+        RocksSnapshot { changes, snapshot, database }
     }
 }
 
 impl Snapshot for RocksSnapshot {
     fn get(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
+        if let Ok(at) = self.changes.binary_search_by(|(changed, _)| changed.as_ref().cmp(key)) {
+            return Ok(self.changes[at].1.clone());
+        }
         let value = self.snapshot.get_pinned(key);
         let value = value.map_err(|error| error::of_rocksdb(&error, self.database.path()))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> StorageResult<()> {
-        match range_options(start, end) {
-            Some(options) => visit_range(self.snapshot.raw_iterator_opt(options), start, self.database.path(), visit),
-            None => Ok(()),
-        }
+        let Some(options) = range_options(start, end) else { return Ok(()) };
+        let from = self.changes.partition_point(|(key, _)| key.as_ref() < start);
+        let changes = self.changes[from..].iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+        let changes = changes.take_while(|(key, _)| end.is_empty() || *key < end);
+        let items = self.snapshot.raw_iterator_opt(options);
+        scan_over(changes, |shown| visit_range(items, start, self.database.path(), shown), visit)
     }
 }

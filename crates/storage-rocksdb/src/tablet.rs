@@ -1,43 +1,33 @@
-//! One tablet: a database and its directory.
+//! One tablet: RocksDB, the recent rows before it, and their directory.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use rocksdb::{
-    DB, DBRawIterator, DEFAULT_COLUMN_FAMILY_NAME, FlushOptions, ReadOptions, ReadTier, WriteOptions, properties,
-};
-use strata_storage::{Checkpoint, Engine, Snapshot, StorageError, StorageResult, WriteBatch, WriteOp};
+use parking_lot::{Mutex, RwLock};
+use strata_storage::{Checkpoint, Engine, Snapshot, StorageError, StorageResult, WriteBatch, WriteOp, scan_over};
 use strata_types::ReplicaId;
 
 use crate::checkpoint::RocksCheckpoint;
 use crate::directory::{CHECKPOINT, Directory};
-use crate::error;
 use crate::options::Shared;
+use crate::recent::{Changes, Recent};
+use crate::rocks::{Patience, Rocks, visit_range};
 use crate::snapshot::RocksSnapshot;
 
-/// Read ahead this much when all of a received tablet is read once.
-const VERIFY_READAHEAD_BYTES: usize = 2 << 20;
+/// A scan takes care of so many recent rows by itself. If there are more, RocksDB gets them first.
+const SCANNED_CHANGES_MAX: usize = 256;
 
 /// An open database. Holders share it; it closes with the last one.
 pub(crate) struct Database {
-    // Fields drop in this order: the database closes before its directory is let go, and perhaps removed.
-    db: DB,
+    // Fields drop in this order: RocksDB closes before its directory is let go, and perhaps removed.
+    rocks: Rocks,
+    /// Rows that RocksDB may not have yet: they count before what it says.
+    recent: RwLock<Recent>,
     directory: Directory,
     replica: ReplicaId,
-    write_options: WriteOptions,
-    hasty_write_options: WriteOptions,
-    flush_options: FlushOptions,
-    read_options: ReadOptions,
-    cached_read_options: ReadOptions,
-    persisted_read_options: ReadOptions,
-    /// Held while writing, and while a checkpoint is made so that it has exactly the writes before it (STORE-2).
+    /// Held while writing, while recent rows are spilled, and while a checkpoint is made (STORE-2).
     writes: Mutex<()>,
-    /// Bytes written since the database was opened, and how many of them a flush of ours has covered.
-    written_bytes: AtomicU64,
-    flushed_bytes: AtomicU64,
 }
 
 impl Database {
@@ -47,36 +37,13 @@ impl Database {
         replica: ReplicaId,
         create: bool,
     ) -> StorageResult<Database> {
-        let db = shared.open(directory.path(), create)?;
-        let mut write_options = WriteOptions::default();
-        write_options.disable_wal(true);
-        let mut hasty_write_options = WriteOptions::default();
-        hasty_write_options.disable_wal(true);
-        hasty_write_options.set_no_slowdown(true);
-        let mut cached_read_options = ReadOptions::default();
-        cached_read_options.set_read_tier(ReadTier::BlockCache);
-        let mut persisted_read_options = ReadOptions::default();
-        persisted_read_options.set_read_tier(ReadTier::Persisted);
-        let mut flush_options = FlushOptions::default();
-        flush_options.set_wait(true);
-        Ok(Database {
-            db,
-            directory,
-            replica,
-            write_options,
-            hasty_write_options,
-            flush_options,
-            read_options: ReadOptions::default(),
-            cached_read_options,
-            persisted_read_options,
-            writes: Mutex::new(()),
-            written_bytes: AtomicU64::new(0),
-            flushed_bytes: AtomicU64::new(0),
-        })
+        let rocks = Rocks::open(shared, directory.path(), create)?;
+        let recent = RwLock::new(Recent::new(shared.budget()));
+        Ok(Database { rocks, recent, directory, replica, writes: Mutex::new(()) })
     }
 
-    pub(crate) fn db(&self) -> &DB {
-        &self.db
+    pub(crate) fn rocks(&self) -> &Rocks {
+        &self.rocks
     }
 
     pub(crate) fn directory(&self) -> &Directory {
@@ -91,58 +58,109 @@ impl Database {
         self.directory.path()
     }
 
-    /// Reads every block once, so that damage shows now and not when a client asks. Opening alone looks at names and
-    /// lengths only.
-    pub(crate) fn verify(&self) -> StorageResult<()> {
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        options.set_readahead_size(VERIFY_READAHEAD_BYTES);
-        visit_range(self.db.raw_iterator_opt(options), b"", self.path(), &mut |_, _| true)
+    /// What is written and spilled between the two looks is found, or not: the caller cannot tell.
+    fn get(
+        &self,
+        key: &[u8],
+        below: impl FnOnce(&Rocks) -> StorageResult<Option<Bytes>>,
+    ) -> StorageResult<Option<Bytes>> {
+        if let Some(value) = self.recent.read().get(key) {
+            return Ok(value.clone());
+        }
+        below(&self.rocks)
     }
 
-    /// Fails with the error that stopped background work, if one did. After a full disk RocksDB looks for room every few
-    /// seconds and resumes by itself, but only in a moment without background work: a caller that tried to flush again
-    /// and again would keep it from ever resuming. So a flush asks here first, by writing nothing.
-    fn check_accepts_writes(&self) -> StorageResult<()> {
-        self.map(self.db.write_opt(rocksdb::WriteBatch::default(), &self.write_options))
+    fn multi_get(&self, keys: &[Bytes]) -> StorageResult<Vec<Option<Bytes>>> {
+        let mut values: Vec<Option<Option<Bytes>>> = {
+            let recent = self.recent.read();
+            keys.iter().map(|key| recent.get(key).cloned()).collect()
+        };
+        let missing: Vec<&Bytes> = values.iter().zip(keys).filter(|(it, _)| it.is_none()).map(|(_, key)| key).collect();
+        if !missing.is_empty() {
+            let found = self.rocks.multi_get(&missing)?;
+            for (value, found) in values.iter_mut().filter(|value| value.is_none()).zip(found) {
+                *value = Some(found);
+            }
+        }
+        Ok(values.into_iter().map(Option::flatten).collect())
     }
 
-    fn get(&self, key: &[u8], options: &ReadOptions) -> StorageResult<Option<Bytes>> {
-        let value = self.map(self.db.get_pinned_opt(key, options))?;
-        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    /// What of a range RocksDB does not have, and RocksDB as it is at that moment, as `take` sees it: together one state.
+    pub(crate) fn state_of<'a, T>(
+        &'a self,
+        start: &[u8],
+        end: &[u8],
+        take: impl FnOnce(&'a Rocks) -> T,
+    ) -> (Changes, T) {
+        let owed = self.recent.read().owed_rows_of(start, end);
+        if owed > SCANNED_CHANGES_MAX
+            && let Some(_alone) = self.writes.try_lock()
+        {
+            // If RocksDB takes no writes now, the scan has more to do.
+            let _ = self.spill(Patience::Hurries);
+        }
+        let recent = self.recent.read();
+        (recent.owed(start, end), take(&self.rocks))
     }
 
     /// Writes a batch, by somebody who holds `writes`.
-    fn write(&self, batch: &WriteBatch, options: &WriteOptions) -> StorageResult<()> {
-        // Room for the framing of each write, so that the buffer is allocated once.
-        let mut writes = rocksdb::WriteBatch::with_capacity_bytes(batch.bytes() + 16 * batch.ops().len() + 16);
-        for op in batch.ops() {
-            match op {
-                WriteOp::Put(key, value) => writes.put(key, value),
-                WriteOp::Delete(key) => writes.delete(key),
-            }
+    fn write(&self, batch: &WriteBatch) -> StorageResult<()> {
+        if self.take(batch) {
+            return Ok(());
         }
-        self.map(self.db.write_opt(writes, options))?;
-        self.written_bytes.fetch_add(batch.bytes() as u64, Ordering::SeqCst);
+        self.spill(Patience::Waits)?;
+        self.recent.write().clear();
+        if self.take(batch) {
+            return Ok(());
+        }
+        let rows = batch.ops().iter().map(|op| match op {
+            WriteOp::Put(key, value) => (key.as_ref(), Some(value)),
+            WriteOp::Delete(key) => (key.as_ref(), None),
+        });
+        self.rocks.write(rows, batch.bytes(), Patience::Waits)
+    }
+
+    /// Adds a batch to the recent rows, if there is room.
+    fn take(&self, batch: &WriteBatch) -> bool {
+        let mut recent = self.recent.write();
+        let has_room = recent.has_room(batch);
+        if has_room {
+            recent.put(batch);
+        }
+        has_room
+    }
+
+    /// Gives RocksDB the recent rows that it does not have, as one batch (ROCKS-3), by somebody who holds `writes`.
+    fn spill(&self, patience: Patience) -> StorageResult<()> {
+        let changes = self.recent.read().owed(b"", b"");
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let bytes = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        let rows = changes.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+        self.rocks.write(rows, bytes, patience)?;
+        self.recent.write().settle();
         Ok(())
-    }
-
-    fn map<T>(&self, result: Result<T, rocksdb::Error>) -> StorageResult<T> {
-        result.map_err(|error| error::of_rocksdb(&error, self.path()))
-    }
-
-    fn property(&self, name: &properties::PropName) -> u64 {
-        // It fails only for unknown names.
-        self.db.property_int_value(name).ok().flatten().unwrap_or(0)
     }
 
     fn flush(&self) -> StorageResult<()> {
-        self.check_accepts_writes()?;
-        // Read first: what is written meanwhile may be covered, but need not be.
-        let written = self.written_bytes.load(Ordering::SeqCst);
-        self.map(self.db.flush_opt(&self.flush_options))?;
-        self.flushed_bytes.fetch_max(written, Ordering::SeqCst);
-        Ok(())
+        self.rocks.check_accepts_writes()?;
+        {
+            let _alone = self.writes.lock();
+            self.spill(Patience::Waits)?;
+        }
+        self.rocks.flush()
+    }
+}
+
+impl Drop for Database {
+    /// RocksDB makes durable what it has when it closes, so that a planned restart replays nothing.
+    fn drop(&mut self) {
+        if !self.directory.is_doomed()
+            && let Err(error) = self.spill(Patience::Hurries)
+        {
+            tracing::warn!(path = %self.path().display(), %error, "recent rows are not kept: the log will be replayed");
+        }
     }
 }
 
@@ -163,36 +181,26 @@ impl RocksTablet {
 
 impl Engine for RocksTablet {
     fn get(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
-        self.database.get(key, &self.database.read_options)
+        self.database.get(key, |rocks| rocks.get(key))
     }
 
     fn get_cached(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
-        self.database.get(key, &self.database.cached_read_options)
+        self.database.get(key, |rocks| rocks.get_cached(key))
     }
 
     fn multi_get(&self, keys: &[Bytes]) -> StorageResult<Vec<Option<Bytes>>> {
-        let database = &self.database;
-        let family = database.db.cf_handle(DEFAULT_COLUMN_FAMILY_NAME).ok_or_else(|| StorageError::Io {
-            detail: format!("{}: opened without its column family", database.path().display()),
-        })?;
-        let values = database.db.batched_multi_get_cf_opt(family, keys, false, &database.read_options);
-        let copy = |value: Result<Option<rocksdb::DBPinnableSlice<'_>>, rocksdb::Error>| {
-            Ok(database.map(value)?.map(|value| Bytes::copy_from_slice(&value)))
-        };
-        values.into_iter().map(copy).collect()
+        self.database.multi_get(keys)
     }
 
     fn get_persisted(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
-        self.database.get(key, &self.database.persisted_read_options)
+        self.database.rocks.get_persisted(key)
     }
 
     fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> StorageResult<()> {
-        match range_options(start, end) {
-            Some(options) => {
-                visit_range(self.database.db.raw_iterator_opt(options), start, self.database.path(), visit)
-            }
-            None => Ok(()),
-        }
+        let (changes, items) = self.database.state_of(start, end, |rocks| rocks.iterator(start, end));
+        let Some(items) = items else { return Ok(()) };
+        let changes = changes.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+        scan_over(changes, |shown| visit_range(items, start, self.database.path(), shown), visit)
     }
 
     fn snapshot(&self) -> Box<dyn Snapshot> {
@@ -201,12 +209,13 @@ impl Engine for RocksTablet {
 
     fn write(&self, batch: WriteBatch) -> StorageResult<()> {
         let _alone = self.database.writes.lock();
-        self.database.write(&batch, &self.database.write_options)
+        self.database.write(&batch)
     }
 
     fn write_now(&self, batch: WriteBatch) -> StorageResult<()> {
         let _alone = self.database.writes.try_lock().ok_or(StorageError::WouldBlock)?;
-        self.database.write(&batch, &self.database.hasty_write_options)
+        // Spilling takes its time even where RocksDB holds nothing back.
+        if self.database.take(&batch) { Ok(()) } else { Err(StorageError::WouldBlock) }
     }
 
     fn flush(&self) -> StorageResult<()> {
@@ -217,52 +226,18 @@ impl Engine for RocksTablet {
         let database = &self.database;
         let home = database.path().parent().expect("a tablet lies in its replica's directory");
         let directory = database.directory.directories().hold_new(home, CHECKPOINT)?;
-        // Most of the flushing happens while writes go on; RocksDB flushes the rest below.
+        // All that was written before is flushed while writes go on; RocksDB flushes below what was spilled since.
         database.flush()?;
         let _alone = database.writes.lock();
-        let checkpoint = database.map(rocksdb::checkpoint::Checkpoint::new(&database.db))?;
-        database.map(checkpoint.create_checkpoint(directory.path()))?;
+        database.rocks.checkpoint(directory.path())?;
         Ok(Arc::new(RocksCheckpoint::new(directory)))
     }
 
     fn unflushed_bytes(&self) -> u64 {
-        let database = &self.database;
-        // Flushed first: it never passes what was written before it was read.
-        let flushed = database.flushed_bytes.load(Ordering::SeqCst);
-        let unflushed = database.written_bytes.load(Ordering::SeqCst).saturating_sub(flushed);
-        // RocksDB flushes by itself too; the memtables then are the smaller number. They are never quite empty.
-        unflushed.min(database.property(properties::CUR_SIZE_ALL_MEM_TABLES))
+        self.database.rocks.unflushed_bytes() + self.database.recent.read().owed_bytes()
     }
 
     fn disk_bytes(&self) -> u64 {
-        self.database.property(properties::TOTAL_SST_FILES_SIZE)
+        self.database.rocks.disk_bytes()
     }
-}
-
-/// Read options that end at `end`, or `None` if the range is empty.
-pub(crate) fn range_options(start: &[u8], end: &[u8]) -> Option<ReadOptions> {
-    let mut options = ReadOptions::default();
-    match end {
-        [] => {}
-        end if end <= start => return None,
-        end => options.set_iterate_upper_bound(end),
-    }
-    Some(options)
-}
-
-/// Visits items from `start` to the end of the iterator, until `visit` returns `false`.
-pub(crate) fn visit_range(
-    mut items: DBRawIterator<'_>,
-    start: &[u8],
-    directory: &Path,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-) -> StorageResult<()> {
-    items.seek(start);
-    while let Some((key, value)) = items.item() {
-        if !visit(key, value) {
-            return Ok(());
-        }
-        items.next();
-    }
-    items.status().map_err(|error| error::of_rocksdb(&error, directory))
 }

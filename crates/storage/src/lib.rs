@@ -26,9 +26,11 @@ mod engine;
 mod error;
 mod file_name;
 pub mod memory;
+mod scan_over;
 mod write_batch;
 
 pub use engine::{Checkpoint, CheckpointFile, Engine, Receiver, Snapshot, Tablets};
 pub use error::{StorageError, StorageResult};
 pub use file_name::{FILE_NAME_BYTES_MAX, check_file_name};
+pub use scan_over::scan_over;
 pub use write_batch::{WriteBatch, WriteOp};

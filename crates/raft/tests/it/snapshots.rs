@@ -10,6 +10,7 @@ use crate::harness::{Cluster, Pieces};
 /// Everything is cut as soon as it may be.
 pub(crate) const EAGER: Retention = Retention {
     flush_bytes: 1,
+    flush_node_bytes: 1,
     keep_bytes: 1,
     keep_bytes_max: 4 * 1024,
     log_bytes: 1,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use strata_storage::conformance::{Harness, contents, copy_checkpoint};
 use strata_storage::memory::MemoryTablets;
-use strata_storage::{Engine, Tablets, WriteBatch};
+use strata_storage::{Engine, Snapshot, Tablets, WriteBatch};
 use strata_types::ReplicaId;
 
 use crate::node::RocksNode;
@@ -26,6 +26,7 @@ enum Step {
     Crash,
     Replace,
     Scan(u8, u8),
+    Snapshot,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -37,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Crash),
         1 => Just(Step::Replace),
         4 => (0..42_u8, 0..42_u8).prop_map(|(start, end)| Step::Scan(start, end)),
+        2 => Just(Step::Snapshot),
     ]
 }
 
@@ -68,14 +70,16 @@ struct Pair {
     memory: Arc<dyn Engine>,
     log: Vec<Ops>,
     flushed: usize,
+    /// Snapshots of both.
+    snapshots: Vec<(Box<dyn Snapshot>, Box<dyn Snapshot>)>,
 }
 
 impl Pair {
-    fn new() -> Pair {
-        let node = RocksNode::new();
+    fn new(recent_bytes: usize) -> Pair {
+        let node = RocksNode::with_recent_bytes(recent_bytes);
         let rocks = node.tablets().open(REPLICA).unwrap();
         let memory = MemoryTablets::new().open(REPLICA).unwrap();
-        Pair { node, rocks, memory, log: Vec::new(), flushed: 0 }
+        Pair { node, rocks, memory, log: Vec::new(), flushed: 0, snapshots: Vec::new() }
     }
 
     fn write(&mut self, ops: Ops) {
@@ -93,6 +97,7 @@ impl Pair {
 
     /// Replaces the handle by the one that `restart` leaves, checks that it holds a prefix, and replays the rest.
     fn reopen(&mut self, restart: impl FnOnce(&mut RocksNode)) {
+        self.compare_snapshots();
         let persisted = applied(self.rocks.get_persisted(&APPLIED).unwrap());
         // A placeholder, so that no handle of the old life is left.
         self.rocks = Arc::clone(&self.memory);
@@ -135,7 +140,28 @@ impl Pair {
         assert_eq!(scan(&*self.rocks), scan(&*self.memory), "range {start:?}..{end:?}");
     }
 
-    fn compare(&self) {
+    fn compare_snapshots(&mut self) {
+        for (rocks, memory) in self.snapshots.drain(..) {
+            let scan = |snapshot: &dyn Snapshot, start: &[u8], end: &[u8]| {
+                let mut items = Vec::new();
+                let mut take = |key: &[u8], value: &[u8]| {
+                    items.push((key.to_vec(), value.to_vec()));
+                    true
+                };
+                snapshot.scan(start, end, &mut take).unwrap();
+                items
+            };
+            for (start, end) in [(&b""[..], &b""[..]), (&key(9), &key(21)), (&key(21), b""), (b"", &key(6))] {
+                assert_eq!(scan(&*rocks, start, end), scan(&*memory, start, end), "range {start:?}..{end:?}");
+            }
+            for key in (0..42).map(key) {
+                assert_eq!(rocks.get(&key).unwrap(), memory.get(&key).unwrap());
+            }
+        }
+    }
+
+    fn compare(&mut self) {
+        self.compare_snapshots();
         assert_eq!(contents(&*self.rocks).unwrap(), contents(&*self.memory).unwrap());
         let keys: Vec<Bytes> = (0..42).map(key).collect();
         assert_eq!(self.rocks.multi_get(&keys).unwrap(), self.memory.multi_get(&keys).unwrap());
@@ -143,11 +169,15 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(18) })]
 
     #[test]
-    fn rocksdb_equals_memory_over_restarts_and_crashes(steps in prop::collection::vec(step(), 0..50)) {
-        let mut pair = Pair::new();
+    fn rocksdb_equals_memory_over_restarts_and_crashes(
+        steps in prop::collection::vec(step(), 0..50),
+        // None, room for some writes, room for all.
+        recent_bytes in prop::sample::select(vec![0, 20_000, 4 << 20]),
+    ) {
+        let mut pair = Pair::new(recent_bytes);
         for step in steps {
             match step {
                 Step::Write(ops) => pair.write(ops),
@@ -155,6 +185,7 @@ proptest! {
                 Step::Restart => pair.reopen(RocksNode::restart),
                 Step::Crash => pair.reopen(RocksNode::crash),
                 Step::Replace => pair.replace(),
+                Step::Snapshot => pair.snapshots.push((pair.rocks.snapshot(), pair.memory.snapshot())),
                 Step::Scan(start, end) => pair.compare_range(&key(start), &key(end)),
             }
         }

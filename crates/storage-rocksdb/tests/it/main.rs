@@ -6,4 +6,5 @@ mod damage;
 mod differential;
 mod layout;
 mod node;
+mod recent;
 mod rocksdb_conformance;

@@ -14,12 +14,18 @@ pub(crate) struct RocksNode {
     // Dropped before the directory that it lives in.
     tablets: Arc<dyn Tablets>,
     root: TempDir,
+    recent_bytes: usize,
 }
 
 impl RocksNode {
     pub(crate) fn new() -> RocksNode {
+        RocksNode::with_recent_bytes(RocksOptions::default().recent_bytes)
+    }
+
+    /// With room for so many bytes of recent rows of a tablet.
+    pub(crate) fn with_recent_bytes(recent_bytes: usize) -> RocksNode {
         let root = tempfile::tempdir().unwrap();
-        RocksNode { tablets: start(root.path()), root }
+        RocksNode { tablets: start(root.path(), recent_bytes), root, recent_bytes }
     }
 
     /// What [`RocksTablets`] was given.
@@ -37,7 +43,7 @@ impl RocksNode {
 
     /// Stops without a crash. All handles must be gone.
     pub(crate) fn restart(&mut self) {
-        self.tablets = start(self.root.path());
+        self.tablets = start(self.root.path(), self.recent_bytes);
     }
 }
 
@@ -61,13 +67,13 @@ impl Harness for RocksNode {
                 break;
             }
         }
-        self.tablets = start(copy.path());
+        self.tablets = start(copy.path(), self.recent_bytes);
         self.root = copy;
     }
 }
 
-fn start(root: &Path) -> Arc<dyn Tablets> {
-    let options = RocksOptions { memory_bytes: 32 << 20, ..RocksOptions::default() };
+fn start(root: &Path, recent_bytes: usize) -> Arc<dyn Tablets> {
+    let options = RocksOptions { memory_bytes: 32 << 20, recent_bytes, ..RocksOptions::default() };
     Arc::new(RocksTablets::new(root.join("shards"), options).unwrap())
 }
 

@@ -8,3 +8,8 @@ use crate::node::RocksNode;
 fn rocksdb_engine_conforms() {
     run_all(&mut || Box::new(RocksNode::new()));
 }
+
+#[test]
+fn rocksdb_engine_conforms_without_recent_rows() {
+    run_all(&mut || Box::new(RocksNode::with_recent_bytes(0)));
+}

@@ -1,0 +1,105 @@
+//! Rows that RocksDB does not have yet.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strata_storage::conformance::{Harness, contents};
+use strata_storage::{Engine, StorageError, WriteBatch};
+use strata_types::ReplicaId;
+
+use crate::node::RocksNode;
+
+const REPLICA: ReplicaId = ReplicaId(3);
+
+fn open(node: &RocksNode) -> Arc<dyn Engine> {
+    node.tablets().open(REPLICA).unwrap()
+}
+
+fn key(number: u32) -> Bytes {
+    Bytes::from(format!("k{number:05}"))
+}
+
+fn batch(numbers: impl Iterator<Item = u32>, value: Option<&'static str>) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    for number in numbers {
+        match value {
+            Some(value) => batch.put(key(number), Bytes::from_static(value.as_bytes())),
+            None => batch.delete(key(number)),
+        }
+    }
+    batch
+}
+
+/// More of them than a scan takes care of by itself.
+#[test]
+fn many_recent_rows_are_scanned_as_if_they_were_in_rocksdb() {
+    let node = RocksNode::new();
+    let tablet = open(&node);
+    tablet.write(batch(0..3_000, Some("old"))).unwrap();
+    tablet.flush().unwrap();
+    tablet.write(batch((0..3_000).filter(|number| number % 3 == 0), None)).unwrap();
+    tablet.write(batch((0..3_000).filter(|number| number % 3 == 1), Some("new"))).unwrap();
+    let snapshot = tablet.snapshot();
+    tablet.write(batch(0..3_000, Some("newest"))).unwrap();
+
+    let expected = |number: u32| match number % 3 {
+        0 => None,
+        1 => Some(Bytes::from_static(b"new")),
+        _ => Some(Bytes::from_static(b"old")),
+    };
+    let mut seen = Vec::new();
+    let mut take = |key: &[u8], value: &[u8]| {
+        seen.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+        true
+    };
+    snapshot.scan(b"", b"", &mut take).unwrap();
+    let all: Vec<_> = (0..3_000).filter_map(|number| Some((key(number), expected(number)?))).collect();
+    assert_eq!(seen, all);
+    assert!((0..3_000).all(|number| snapshot.get(&key(number)).unwrap() == expected(number)));
+    let now = contents(&*tablet).unwrap();
+    assert!(now.len() == 3_000 && now.iter().all(|(_, value)| value == "newest"));
+}
+
+/// ROCKS-3: rows are spilled when there is no room for more, all or none of them.
+#[test]
+fn what_a_crash_leaves_is_what_was_there_after_a_write() {
+    let mut node = RocksNode::with_recent_bytes(40_000);
+    let mut tablet = open(&node);
+    for round in 0..30 {
+        // The same counter at both ends of the key space, and other rows between them.
+        for step in 0..20_u32 {
+            let mut both = batch((1..40).map(|number| 1_000 + round * 10 + number * (step + 1)), Some("between"));
+            let count = Bytes::from((round * 20 + step + 1).to_be_bytes().to_vec());
+            both.put(key(0), count.clone());
+            both.put(key(99_999), count);
+            tablet.write(both).unwrap();
+        }
+        let persisted = tablet.get_persisted(&key(0)).unwrap();
+        let reached = tablet.get(&key(0)).unwrap();
+        if round % 3 == 0 {
+            tablet.flush().unwrap();
+            assert_eq!(tablet.get_persisted(&key(0)).unwrap(), reached);
+        }
+        assert_eq!(tablet.get(&key(99_999)).unwrap(), reached);
+        let old = tablet;
+        node.crash();
+        tablet = open(&node);
+        drop(old);
+        let left = tablet.get(&key(0)).unwrap();
+        assert_eq!(tablet.get(&key(99_999)).unwrap(), left, "half of a write");
+        assert!(left >= persisted && left <= reached);
+    }
+}
+
+#[test]
+fn a_thread_that_must_not_wait_does_not_spill() {
+    let node = RocksNode::with_recent_bytes(20_000);
+    let tablet = open(&node);
+    tablet.write_now(batch(0..50, Some("first"))).unwrap();
+    assert_eq!(tablet.write_now(batch(50..150, Some("second"))), Err(StorageError::WouldBlock));
+    assert_eq!(contents(&*tablet).unwrap().len(), 50, "nothing of it is written");
+    tablet.write(batch(50..150, Some("second"))).unwrap();
+    assert_eq!(contents(&*tablet).unwrap().len(), 150);
+    tablet.write_now(batch(0..10, Some("third"))).unwrap();
+    assert_eq!(tablet.get_cached(&key(3)).unwrap(), Some(Bytes::from_static(b"third")));
+}
