@@ -7,7 +7,7 @@ use strata_codec::data_key;
 use strata_env::Env;
 use strata_machine::View;
 use strata_shard::{Obstacle, decode_item};
-use strata_storage::{Engine, StorageError};
+use strata_storage::{Engine, Snapshot, StorageError};
 use strata_types::{
     Item, Operation, Reply, Request, ShardPlacement, Slot, SlotRange, SpaceKey, Timestamp, TransactionId,
     TransactionStatus,
@@ -49,11 +49,14 @@ pub(crate) async fn read(
         return results;
     }
     let (owned, all) = (positions.to_vec(), requests.clone());
-    let read = move || on_tablet(tablet.as_ref(), slots, &all, &owned);
     // Long pages give way. But the batch is answered as a whole: who sent something else with them waits for it all.
     let done = match requests.iter().all(|request| request.operation.is_long_page()) {
-        true => env.background(read).await,
-        false => env.blocking(read).await,
+        true => {
+            let snapshot = tablet.snapshot();
+            let page = move |position: usize| (position, scan(snapshot.as_ref(), slots, &all[position]));
+            env.background(move || owned.into_iter().map(page).collect()).await
+        }
+        false => env.blocking(move || on_tablet(tablet.as_ref(), slots, &all, &owned)).await,
     };
     done.unwrap_or_else(|| positions.iter().map(|&position| (position, Err(ReadFailed::BrokeOff))).collect())
 }
@@ -93,7 +96,7 @@ async fn with_snapshot<T: Send + 'static>(
     tablet: Arc<dyn Engine>,
     read: impl FnOnce(&dyn View) -> T + Send + 'static,
 ) -> Result<T, ReadFailed> {
-    let done = env.blocking(move || on_snapshot(tablet.as_ref(), read)).await;
+    let done = env.blocking(move || on_snapshot(tablet.snapshot().as_ref(), read)).await;
     done.ok_or(ReadFailed::BrokeOff)?.map_err(ReadFailed::Storage)
 }
 
@@ -103,13 +106,14 @@ pub(crate) async fn survey<T: Send + 'static>(
     tablet: Arc<dyn Engine>,
     read: impl FnOnce(&dyn View) -> T + Send + 'static,
 ) -> Result<T, ReadFailed> {
-    let done = env.background(move || on_snapshot(tablet.as_ref(), read)).await;
+    // Made here: while one that gives way is at it, writes wait for it.
+    let snapshot = tablet.snapshot();
+    let done = env.background(move || on_snapshot(snapshot.as_ref(), read)).await;
     done.ok_or(ReadFailed::BrokeOff)?.map_err(ReadFailed::Storage)
 }
 
-fn on_snapshot<T>(tablet: &dyn Engine, read: impl FnOnce(&dyn View) -> T) -> Result<T, StorageError> {
-    let snapshot = tablet.snapshot();
-    let view = SnapshotView::new(snapshot.as_ref());
+fn on_snapshot<T>(snapshot: &dyn Snapshot, read: impl FnOnce(&dyn View) -> T) -> Result<T, StorageError> {
+    let view = SnapshotView::new(snapshot);
     let read = read(&view);
     view.finish(read)
 }
@@ -147,7 +151,7 @@ fn on_tablet(
         match &request.operation {
             Operation::Get { key } if is_simple && request.header.at.is_none() => gets.push((position, key)),
             Operation::Get { key } => results.push((position, get(tablet, request, key))),
-            Operation::Scan { .. } => results.push((position, scan(tablet, slots, request))),
+            Operation::Scan { .. } => results.push((position, scan(tablet.snapshot().as_ref(), slots, request))),
             _ => unreachable!("the plan put a write among the reads"),
         }
     }
@@ -180,12 +184,11 @@ fn get(tablet: &dyn Engine, request: &Request, key: &Bytes) -> ReadResult {
 }
 
 /// One page of the shard. Keys that it does not own, left behind by a split, are not shown.
-fn scan(tablet: &dyn Engine, slots: SlotRange, request: &Request) -> ReadResult {
+fn scan(snapshot: &dyn Snapshot, slots: SlotRange, request: &Request) -> ReadResult {
     let Operation::Scan { start, end, limit } = &request.operation else {
         unreachable!("only scans are given to this function");
     };
-    let snapshot = tablet.snapshot();
-    let view = SnapshotView::new(snapshot.as_ref());
+    let view = SnapshotView::new(snapshot);
     let keep = |key: &[u8]| slots.contains(Slot::of_key(key));
     let page = strata_shard::scan(&view, &request.header, start, end.as_deref(), *limit, &keep);
     view.finish(page).map_err(ReadFailed::Storage)?.map_err(ReadFailed::Met)

@@ -38,7 +38,7 @@ pub struct Retention {
     /// A tablet with this many bytes that a crash would lose is flushed.
     pub flush_bytes: u64,
     /// Above this many bytes of all tablets of the node that a crash would lose, the fullest are flushed. It bounds what a
-    /// restart replays: 500,000 writes of some hundred bytes each.
+    /// restart replays, to half a million short writes.
     pub flush_node_bytes: u64,
     /// A log shorter than this is kept: followers that were away for a while catch up from it without a snapshot.
     pub keep_bytes: u64,
@@ -54,7 +54,7 @@ impl Default for Retention {
     fn default() -> Retention {
         Retention {
             flush_bytes: 64 << 20,
-            flush_node_bytes: 64 << 20,
+            flush_node_bytes: 128 << 20,
             keep_bytes: 32 << 20,
             keep_bytes_max: 256 << 20,
             log_bytes: 1 << 30,

@@ -24,8 +24,8 @@
 //! background threads ([`RocksOptions`]); an idle one costs a few hundred KiB.
 //!
 //! # Path of a write
-//! [`Engine::write`](strata_storage::Engine::write) → recent rows, a table of hashes (`recent.rs` says why). When there is
-//! no room for more, or somebody needs them in order: recent rows → one RocksDB write batch → memtable. Later, by
+//! [`Engine::write`](strata_storage::Engine::write) → recent rows, a table of hashes (`recent.rs` says why). When
+//! RocksDB is owed 512 KiB of them: recent rows → one RocksDB write batch → memtable. Later, by
 //! [`Engine::flush`](strata_storage::Engine::flush) or when the memtable is full: memtable → SST file, fsynced →
 //! manifest, fsynced. `get_persisted` reads with `ReadTier::Persisted`, which skips memtables; iterators cannot.
 //!

@@ -41,7 +41,7 @@ const FILTER_BITS: f64 = 10.0;
 pub struct RocksOptions {
     /// Recent rows, memtables and cached blocks of all tablets together.
     pub memory_bytes: usize,
-    /// Recent rows of one tablet.
+    /// Recent rows of one tablet that RocksDB does not have yet.
     pub recent_bytes: usize,
     /// Threads for compactions, shared by all tablets.
     pub compaction_threads: usize,
@@ -57,7 +57,7 @@ impl Default for RocksOptions {
     fn default() -> RocksOptions {
         RocksOptions {
             memory_bytes: 256 * MIB,
-            recent_bytes: 4 * MIB,
+            recent_bytes: 512 * KIB,
             compaction_threads: 2,
             flush_threads: 1,
             background_write_bytes_per_second: 512 << 20,

@@ -118,15 +118,15 @@ impl Rocks {
         self.db.snapshot()
     }
 
-    /// Writes some rows, of so many bytes, as one batch; those without a value are removed.
+    /// Writes some rows, which take so many bytes, as one batch; those without a value are removed.
     pub(crate) fn write<'a>(
         &self,
-        rows: impl ExactSizeIterator<Item = (&'a [u8], Option<&'a Bytes>)>,
+        rows: impl Iterator<Item = (&'a [u8], Option<&'a Bytes>)>,
         bytes: usize,
         patience: Patience,
     ) -> StorageResult<()> {
-        // Room for the framing of each write, so that the buffer is allocated once.
-        let mut batch = rocksdb::WriteBatch::with_capacity_bytes(bytes + 16 * rows.len() + 16);
+        // More than enough for the framing of each row, so that the buffer is allocated once.
+        let mut batch = rocksdb::WriteBatch::with_capacity_bytes(bytes);
         for (key, value) in rows {
             match value {
                 Some(value) => batch.put(key, value),

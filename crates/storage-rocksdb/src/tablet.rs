@@ -11,19 +11,17 @@ use strata_types::ReplicaId;
 use crate::checkpoint::RocksCheckpoint;
 use crate::directory::{CHECKPOINT, Directory};
 use crate::options::Shared;
-use crate::recent::{Changes, Recent};
+use crate::recent::{Budget, Changes, ROW_BYTES, Recent, in_order, size_of};
 use crate::rocks::{Patience, Rocks, visit_range};
 use crate::snapshot::RocksSnapshot;
-
-/// A scan takes care of so many recent rows by itself. If there are more, RocksDB gets them first.
-const SCANNED_CHANGES_MAX: usize = 256;
 
 /// An open database. Holders share it; it closes with the last one.
 pub(crate) struct Database {
     // Fields drop in this order: RocksDB closes before its directory is let go, and perhaps removed.
     rocks: Rocks,
     /// Rows that RocksDB may not have yet: they count before what it says.
-    recent: RwLock<Recent>,
+    recent: Arc<RwLock<Recent>>,
+    budget: Arc<Budget>,
     directory: Directory,
     replica: ReplicaId,
     /// Held while writing, while recent rows are spilled, and while a checkpoint is made (STORE-2).
@@ -38,8 +36,8 @@ impl Database {
         create: bool,
     ) -> StorageResult<Database> {
         let rocks = Rocks::open(shared, directory.path(), create)?;
-        let recent = RwLock::new(Recent::new(shared.budget()));
-        Ok(Database { rocks, recent, directory, replica, writes: Mutex::new(()) })
+        let budget = shared.budget();
+        Ok(Database { rocks, recent: budget.tablet(), budget, directory, replica, writes: Mutex::new(()) })
     }
 
     pub(crate) fn rocks(&self) -> &Rocks {
@@ -65,7 +63,7 @@ impl Database {
         below: impl FnOnce(&Rocks) -> StorageResult<Option<Bytes>>,
     ) -> StorageResult<Option<Bytes>> {
         if let Some(value) = self.recent.read().get(key) {
-            return Ok(value.clone());
+            return Ok(value);
         }
         below(&self.rocks)
     }
@@ -73,7 +71,7 @@ impl Database {
     fn multi_get(&self, keys: &[Bytes]) -> StorageResult<Vec<Option<Bytes>>> {
         let mut values: Vec<Option<Option<Bytes>>> = {
             let recent = self.recent.read();
-            keys.iter().map(|key| recent.get(key).cloned()).collect()
+            keys.iter().map(|key| recent.get(key)).collect()
         };
         let missing: Vec<&Bytes> = values.iter().zip(keys).filter(|(it, _)| it.is_none()).map(|(_, key)| key).collect();
         if !missing.is_empty() {
@@ -92,32 +90,34 @@ impl Database {
         end: &[u8],
         take: impl FnOnce(&'a Rocks) -> T,
     ) -> (Changes, T) {
-        let owed = self.recent.read().owed_rows_of(start, end);
-        if owed > SCANNED_CHANGES_MAX
-            && let Some(_alone) = self.writes.try_lock()
-        {
-            // If RocksDB takes no writes now, the scan has more to do.
-            let _ = self.spill(Patience::Hurries);
-        }
         let recent = self.recent.read();
-        (recent.owed(start, end), take(&self.rocks))
+        let (changes, state) = (recent.owed(start, end), take(&self.rocks));
+        drop(recent);
+        (in_order(changes), state)
     }
 
     /// Writes a batch, by somebody who holds `writes`.
-    fn write(&self, batch: &WriteBatch) -> StorageResult<()> {
+    fn write(&self, batch: &WriteBatch, patience: Patience) -> StorageResult<()> {
         if self.take(batch) {
             return Ok(());
         }
-        self.spill(Patience::Waits)?;
-        self.recent.write().clear();
+        self.spill(patience)?;
         if self.take(batch) {
             return Ok(());
+        }
+        while self.budget.may_take(batch) && self.budget.make_room() {
+            if self.take(batch) {
+                return Ok(());
+            }
         }
         let rows = batch.ops().iter().map(|op| match op {
             WriteOp::Put(key, value) => (key.as_ref(), Some(value)),
             WriteOp::Delete(key) => (key.as_ref(), None),
         });
-        self.rocks.write(rows, batch.bytes(), Patience::Waits)
+        // Forgotten first: RocksDB has them, and will have newer ones.
+        let forgotten = self.recent.write().clear();
+        drop(forgotten);
+        self.rocks.write(rows, size_of(batch), patience)
     }
 
     /// Adds a batch to the recent rows, if there is room.
@@ -132,11 +132,12 @@ impl Database {
 
     /// Gives RocksDB the recent rows that it does not have, as one batch (ROCKS-3), by somebody who holds `writes`.
     fn spill(&self, patience: Patience) -> StorageResult<()> {
-        let changes = self.recent.read().owed(b"", b"");
+        let changes = in_order(self.recent.read().owed(b"", b""));
         if changes.is_empty() {
             return Ok(());
         }
-        let bytes = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        let size = |(key, value): &(Bytes, Option<Bytes>)| ROW_BYTES + key.len() + value.as_ref().map_or(0, Bytes::len);
+        let bytes = changes.iter().map(size).sum();
         let rows = changes.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
         self.rocks.write(rows, bytes, patience)?;
         self.recent.write().settle();
@@ -209,13 +210,12 @@ impl Engine for RocksTablet {
 
     fn write(&self, batch: WriteBatch) -> StorageResult<()> {
         let _alone = self.database.writes.lock();
-        self.database.write(&batch)
+        self.database.write(&batch, Patience::Waits)
     }
 
     fn write_now(&self, batch: WriteBatch) -> StorageResult<()> {
         let _alone = self.database.writes.try_lock().ok_or(StorageError::WouldBlock)?;
-        // Spilling takes its time even where RocksDB holds nothing back.
-        if self.database.take(&batch) { Ok(()) } else { Err(StorageError::WouldBlock) }
+        self.database.write(&batch, Patience::Hurries)
     }
 
     fn flush(&self) -> StorageResult<()> {
@@ -234,7 +234,7 @@ impl Engine for RocksTablet {
     }
 
     fn unflushed_bytes(&self) -> u64 {
-        self.database.rocks.unflushed_bytes() + self.database.recent.read().owed_bytes()
+        self.database.rocks.unflushed_bytes() + self.database.recent.read().written_bytes()
     }
 
     fn disk_bytes(&self) -> u64 {

@@ -175,7 +175,7 @@ proptest! {
     fn rocksdb_equals_memory_over_restarts_and_crashes(
         steps in prop::collection::vec(step(), 0..50),
         // None, room for some writes, room for all.
-        recent_bytes in prop::sample::select(vec![0, 20_000, 4 << 20]),
+        recent_bytes in prop::sample::select(vec![0, 20_000, 1 << 20]),
     ) {
         let mut pair = Pair::new(recent_bytes);
         for step in steps {

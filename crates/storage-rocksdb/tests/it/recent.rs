@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use strata_storage::conformance::{Harness, contents};
-use strata_storage::{Engine, StorageError, WriteBatch};
+use strata_storage::{Engine, WriteBatch};
 use strata_types::ReplicaId;
 
 use crate::node::RocksNode;
@@ -30,17 +30,22 @@ fn batch(numbers: impl Iterator<Item = u32>, value: Option<&'static str>) -> Wri
     batch
 }
 
-/// More of them than a scan takes care of by itself.
 #[test]
-fn many_recent_rows_are_scanned_as_if_they_were_in_rocksdb() {
+fn recent_rows_are_scanned_as_if_they_were_in_rocksdb() {
     let node = RocksNode::new();
     let tablet = open(&node);
-    tablet.write(batch(0..3_000, Some("old"))).unwrap();
+    // A hundred at once: the last of them are not in RocksDB when they are looked at.
+    let write = |wanted: fn(u32) -> bool, value| {
+        for first in (0..3_000).step_by(100) {
+            tablet.write(batch((first..first + 100).filter(|number| wanted(*number)), value)).unwrap();
+        }
+    };
+    write(|_| true, Some("old"));
     tablet.flush().unwrap();
-    tablet.write(batch((0..3_000).filter(|number| number % 3 == 0), None)).unwrap();
-    tablet.write(batch((0..3_000).filter(|number| number % 3 == 1), Some("new"))).unwrap();
+    write(|number| number % 3 == 0, None);
+    write(|number| number % 3 == 1, Some("new"));
     let snapshot = tablet.snapshot();
-    tablet.write(batch(0..3_000, Some("newest"))).unwrap();
+    write(|_| true, Some("newest"));
 
     let expected = |number: u32| match number % 3 {
         0 => None,
@@ -92,14 +97,21 @@ fn what_a_crash_leaves_is_what_was_there_after_a_write() {
 }
 
 #[test]
-fn a_thread_that_must_not_wait_does_not_spill() {
+fn who_must_not_wait_writes_more_than_there_is_room_for() {
     let node = RocksNode::with_recent_bytes(20_000);
     let tablet = open(&node);
-    tablet.write_now(batch(0..50, Some("first"))).unwrap();
-    assert_eq!(tablet.write_now(batch(50..150, Some("second"))), Err(StorageError::WouldBlock));
-    assert_eq!(contents(&*tablet).unwrap().len(), 50, "nothing of it is written");
-    tablet.write(batch(50..150, Some("second"))).unwrap();
-    assert_eq!(contents(&*tablet).unwrap().len(), 150);
-    tablet.write_now(batch(0..10, Some("third"))).unwrap();
-    assert_eq!(tablet.get_cached(&key(3)).unwrap(), Some(Bytes::from_static(b"third")));
+    for round in 0..10 {
+        tablet.write_now(batch(round * 50..round * 50 + 90, Some("first"))).unwrap();
+    }
+    // More than would ever fit, over rows that are here.
+    tablet.write_now(batch(300..600, Some("second"))).unwrap();
+    tablet.write_now(batch(310..320, None)).unwrap();
+    let value = |number: u32| match number {
+        310..320 => None,
+        300.. => Some(Bytes::from_static(b"second")),
+        _ => Some(Bytes::from_static(b"first")),
+    };
+    assert!((0..600).all(|number| tablet.get_cached(&key(number)).unwrap() == value(number)));
+    let all: Vec<_> = (0..600).filter_map(|number| Some((key(number), value(number)?))).collect();
+    assert_eq!(contents(&*tablet).unwrap(), all);
 }
