@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn rows_that_rocksdb_has_make_room_for_those_of_other_tablets() {
-        let budget = Arc::new(Budget::new(1 << 20, 1 << 20));
+        let budget = Arc::new(Budget::new(1 << 20, 800_000));
         let [first, second, third] = [(); 3].map(|()| budget.tablet());
         put(&first, &batch(0..2_000, b"value"));
         put(&second, &batch(0..3_000, b"value"));
