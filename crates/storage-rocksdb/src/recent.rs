@@ -25,7 +25,7 @@ use strata_storage::{WriteBatch, WriteOp};
 
 /// What a row takes beside its key and its value, roughly. What a write counts for is the same: what it costs to make it
 /// again from the log depends more on how many there are than on how long they are.
-pub(crate) const ROW_BYTES: usize = 128;
+const ROW_BYTES: usize = 128;
 
 /// While the node has too many recent rows, a tablet may have so many still: writes of fewer rows at once gain little.
 const LEAST_BYTES: usize = 64 << 10;
@@ -185,6 +185,11 @@ impl Recent {
         let first = start.first().copied().unwrap_or(0);
         let last = end.first().copied().unwrap_or(u8::MAX).max(first);
         self.owed.range(first..=last).map(|(_, keys)| keys)
+    }
+
+    /// What the rows take that RocksDB does not have yet.
+    pub(crate) fn owed_bytes(&self) -> usize {
+        self.owed_bytes
     }
 
     /// How many bytes were written since it had them all.

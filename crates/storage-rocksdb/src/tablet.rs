@@ -11,7 +11,7 @@ use strata_types::ReplicaId;
 use crate::checkpoint::RocksCheckpoint;
 use crate::directory::{CHECKPOINT, Directory};
 use crate::options::Shared;
-use crate::recent::{Budget, Changes, ROW_BYTES, Recent, in_order, size_of};
+use crate::recent::{Budget, Changes, Recent, in_order, size_of};
 use crate::rocks::{Patience, Rocks, visit_range};
 use crate::snapshot::RocksSnapshot;
 
@@ -132,12 +132,13 @@ impl Database {
 
     /// Gives RocksDB the recent rows that it does not have, as one batch (ROCKS-3), by somebody who holds `writes`.
     fn spill(&self, patience: Patience) -> StorageResult<()> {
-        let changes = in_order(self.recent.read().owed(b"", b""));
+        let recent = self.recent.read();
+        let (changes, bytes) = (recent.owed(b"", b""), recent.owed_bytes());
+        drop(recent);
         if changes.is_empty() {
             return Ok(());
         }
-        let size = |(key, value): &(Bytes, Option<Bytes>)| ROW_BYTES + key.len() + value.as_ref().map_or(0, Bytes::len);
-        let bytes = changes.iter().map(size).sum();
+        let changes = in_order(changes);
         let rows = changes.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
         self.rocks.write(rows, bytes, patience)?;
         self.recent.write().settle();

@@ -33,7 +33,8 @@ pub trait Engine: Any + Send + Sync {
     /// `false`. An empty `end` means no upper bound.
     fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> StorageResult<()>;
 
-    /// An unchanging view of the present state.
+    /// An unchanging view of the present state. Making it reads no disk, so any thread may; one that others go before
+    /// should not, because writes wait for it.
     fn snapshot(&self) -> Box<dyn Snapshot>;
 
     /// Makes all writes of the batch visible at once. Not durable. Called by one thread at a time.
