@@ -24,8 +24,8 @@
 //! background threads ([`RocksOptions`]); an idle one costs a few hundred KiB.
 //!
 //! # Path of a write
-//! [`Engine::write`](strata_storage::Engine::write) → recent rows, a table of hashes (`recent.rs` says why). When
-//! RocksDB is owed 512 KiB of them: recent rows → one RocksDB write batch → memtable. Later, by
+//! [`Engine::write`](strata_storage::Engine::write) → recent rows, a table of hashes (`recent.rs` says why). When a round of
+//! them is full, some 400 KiB: the round → the spiller's thread → one RocksDB write batch → memtable. Later, by
 //! [`Engine::flush`](strata_storage::Engine::flush) or when the memtable is full: memtable → SST file, fsynced →
 //! manifest, fsynced. `get_persisted` reads with `ReadTier::Persisted`, which skips memtables; iterators cannot.
 //!
@@ -35,14 +35,15 @@
 //!
 //! # A full disk
 //! A failed flush stops all writes to that database with [`StorageError::Full`](strata_storage::StorageError::Full), as
-//! soon as there is no room for recent rows; reads go on, and what was written stays in memory. RocksDB looks for room every five seconds, wants as much as a
-//! memtable holds (32 MiB), and then resumes by itself: the same call simply succeeds again.
+//! soon as there is no room for recent rows; reads go on, and what was written stays in memory. RocksDB looks for room every
+//! five seconds, wants as much as a memtable holds (32 MiB), and then resumes by itself: the same call simply succeeds again.
 //!
 //! # Invariants
 //! - STORE-1, STORE-2, STORE-3 of [`strata_storage`], by its conformance suite.
 //! - ROCKS-1: the pointer names a database that was whole and durable before it was named.
 //! - ROCKS-2: a directory is removed only when it is not named and no handle of it is left.
-//! - ROCKS-3: RocksDB gets all recent rows that it does not have in one batch, or none of them.
+//! - ROCKS-3: RocksDB gets the recent rows of a round in one batch, and rounds in their order: what it holds is a prefix of
+//!   the writes.
 //!
 //! # Left out
 //! Range deletes (slow reads until compaction), RocksDB's own tiering (temperatures are only hints), merge operators
@@ -50,6 +51,7 @@
 #![allow(clippy::disallowed_methods, reason = "RocksDB keeps its own files, so this crate's live beside them")]
 
 mod checkpoint;
+mod database;
 mod directory;
 mod error;
 mod files;
@@ -58,7 +60,9 @@ mod pointer;
 mod receiver;
 mod recent;
 mod rocks;
+mod round;
 mod snapshot;
+mod spiller;
 mod tablet;
 mod tablets;
 

@@ -11,6 +11,7 @@ use strata_storage::StorageResult;
 
 use crate::error;
 use crate::recent::Budget;
+use crate::spiller::Spiller;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -41,7 +42,7 @@ const FILTER_BITS: f64 = 10.0;
 pub struct RocksOptions {
     /// Recent rows, memtables and cached blocks of all tablets together.
     pub memory_bytes: usize,
-    /// Recent rows of one tablet that RocksDB does not have yet.
+    /// Recent rows of one tablet in a round, at most; on average three quarters of it. RocksDB may lack two rounds.
     pub recent_bytes: usize,
     /// Threads for compactions, shared by all tablets.
     pub compaction_threads: usize,
@@ -71,6 +72,7 @@ pub(crate) struct Shared {
     /// Copies of it share the cache, the write buffer manager, the rate limiter and the threads.
     template: Options,
     budget: Arc<Budget>,
+    spiller: Arc<Spiller>,
 }
 
 impl Shared {
@@ -95,12 +97,17 @@ impl Shared {
         set_tables(&mut template, &cache);
         set_housekeeping(&mut template);
         let budget = Budget::new(settings.recent_bytes, recent_bytes);
-        Ok(Shared { template, budget: Arc::new(budget) })
+        Ok(Shared { template, budget: Arc::new(budget), spiller: Arc::new(Spiller::start()?) })
     }
 
     /// How much memory recent rows may take.
     pub(crate) fn budget(&self) -> Arc<Budget> {
         Arc::clone(&self.budget)
+    }
+
+    /// The thread that gives RocksDB recent rows.
+    pub(crate) fn spiller(&self) -> Arc<Spiller> {
+        Arc::clone(&self.spiller)
     }
 
     /// Opens a database, or makes a new one.

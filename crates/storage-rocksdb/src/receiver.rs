@@ -9,9 +9,10 @@ use std::sync::Arc;
 use strata_storage::{Engine, Receiver, StorageError, StorageResult, check_file_name};
 use strata_types::ReplicaId;
 
+use crate::database::Database;
 use crate::directory::Directory;
 use crate::options::Shared;
-use crate::tablet::{Database, RocksTablet};
+use crate::tablet::RocksTablet;
 use crate::{error, files};
 
 /// Writes the files of a checkpoint into a directory, which goes if they never become a tablet.

@@ -12,41 +12,51 @@
 //!                          |                |                 |
 //!              RocksDB     v3               v1                v4        what is not owed is the same there
 //! ```
-//! Rows that are not owed stay, so that they are found, until the node needs the room for others. All that is owed goes to
-//! RocksDB in one batch (ROCKS-3), so what RocksDB holds, and what survives a crash, always is a prefix of the writes.
+//! Rows that are not owed stay, so that they are found, until the node needs the room for others. Writes come in rounds. When
+//! a round is full, its rows go to RocksDB in one batch (ROCKS-3), and writes go on in the next one meanwhile. Only one round
+//! at a time is on its way, so what RocksDB holds, and what survives a crash, always is a prefix of the writes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::array;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use strata_storage::{WriteBatch, WriteOp};
+use strata_types::ReplicaId;
+
+use crate::round::{Changes, Round};
 
 /// What a row takes beside its key and its value, roughly. What a write counts for is the same: what it costs to make it
 /// again from the log depends more on how many there are than on how long they are.
 const ROW_BYTES: usize = 128;
+
+/// The rows lie in so many tables. One that grows moves all its rows, while who writes waits: so they are small, and do not
+/// grow at the same time.
+const TABLES: usize = 64;
 
 /// While the node has too many recent rows, a tablet may have so many still: writes of fewer rows at once gain little.
 const LEAST_BYTES: usize = 64 << 10;
 
 /// The recent rows of all tablets of a node, and how much memory they may take.
 pub(crate) struct Budget {
-    /// So much may one tablet have that RocksDB does not have yet: each snapshot copies it, and a write may have to spill it.
-    owed_bytes_max: usize,
+    /// So much may one tablet have in a round: each snapshot copies a list of it.
+    round_bytes_max: usize,
     node_bytes_max: usize,
     node_bytes: AtomicUsize,
     tablets: Mutex<Vec<Weak<RwLock<Recent>>>>,
 }
 
 impl Budget {
-    pub(crate) fn new(owed_bytes_max: usize, node_bytes_max: usize) -> Budget {
-        Budget { owed_bytes_max, node_bytes_max, node_bytes: AtomicUsize::new(0), tablets: Mutex::default() }
+    pub(crate) fn new(round_bytes_max: usize, node_bytes_max: usize) -> Budget {
+        Budget { round_bytes_max, node_bytes_max, node_bytes: AtomicUsize::new(0), tablets: Mutex::default() }
     }
 
-    /// No rows yet, of one more tablet.
-    pub(crate) fn tablet(self: &Arc<Budget>) -> Arc<RwLock<Recent>> {
-        let recent = Arc::new(RwLock::new(Recent::new(Arc::clone(self))));
+    /// No rows yet, of the tablet of one more replica.
+    pub(crate) fn tablet(self: &Arc<Budget>, replica: ReplicaId) -> Arc<RwLock<Recent>> {
+        let recent = Arc::new(RwLock::new(Recent::new(Arc::clone(self), replica)));
         let mut tablets = self.tablets.lock();
         tablets.retain(|tablet| tablet.strong_count() > 0);
         tablets.push(Arc::downgrade(&recent));
@@ -55,25 +65,28 @@ impl Budget {
 
     /// Whether a batch can be taken when RocksDB has all rows and no other tablet has any.
     pub(crate) fn may_take(&self, batch: &WriteBatch) -> bool {
-        size_of(batch) <= self.owed_bytes_max.min(self.node_bytes_max)
+        size_of(batch) <= (self.round_bytes_max / 2).min(self.node_bytes_max)
+    }
+
+    /// How much a tablet may have in one round. All replicas of a shard write the same rows, and many shards as much as
+    /// others: were this the same for all, all would be busy spilling at one moment, and none at others.
+    fn round_bytes(&self, replica: ReplicaId, number: u64) -> usize {
+        let least = self.round_bytes_max / 2;
+        let dice = crc32c::crc32c_append(crc32c::crc32c(&replica.0.to_le_bytes()), &number.to_le_bytes());
+        least + dice as usize % (self.round_bytes_max - least + 1)
     }
 
     /// Forgets the rows of the tablet that has the most, of those where RocksDB has them all: idle ones are among them.
-    /// Returns whether there was any. The caller has locked none.
-    pub(crate) fn make_room(&self) -> bool {
+    /// Returns them, or `None` if there was no such tablet. The caller has locked none.
+    pub(crate) fn make_room(&self) -> Option<Forgotten> {
         let tablets: Vec<_> = self.tablets.lock().iter().filter_map(Weak::upgrade).collect();
         let size = |tablet: &Arc<RwLock<Recent>>| {
-            tablet.try_read().filter(|recent| recent.owed.is_empty()).map_or(0, |recent| recent.bytes)
+            tablet.try_read().filter(|recent| recent.is_settled()).map_or(0, |recent| recent.bytes)
         };
         let fullest = tablets.iter().map(|tablet| (size(tablet), tablet)).max_by_key(|(bytes, _)| *bytes);
-        let Some((1.., fullest)) = fullest else { return false };
+        let (1.., fullest) = fullest? else { return None };
         let mut recent = fullest.write();
-        let is_settled = recent.owed.is_empty();
-        // Rows go when others may look again: that takes its time.
-        let rows = is_settled.then(|| recent.clear());
-        drop(recent);
-        drop(rows);
-        is_settled
+        if recent.is_settled() { recent.forget() } else { None }
     }
 }
 
@@ -82,60 +95,57 @@ pub(crate) fn size_of(batch: &WriteBatch) -> usize {
     batch.bytes() + batch.ops().len() * ROW_BYTES
 }
 
-/// Rows, and which of them are to be removed.
-pub(crate) type Changes = Vec<(Bytes, Option<Bytes>)>;
-
-/// The same in key order.
-pub(crate) fn in_order(mut changes: Changes) -> Changes {
-    changes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    changes
-}
+/// What is known no more. To free it takes its time.
+pub(crate) type Forgotten = Box<dyn Send>;
 
 struct Row {
-    /// `None`: there is no such row any more. Its own copy: what was written may be a small part of something large.
-    value: Option<Box<[u8]>>,
-    /// In which round it was written. What was written in an earlier one than the present is in RocksDB.
+    /// `None`: there is no such row any more.
+    value: Option<Bytes>,
+    /// In which round it was written, and where it is among the changes of that round.
     round: u64,
+    at: usize,
 }
 
-impl Row {
-    fn value(&self) -> Option<Bytes> {
-        self.value.as_deref().map(Bytes::copy_from_slice)
-    }
-}
+type Tables = Box<[HashMap<Bytes, Row>; TABLES]>;
 
 /// The rows written last, of one tablet.
 pub(crate) struct Recent {
-    rows: HashMap<Box<[u8]>, Row>,
-    /// Keys of the rows that RocksDB does not have yet, by their first bytes: most scans look at rows of one kind, of
-    /// which there are none here.
-    owed: BTreeMap<u8, Vec<Bytes>>,
-    /// What they take.
-    owed_bytes: usize,
-    /// What all writes of this round take, also those that others have replaced since.
-    written_bytes: usize,
-    round: u64,
+    replica: ReplicaId,
+    rows: Tables,
+    /// The number of the present round, and how much there is room for in it.
+    number: u64,
+    round_bytes: usize,
+    present: Round,
+    /// An earlier one that RocksDB may have or not.
+    leaving: Arc<Round>,
     /// What all rows take.
     bytes: usize,
     budget: Arc<Budget>,
 }
 
 impl Recent {
-    fn new(budget: Arc<Budget>) -> Recent {
-        let (rows, owed) = (HashMap::new(), BTreeMap::new());
-        Recent { rows, owed, owed_bytes: 0, written_bytes: 0, round: 0, bytes: 0, budget }
+    fn new(budget: Arc<Budget>, replica: ReplicaId) -> Recent {
+        let (round_bytes, present, leaving) = (budget.round_bytes(replica, 0), Round::default(), Arc::default());
+        Recent { replica, rows: no_rows(), number: 0, round_bytes, present, leaving, bytes: 0, budget }
+    }
+
+    /// Begins a round, and returns what was written in the present one.
+    fn begin_round(&mut self) -> Round {
+        self.number += 1;
+        self.round_bytes = self.budget.round_bytes(self.replica, self.number);
+        std::mem::take(&mut self.present)
     }
 
     /// The row, if it is here: it may be here as one that is no more.
     pub(crate) fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
-        self.rows.get(key).map(Row::value)
+        self.rows[table_of(key)].get(key).map(|row| row.value.clone())
     }
 
     /// Whether a batch can be taken as well.
     pub(crate) fn has_room(&self, batch: &WriteBatch) -> bool {
         let more = size_of(batch);
         let node = self.budget.node_bytes.load(Ordering::Relaxed) + more;
-        self.owed_bytes + more <= self.budget.owed_bytes_max
+        self.present.bytes + more <= self.round_bytes
             && (node <= self.budget.node_bytes_max || self.bytes + more <= LEAST_BYTES)
     }
 
@@ -146,33 +156,35 @@ impl Recent {
                 WriteOp::Delete(key) => self.set(key, None),
             }
         }
-        self.written_bytes += size_of(batch);
+        self.present.written_bytes += size_of(batch);
     }
 
-    fn set(&mut self, key: &[u8], value: Option<&Bytes>) {
-        let size = |value: Option<&[u8]>| ROW_BYTES + key.len() + value.map_or(0, <[u8]>::len);
-        let value = value.map(Bytes::as_ref);
-        let after = size(value);
-        let (before, owed) = match self.rows.get_mut(key) {
-            Some(row) => {
-                let before = size(row.value.as_deref());
-                match (&mut row.value, value) {
-                    (Some(old), Some(new)) if old.len() == new.len() => old.copy_from_slice(new),
-                    (old, new) => *old = new.map(Box::from),
+    fn set(&mut self, key: &Bytes, value: Option<&Bytes>) {
+        let size = |value: Option<&Bytes>| ROW_BYTES + key.len() + value.map_or(0, Bytes::len);
+        let (after, value) = (size(value), value.cloned());
+        let changes = self.present.changes_like(key);
+        let (before, owed) = match self.rows[table_of(key)].entry(key.clone()) {
+            Entry::Occupied(mut row) => {
+                let row = row.get_mut();
+                let before = size(row.value.as_ref());
+                row.value.clone_from(&value);
+                if row.round == self.number {
+                    changes[row.at].1 = value;
+                    (before, before)
+                } else {
+                    (row.round, row.at) = (self.number, changes.len());
+                    changes.push((key.clone(), value));
+                    (before, 0)
                 }
-                let is_owed = std::mem::replace(&mut row.round, self.round) == self.round;
-                (before, if is_owed { before } else { 0 })
             }
-            None => {
-                self.rows.insert(Box::from(key), Row { value: value.map(Box::from), round: self.round });
+            Entry::Vacant(row) => {
+                row.insert(Row { value: value.clone(), round: self.number, at: changes.len() });
+                changes.push((key.clone(), value));
                 (0, 0)
             }
         };
         self.grown(before, after);
-        self.owed_bytes = self.owed_bytes + after - owed;
-        if owed == 0 {
-            self.owed.entry(key.first().copied().unwrap_or(0)).or_default().push(Bytes::copy_from_slice(key));
-        }
+        self.present.bytes = self.present.bytes + after - owed;
     }
 
     fn grown(&mut self, before: usize, after: usize) {
@@ -181,44 +193,65 @@ impl Recent {
         self.budget.node_bytes.fetch_sub(before, Ordering::Relaxed);
     }
 
-    fn owed_of(&self, start: &[u8], end: &[u8]) -> impl Iterator<Item = &Vec<Bytes>> {
-        let first = start.first().copied().unwrap_or(0);
-        let last = end.first().copied().unwrap_or(u8::MAX).max(first);
-        self.owed.range(first..=last).map(|(_, keys)| keys)
+    /// Whether RocksDB has all rows.
+    fn is_settled(&self) -> bool {
+        self.present.is_empty() && self.leaving.is_empty()
     }
 
-    /// What the rows take that RocksDB does not have yet.
+    /// What the rows take that RocksDB may not have yet.
     pub(crate) fn owed_bytes(&self) -> usize {
-        self.owed_bytes
+        self.present.bytes + self.leaving.bytes
     }
 
     /// How many bytes were written since it had them all.
     pub(crate) fn written_bytes(&self) -> u64 {
-        self.written_bytes as u64
+        (self.present.written_bytes + self.leaving.written_bytes) as u64
     }
 
-    /// What RocksDB does not have yet of `start <= key < end`, where an empty `end` is no bound. Not in order: whoever
-    /// writes waits for this, perhaps for a thread that others go before.
+    /// What RocksDB may not have yet of `start <= key < end`, where an empty `end` is no bound; the newest first. Not in
+    /// order: whoever writes waits for this, perhaps for a thread that others go before.
     pub(crate) fn owed(&self, start: &[u8], end: &[u8]) -> Changes {
-        let is_inside = |key: &&Bytes| key.as_ref() >= start && (end.is_empty() || key.as_ref() < end);
-        let keys = self.owed_of(start, end).flatten().filter(is_inside);
-        let value = |key: &Bytes| self.rows.get(key.as_ref()).and_then(Row::value);
-        keys.map(|key| (key.clone(), value(key))).collect()
+        self.present.within(start, end).chain(self.leaving.within(start, end)).cloned().collect()
     }
 
-    /// RocksDB has all of it now.
-    pub(crate) fn settle(&mut self) {
-        self.owed.clear();
-        (self.owed_bytes, self.written_bytes) = (0, 0);
-        self.round += 1;
+    /// Ends the present round and returns it, or `None` if it is empty, or RocksDB refused the one before. Its rows are
+    /// owed until they are [settled](Recent::settle).
+    pub(crate) fn leave(&mut self) -> Option<Arc<Round>> {
+        if !self.leaving.is_empty() || self.present.is_empty() {
+            return None;
+        }
+        self.leaving = Arc::new(self.begin_round());
+        Some(Arc::clone(&self.leaving))
     }
 
-    /// Forgets all rows, of which RocksDB has all, and leaves them to the caller.
-    pub(crate) fn clear(&mut self) -> impl Sized + use<> {
-        debug_assert!(self.owed.is_empty(), "rows are forgotten when RocksDB has them");
+    /// RocksDB has the round that is leaving.
+    pub(crate) fn settle(&mut self) -> Forgotten {
+        Box::new(std::mem::take(&mut self.leaving))
+    }
+
+    /// RocksDB has all rows.
+    pub(crate) fn settle_all(&mut self) -> Forgotten {
+        Box::new((std::mem::take(&mut self.leaving), self.begin_round()))
+    }
+
+    /// Forgets all rows, of which RocksDB has all. Returns `None` if there are none.
+    pub(crate) fn forget(&mut self) -> Option<Forgotten> {
+        debug_assert!(self.is_settled(), "rows are forgotten when RocksDB has them");
+        if self.bytes == 0 {
+            return None;
+        }
         self.grown(self.bytes, 0);
-        std::mem::take(&mut self.rows)
+        Some(Box::new(std::mem::replace(&mut self.rows, no_rows())))
     }
+}
+
+fn no_rows() -> Tables {
+    Box::new(array::from_fn(|_| HashMap::new()))
+}
+
+/// Which of the tables has a row. Each of them has its own hash, so nobody can make a table slow by his choice of keys.
+fn table_of(key: &[u8]) -> usize {
+    crc32c::crc32c(key) as usize % TABLES
 }
 
 impl Drop for Recent {
@@ -230,6 +263,7 @@ impl Drop for Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::round::in_order;
 
     fn batch(rows: std::ops::Range<u32>, value: &'static [u8]) -> WriteBatch {
         let mut batch = WriteBatch::new();
@@ -246,30 +280,30 @@ mod tests {
     #[test]
     fn rows_that_rocksdb_has_make_room_for_those_of_other_tablets() {
         let budget = Arc::new(Budget::new(1 << 20, 800_000));
-        let [first, second, third] = [(); 3].map(|()| budget.tablet());
+        let [first, second, third] = [1, 2, 3].map(|replica| budget.tablet(ReplicaId(replica)));
         put(&first, &batch(0..2_000, b"value"));
         put(&second, &batch(0..3_000, b"value"));
         let more = batch(0..1_500, b"value");
         assert!(!third.read().has_room(&more));
-        assert!(!budget.make_room(), "RocksDB has none of them");
+        assert!(budget.make_room().is_none(), "RocksDB has none of them");
         assert!(third.read().has_room(&batch(0..300, b"value")), "a few always have room");
 
-        first.write().settle();
-        second.write().settle();
+        first.write().settle_all();
+        second.write().settle_all();
         assert!(first.read().get(&7_u32.to_be_bytes()).is_some());
-        assert!(budget.make_room());
+        assert!(budget.make_room().is_some());
         assert!(second.read().get(&7_u32.to_be_bytes()).is_none(), "the fullest");
         assert!(first.read().get(&7_u32.to_be_bytes()).is_some());
         put(&third, &more);
         drop(first);
-        assert!(!budget.make_room(), "a closed tablet has no rows");
+        assert!(budget.make_room().is_none(), "a closed tablet has no rows");
         assert_eq!(budget.node_bytes.load(Ordering::Relaxed), third.read().bytes);
     }
 
     #[test]
     fn a_row_counts_once_however_often_it_is_written() {
         let budget = Arc::new(Budget::new(100_000, 1 << 20));
-        let tablet = budget.tablet();
+        let tablet = budget.tablet(ReplicaId(1));
         for value in [&b"long value"[..], b"short", b"longer than before"].into_iter().cycle().take(99) {
             put(&tablet, &batch(0..100, value));
         }
@@ -278,7 +312,7 @@ mod tests {
         put(&tablet, &gone);
         let recent = tablet.read();
         let rows = 100 * (ROW_BYTES + 4) + 99 * b"longer than before".len();
-        assert_eq!((recent.bytes, recent.owed_bytes), (rows, rows));
+        assert_eq!((recent.bytes, recent.owed_bytes()), (rows, rows));
         assert!(recent.written_bytes() > 99 * 100 * ROW_BYTES as u64, "each write is replayed after a crash");
         let owed = recent.owed(&3_u32.to_be_bytes(), &7_u32.to_be_bytes());
         let owed: Vec<_> = in_order(owed).iter().map(|(key, value)| (key[3], value.is_some())).collect();
@@ -287,15 +321,15 @@ mod tests {
 
     #[test]
     fn what_was_settled_is_owed_again_when_it_changes() {
-        let tablet = Arc::new(Budget::new(100_000, 1 << 20)).tablet();
+        let tablet = Arc::new(Budget::new(100_000, 1 << 20)).tablet(ReplicaId(1));
         put(&tablet, &batch(0..100, b"old"));
-        tablet.write().settle();
+        tablet.write().settle_all();
         assert!(tablet.read().owed(b"", b"").is_empty());
         put(&tablet, &batch(40..42, b"new"));
         let recent = tablet.read();
         let owed: Vec<_> = in_order(recent.owed(b"", b"")).into_iter().map(|(key, value)| (key[3], value)).collect();
         assert_eq!(owed, [40, 41].map(|row| (row, Some(Bytes::from_static(b"new")))));
-        assert_eq!(recent.owed_bytes, 2 * (ROW_BYTES + 4 + 3));
+        assert_eq!(recent.owed_bytes(), 2 * (ROW_BYTES + 4 + 3));
         assert_eq!(recent.get(&50_u32.to_be_bytes()), Some(Some(Bytes::from_static(b"old"))), "still found here");
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use strata_storage::{Snapshot, StorageResult, scan_over};
 
+use crate::database::Database;
 use crate::error;
-use crate::recent::Changes;
 use crate::rocks::{Rocks, range_options, visit_range};
-use crate::tablet::Database;
+use crate::round::Changes;
 
 /// A RocksDB snapshot, what RocksDB did not have then, and the database that it is of.
 pub(crate) struct RocksSnapshot {

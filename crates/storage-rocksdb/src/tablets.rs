@@ -10,10 +10,11 @@ use parking_lot::Mutex;
 use strata_storage::{Engine, Receiver, StorageError, StorageResult, Tablets};
 use strata_types::ReplicaId;
 
+use crate::database::Database;
 use crate::directory::{Directories, TABLET};
 use crate::options::{RocksOptions, Shared};
 use crate::receiver::RocksReceiver;
-use crate::tablet::{Database, RocksTablet};
+use crate::tablet::RocksTablet;
 use crate::{error, files, pointer};
 
 /// Tablets in the directories below one root.

@@ -11,7 +11,8 @@ pub enum WriteOp {
     Delete(Bytes),
 }
 
-/// Writes in order; later ones win.
+/// Writes in order; later ones win. An engine may keep keys and values as they are for as long as it likes, so they should
+/// not be small parts of something large.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteBatch {
     ops: Vec<WriteOp>,

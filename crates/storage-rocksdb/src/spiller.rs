@@ -1,0 +1,83 @@
+//! The thread that does for a node's tablets what their writers should not wait for.
+//!
+//! All replicas of a shard write the same rows, so they run out of room at the same time: milliseconds on each node, for
+//! which a writer would hold up all that its thread does. This thread locks nothing that a writer or a reader waits for, and
+//! its answer is looked at by who needs the room.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::thread;
+
+use strata_storage::{StorageError, StorageResult};
+
+use crate::recent::Forgotten;
+use crate::rocks::{Patience, Rocks};
+use crate::round::Round;
+
+/// The thread's inbox. It ends when this is gone and all is done.
+pub(crate) struct Spiller {
+    jobs: Sender<Job>,
+}
+
+enum Job {
+    Spill { rocks: Arc<Rocks>, round: Arc<Round>, done: SyncSender<StorageResult<()>> },
+    Free(#[expect(dead_code, reason = "it is only dropped")] Forgotten),
+}
+
+/// A round on its way to RocksDB.
+pub(crate) struct Spill(Receiver<StorageResult<()>>);
+
+impl Spiller {
+    pub(crate) fn start() -> StorageResult<Spiller> {
+        let (jobs, inbox) = channel::<Job>();
+        let work = move || inbox.into_iter().for_each(Job::run);
+        let started = thread::Builder::new().name("strata-spill".to_owned()).spawn(work);
+        started.map_err(|error| StorageError::Io { detail: format!("cannot start a thread: {error}") })?;
+        Ok(Spiller { jobs })
+    }
+
+    /// Begins to give RocksDB the rows of a round, all or none of them.
+    pub(crate) fn spill(&self, rocks: &Arc<Rocks>, round: Arc<Round>) -> Spill {
+        let (done, outcome) = sync_channel(1);
+        // Without the thread the job is dropped: then nobody has spilled anything.
+        let _ = self.jobs.send(Job::Spill { rocks: Arc::clone(rocks), round, done });
+        Spill(outcome)
+    }
+
+    /// Frees what takes long to free.
+    pub(crate) fn free(&self, forgotten: Forgotten) {
+        let _ = self.jobs.send(Job::Free(forgotten));
+    }
+}
+
+impl Job {
+    fn run(self) {
+        let Job::Spill { rocks, round, done } = self else { return };
+        let rows = round.in_order();
+        let rows = rows.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+        // One tablet that RocksDB holds back must not hold back the others: its own writers are the ones who wait.
+        let outcome = rocks.write(rows, round.bytes, Patience::Hurries);
+        // Let go of before anybody hears of it: who waits may be about to close it.
+        drop(rocks);
+        let _ = done.send(outcome);
+    }
+}
+
+impl Spill {
+    /// One that RocksDB refused.
+    #[cfg(test)]
+    pub(crate) fn refused() -> Spill {
+        Spill(sync_channel(1).1)
+    }
+
+    /// Whether RocksDB has the rows now, or `None` when that is not known yet and the caller does not wait.
+    pub(crate) fn outcome(&self, patience: Patience) -> Option<bool> {
+        let outcome = match (patience, self.0.try_recv()) {
+            (_, Ok(outcome)) => outcome.is_ok(),
+            (_, Err(TryRecvError::Disconnected)) => false,
+            (Patience::Waits, Err(TryRecvError::Empty)) => matches!(self.0.recv(), Ok(Ok(()))),
+            (Patience::Hurries, Err(TryRecvError::Empty)) => return None,
+        };
+        Some(outcome)
+    }
+}
