@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use rocksdb::DBRawIterator;
 use strata_storage::{Checkpoint, StorageError, StorageResult, WriteBatch, WriteOp};
 use strata_types::ReplicaId;
 
 use crate::checkpoint::RocksCheckpoint;
 use crate::directory::{CHECKPOINT, Directory};
 use crate::options::Shared;
+use crate::part::{Change, Part, in_order};
 use crate::recent::{Budget, Recent, size_of};
 use crate::rocks::{Patience, Rocks};
-use crate::round::{Changes, in_order};
 use crate::spiller::{Spill, Spiller};
 
 /// An open database. Holders share it; it closes with the last one.
@@ -100,17 +101,18 @@ impl Database {
         Ok(values.into_iter().map(Option::flatten).collect())
     }
 
-    /// What of a range RocksDB does not have, and RocksDB as it is at that moment, as `take` sees it: together one state.
-    pub(crate) fn state_of<'a, T>(
-        &'a self,
-        start: &[u8],
-        end: &[u8],
-        take: impl FnOnce(&'a Rocks) -> T,
-    ) -> (Changes, T) {
+    /// What of a range RocksDB does not have, and RocksDB as it is at that moment: together one state.
+    pub(crate) fn range(&self, start: &[u8], end: &[u8]) -> (Vec<Change>, Option<DBRawIterator<'_>>) {
         let recent = self.recent.read();
-        let (changes, state) = (recent.owed(start, end), take(&self.rocks));
+        let (changes, items) = (recent.owed_within(start, end), self.rocks.iterator(start, end));
         drop(recent);
-        (in_order(changes), state)
+        (in_order(changes), items)
+    }
+
+    /// The same of all, to be kept.
+    pub(crate) fn snapshot(&self) -> (Vec<Arc<Part>>, rocksdb::Snapshot<'_>) {
+        let mut recent = self.recent.write();
+        (recent.share(), self.rocks.snapshot())
     }
 
     pub(crate) fn write(&self, batch: &WriteBatch, patience: Patience) -> StorageResult<()> {
@@ -185,15 +187,11 @@ impl Database {
     /// Gives RocksDB the recent rows that it does not have, as one batch (ROCKS-3).
     fn spill(&self, writer: &mut Writer, patience: Patience) -> StorageResult<()> {
         self.end_spill(writer, patience)?;
-        let recent = self.recent.read();
-        let (changes, bytes) = (recent.owed(b"", b""), recent.owed_bytes());
-        drop(recent);
-        if changes.is_empty() {
+        let owed = self.recent.write().share();
+        if owed.is_empty() {
             return Ok(());
         }
-        let changes = in_order(changes);
-        let rows = changes.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
-        self.rocks.write(rows, bytes, patience)?;
+        self.rocks.write_parts(&owed, patience)?;
         let settled = self.recent.write().settle_all();
         self.spiller.free(settled);
         Ok(())

@@ -14,20 +14,21 @@
 //! ```
 //! Rows that are not owed stay, so that they are found, until the node needs the room for others. Writes come in rounds. When
 //! a round is full, its rows go to RocksDB in one batch (ROCKS-3), and writes go on in the next one meanwhile. Only one round
-//! at a time is on its way, so what RocksDB holds, and what survives a crash, always is a prefix of the writes.
+//! at a time is on its way, so what RocksDB holds, and what survives a crash, always is a prefix of the writes. A snapshot
+//! shares what was written: it ends a part of the round, and changes after it are in the next part.
 
-use std::array;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::{array, iter};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use strata_storage::{WriteBatch, WriteOp};
 use strata_types::ReplicaId;
 
-use crate::round::{Changes, Round};
+use crate::part::{Change, Part};
 
 /// What a row takes beside its key and its value, roughly. What a write counts for is the same: what it costs to make it
 /// again from the log depends more on how many there are than on how long they are.
@@ -37,12 +38,15 @@ const ROW_BYTES: usize = 128;
 /// grow at the same time.
 const TABLES: usize = 64;
 
+/// A round has hardly more parts than this: who scans looks at each. Beyond it they are joined.
+const PARTS_MAX: usize = 8;
+
 /// While the node has too many recent rows, a tablet may have so many still: writes of fewer rows at once gain little.
 const LEAST_BYTES: usize = 64 << 10;
 
 /// The recent rows of all tablets of a node, and how much memory they may take.
 pub(crate) struct Budget {
-    /// So much may one tablet have in a round: each snapshot copies a list of it.
+    /// So much may one tablet have in a round.
     round_bytes_max: usize,
     node_bytes_max: usize,
     node_bytes: AtomicUsize,
@@ -101,8 +105,8 @@ pub(crate) type Forgotten = Box<dyn Send>;
 struct Row {
     /// `None`: there is no such row any more.
     value: Option<Bytes>,
-    /// In which round it was written, and where it is among the changes of that round.
-    round: u64,
+    /// In which part it was written, and where it is among the changes of that part.
+    part: u64,
     at: usize,
 }
 
@@ -112,12 +116,15 @@ type Tables = Box<[HashMap<Bytes, Row>; TABLES]>;
 pub(crate) struct Recent {
     replica: ReplicaId,
     rows: Tables,
-    /// The number of the present round, and how much there is room for in it.
-    number: u64,
+    /// How much there is room for in the present round.
     round_bytes: usize,
-    present: Round,
-    /// An earlier one that RocksDB may have or not.
-    leaving: Arc<Round>,
+    /// The number of the present part.
+    number: u64,
+    present: Part,
+    /// What else is of the present round, the newest first.
+    parts: Vec<Arc<Part>>,
+    /// An earlier round that RocksDB may have or not.
+    leaving: Vec<Arc<Part>>,
     /// What all rows take.
     bytes: usize,
     budget: Arc<Budget>,
@@ -125,15 +132,17 @@ pub(crate) struct Recent {
 
 impl Recent {
     fn new(budget: Arc<Budget>, replica: ReplicaId) -> Recent {
-        let (round_bytes, present, leaving) = (budget.round_bytes(replica, 0), Round::default(), Arc::default());
-        Recent { replica, rows: no_rows(), number: 0, round_bytes, present, leaving, bytes: 0, budget }
-    }
-
-    /// Begins a round, and returns what was written in the present one.
-    fn begin_round(&mut self) -> Round {
-        self.number += 1;
-        self.round_bytes = self.budget.round_bytes(self.replica, self.number);
-        std::mem::take(&mut self.present)
+        Recent {
+            replica,
+            rows: no_rows(),
+            round_bytes: budget.round_bytes(replica, 0),
+            number: 0,
+            present: Part::default(),
+            parts: Vec::new(),
+            leaving: Vec::new(),
+            bytes: 0,
+            budget,
+        }
     }
 
     /// The row, if it is here: it may be here as one that is no more.
@@ -145,7 +154,7 @@ impl Recent {
     pub(crate) fn has_room(&self, batch: &WriteBatch) -> bool {
         let more = size_of(batch);
         let node = self.budget.node_bytes.load(Ordering::Relaxed) + more;
-        self.present.bytes + more <= self.round_bytes
+        self.round().map(|part| part.bytes).sum::<usize>() + more <= self.round_bytes
             && (node <= self.budget.node_bytes_max || self.bytes + more <= LEAST_BYTES)
     }
 
@@ -168,17 +177,17 @@ impl Recent {
                 let row = row.get_mut();
                 let before = size(row.value.as_ref());
                 row.value.clone_from(&value);
-                if row.round == self.number {
+                if row.part == self.number {
                     changes[row.at].1 = value;
                     (before, before)
                 } else {
-                    (row.round, row.at) = (self.number, changes.len());
+                    (row.part, row.at) = (self.number, changes.len());
                     changes.push((key.clone(), value));
                     (before, 0)
                 }
             }
             Entry::Vacant(row) => {
-                row.insert(Row { value: value.clone(), round: self.number, at: changes.len() });
+                row.insert(Row { value: value.clone(), part: self.number, at: changes.len() });
                 changes.push((key.clone(), value));
                 (0, 0)
             }
@@ -193,35 +202,58 @@ impl Recent {
         self.budget.node_bytes.fetch_sub(before, Ordering::Relaxed);
     }
 
-    /// Whether RocksDB has all rows.
-    fn is_settled(&self) -> bool {
-        self.present.is_empty() && self.leaving.is_empty()
+    /// The parts of the present round, the newest first.
+    fn round(&self) -> impl Iterator<Item = &Part> {
+        iter::once(&self.present).chain(self.parts.iter().map(Arc::as_ref))
     }
 
-    /// What the rows take that RocksDB may not have yet.
-    pub(crate) fn owed_bytes(&self) -> usize {
-        self.present.bytes + self.leaving.bytes
+    /// All that RocksDB may not have yet, the newest first.
+    fn owed(&self) -> impl Iterator<Item = &Part> {
+        self.round().chain(self.leaving.iter().map(Arc::as_ref))
+    }
+
+    /// Whether RocksDB has all rows.
+    fn is_settled(&self) -> bool {
+        self.owed().all(Part::is_empty)
     }
 
     /// How many bytes were written since it had them all.
     pub(crate) fn written_bytes(&self) -> u64 {
-        (self.present.written_bytes + self.leaving.written_bytes) as u64
+        self.owed().map(|part| part.written_bytes as u64).sum()
     }
 
     /// What RocksDB may not have yet of `start <= key < end`, where an empty `end` is no bound; the newest first. Not in
     /// order: whoever writes waits for this, perhaps for a thread that others go before.
-    pub(crate) fn owed(&self, start: &[u8], end: &[u8]) -> Changes {
-        self.present.within(start, end).chain(self.leaving.within(start, end)).cloned().collect()
+    pub(crate) fn owed_within(&self, start: &[u8], end: &[u8]) -> Vec<Change> {
+        self.owed().flat_map(|part| part.within(start, end)).cloned().collect()
     }
 
-    /// Ends the present round and returns it, or `None` if it is empty, or RocksDB refused the one before. Its rows are
-    /// owed until they are [settled](Recent::settle).
-    pub(crate) fn leave(&mut self) -> Option<Arc<Round>> {
-        if !self.leaving.is_empty() || self.present.is_empty() {
+    /// All that RocksDB may not have yet, the newest first. It is shared, not copied: what is written from now on is in
+    /// another part.
+    pub(crate) fn share(&mut self) -> Vec<Arc<Part>> {
+        if !self.present.is_empty() {
+            if self.parts.len() < PARTS_MAX {
+                self.parts.insert(0, Arc::new(std::mem::take(&mut self.present)));
+            } else {
+                let joined = Part::joined(self.round());
+                self.present = Part::default();
+                self.parts = vec![Arc::new(joined)];
+            }
+            self.number += 1;
+        }
+        self.parts.iter().chain(&self.leaving).cloned().collect()
+    }
+
+    /// Ends the present round and returns it, the newest first, or `None` if it is empty, or RocksDB refused the one before.
+    /// Its rows are owed until they are [settled](Recent::settle).
+    pub(crate) fn leave(&mut self) -> Option<Vec<Arc<Part>>> {
+        if !self.leaving.is_empty() {
             return None;
         }
-        self.leaving = Arc::new(self.begin_round());
-        Some(Arc::clone(&self.leaving))
+        let round = self.share();
+        (self.leaving, self.parts) = (round.clone(), Vec::new());
+        self.round_bytes = self.budget.round_bytes(self.replica, self.number);
+        (!round.is_empty()).then_some(round)
     }
 
     /// RocksDB has the round that is leaving.
@@ -229,9 +261,10 @@ impl Recent {
         Box::new(std::mem::take(&mut self.leaving))
     }
 
-    /// RocksDB has all rows.
+    /// RocksDB has all that was [shared](Recent::share) last, and nothing was written since.
     pub(crate) fn settle_all(&mut self) -> Forgotten {
-        Box::new((std::mem::take(&mut self.leaving), self.begin_round()))
+        debug_assert!(self.present.is_empty(), "nobody writes while it is spilled");
+        Box::new((std::mem::take(&mut self.leaving), std::mem::take(&mut self.parts)))
     }
 
     /// Forgets all rows, of which RocksDB has all. Returns `None` if there are none.
@@ -263,7 +296,7 @@ impl Drop for Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::round::in_order;
+    use crate::part::{in_order, rows_of};
 
     fn batch(rows: std::ops::Range<u32>, value: &'static [u8]) -> WriteBatch {
         let mut batch = WriteBatch::new();
@@ -277,6 +310,12 @@ mod tests {
         tablet.write().put(batch);
     }
 
+    fn spill(tablet: &RwLock<Recent>) {
+        let mut recent = tablet.write();
+        recent.share();
+        recent.settle_all();
+    }
+
     #[test]
     fn rows_that_rocksdb_has_make_room_for_those_of_other_tablets() {
         let budget = Arc::new(Budget::new(1 << 20, 800_000));
@@ -288,8 +327,8 @@ mod tests {
         assert!(budget.make_room().is_none(), "RocksDB has none of them");
         assert!(third.read().has_room(&batch(0..300, b"value")), "a few always have room");
 
-        first.write().settle_all();
-        second.write().settle_all();
+        spill(&first);
+        spill(&second);
         assert!(first.read().get(&7_u32.to_be_bytes()).is_some());
         assert!(budget.make_room().is_some());
         assert!(second.read().get(&7_u32.to_be_bytes()).is_none(), "the fullest");
@@ -312,9 +351,9 @@ mod tests {
         put(&tablet, &gone);
         let recent = tablet.read();
         let rows = 100 * (ROW_BYTES + 4) + 99 * b"longer than before".len();
-        assert_eq!((recent.bytes, recent.owed_bytes()), (rows, rows));
+        assert_eq!((recent.bytes, recent.present.bytes), (rows, rows));
         assert!(recent.written_bytes() > 99 * 100 * ROW_BYTES as u64, "each write is replayed after a crash");
-        let owed = recent.owed(&3_u32.to_be_bytes(), &7_u32.to_be_bytes());
+        let owed = recent.owed_within(&3_u32.to_be_bytes(), &7_u32.to_be_bytes());
         let owed: Vec<_> = in_order(owed).iter().map(|(key, value)| (key[3], value.is_some())).collect();
         assert_eq!(owed, [(3, true), (4, true), (5, false), (6, true)]);
     }
@@ -323,13 +362,34 @@ mod tests {
     fn what_was_settled_is_owed_again_when_it_changes() {
         let tablet = Arc::new(Budget::new(100_000, 1 << 20)).tablet(ReplicaId(1));
         put(&tablet, &batch(0..100, b"old"));
-        tablet.write().settle_all();
-        assert!(tablet.read().owed(b"", b"").is_empty());
+        spill(&tablet);
+        assert!(tablet.read().owed_within(b"", b"").is_empty());
         put(&tablet, &batch(40..42, b"new"));
         let recent = tablet.read();
-        let owed: Vec<_> = in_order(recent.owed(b"", b"")).into_iter().map(|(key, value)| (key[3], value)).collect();
+        let owed: Vec<_> =
+            in_order(recent.owed_within(b"", b"")).into_iter().map(|(key, value)| (key[3], value)).collect();
         assert_eq!(owed, [40, 41].map(|row| (row, Some(Bytes::from_static(b"new")))));
-        assert_eq!(recent.owed_bytes(), 2 * (ROW_BYTES + 4 + 3));
+        assert_eq!(recent.present.bytes, 2 * (ROW_BYTES + 4 + 3));
         assert_eq!(recent.get(&50_u32.to_be_bytes()), Some(Some(Bytes::from_static(b"old"))), "still found here");
+    }
+
+    #[test]
+    fn what_is_shared_stays_as_it_was_however_many_share_it() {
+        let tablet = Arc::new(Budget::new(1 << 20, 1 << 20)).tablet(ReplicaId(1));
+        let value = |number: u32| Bytes::from(number.to_be_bytes().to_vec());
+        let mut shared = Vec::new();
+        for number in 0..40 {
+            let mut batch = WriteBatch::new();
+            // Rows of each of the last three, and one of each before.
+            (number..number + 3).for_each(|row| batch.put(value(row), value(number)));
+            put(&tablet, &batch);
+            shared.push(tablet.write().share());
+            assert!(tablet.read().parts.len() <= PARTS_MAX);
+        }
+        for (number, parts) in (0..).zip(&shared) {
+            let rows: Vec<_> = rows_of(parts).into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+            let expected = |row: u32| (value(row), Some(value(row.min(number))));
+            assert_eq!(rows, (0..number + 3).map(expected).collect::<Vec<_>>());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! RocksDB as a tablet uses it: one open database, without a log of its own.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use strata_storage::{StorageError, StorageResult};
 
 use crate::error;
 use crate::options::Shared;
+use crate::part::{Part, rows_of};
 
 /// Read ahead this much when all of a received tablet is read once.
 const VERIFY_READAHEAD_BYTES: usize = 2 << 20;
@@ -116,6 +118,13 @@ impl Rocks {
 
     pub(crate) fn snapshot(&self) -> rocksdb::Snapshot<'_> {
         self.db.snapshot()
+    }
+
+    /// Writes all rows of some parts, the newest first, as one batch.
+    pub(crate) fn write_parts(&self, parts: &[Arc<Part>], patience: Patience) -> StorageResult<()> {
+        let rows = rows_of(parts);
+        let bytes = parts.iter().map(|part| part.bytes).sum();
+        self.write(rows.iter().map(|(key, value)| (key.as_ref(), value.as_ref())), bytes, patience)
     }
 
     /// Writes some rows, which take so many bytes, as one batch; those without a value are removed.

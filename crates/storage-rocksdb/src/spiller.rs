@@ -10,9 +10,9 @@ use std::thread;
 
 use strata_storage::{StorageError, StorageResult};
 
+use crate::part::Part;
 use crate::recent::Forgotten;
 use crate::rocks::{Patience, Rocks};
-use crate::round::Round;
 
 /// The thread's inbox. It ends when this is gone and all is done.
 pub(crate) struct Spiller {
@@ -20,7 +20,7 @@ pub(crate) struct Spiller {
 }
 
 enum Job {
-    Spill { rocks: Arc<Rocks>, round: Arc<Round>, done: SyncSender<StorageResult<()>> },
+    Spill { rocks: Arc<Rocks>, round: Vec<Arc<Part>>, done: SyncSender<StorageResult<()>> },
     Free(#[expect(dead_code, reason = "it is only dropped")] Forgotten),
 }
 
@@ -36,8 +36,8 @@ impl Spiller {
         Ok(Spiller { jobs })
     }
 
-    /// Begins to give RocksDB the rows of a round, all or none of them.
-    pub(crate) fn spill(&self, rocks: &Arc<Rocks>, round: Arc<Round>) -> Spill {
+    /// Begins to give RocksDB the rows of a round, the newest first: all or none of them.
+    pub(crate) fn spill(&self, rocks: &Arc<Rocks>, round: Vec<Arc<Part>>) -> Spill {
         let (done, outcome) = sync_channel(1);
         // Without the thread the job is dropped: then nobody has spilled anything.
         let _ = self.jobs.send(Job::Spill { rocks: Arc::clone(rocks), round, done });
@@ -53,10 +53,8 @@ impl Spiller {
 impl Job {
     fn run(self) {
         let Job::Spill { rocks, round, done } = self else { return };
-        let rows = round.in_order();
-        let rows = rows.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
         // One tablet that RocksDB holds back must not hold back the others: its own writers are the ones who wait.
-        let outcome = rocks.write(rows, round.bytes, Patience::Hurries);
+        let outcome = rocks.write_parts(&round, Patience::Hurries);
         // Let go of before anybody hears of it: who waits may be about to close it.
         drop(rocks);
         let _ = done.send(outcome);

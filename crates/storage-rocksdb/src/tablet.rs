@@ -42,7 +42,7 @@ impl Engine for RocksTablet {
     }
 
     fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> StorageResult<()> {
-        let (changes, items) = self.database.state_of(start, end, |rocks| rocks.iterator(start, end));
+        let (changes, items) = self.database.range(start, end);
         let Some(items) = items else { return Ok(()) };
         let changes = changes.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
         scan_over(changes, |shown| visit_range(items, start, self.database.path(), shown), visit)
