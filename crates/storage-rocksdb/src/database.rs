@@ -115,22 +115,30 @@ impl Database {
         (recent.share(), self.rocks.snapshot())
     }
 
+    /// Writes a batch. Who hurries never gives RocksDB anything itself.
     pub(crate) fn write(&self, batch: &WriteBatch, patience: Patience) -> StorageResult<()> {
         let mut writer = match patience {
             Patience::Waits => self.writes.lock(),
             Patience::Hurries => self.writes.try_lock().ok_or(StorageError::WouldBlock)?,
         };
-        let writer = &mut *writer;
         if self.take(batch) {
             return Ok(());
         }
-        if self.budget.may_take(batch) {
-            self.begin_spill(writer, patience)?;
+        if self.budget.may_take(batch) && self.recent.read().is_round_full(batch) {
+            self.begin_spill(&mut writer, patience)?;
             if self.take(batch) {
                 return Ok(());
             }
         }
-        self.spill(writer, patience)?;
+        match patience {
+            Patience::Waits => self.write_through(&mut writer, batch),
+            Patience::Hurries => Err(StorageError::WouldBlock),
+        }
+    }
+
+    /// Gives RocksDB all that it does not have, and the batch too if there is no room for it then.
+    fn write_through(&self, writer: &mut Writer, batch: &WriteBatch) -> StorageResult<()> {
+        self.spill(writer, Patience::Waits)?;
         if self.take(batch) {
             return Ok(());
         }
@@ -151,7 +159,7 @@ impl Database {
         if let Some(forgotten) = forgotten {
             self.spiller.free(forgotten);
         }
-        self.rocks.write(rows, size_of(batch), patience)
+        self.rocks.write(rows, size_of(batch), Patience::Waits)
     }
 
     /// Adds a batch to the recent rows, if there is room.
@@ -217,12 +225,15 @@ impl Database {
     }
 
     pub(crate) fn unflushed_bytes(&self) -> u64 {
-        self.rocks.unflushed_bytes() + self.recent.read().written_bytes()
+        // Recent rows first: what is spilled between the two looks counts twice, and not never.
+        let recent = self.recent.read().written_bytes();
+        recent + self.rocks.unflushed_bytes()
     }
 }
 
 impl Drop for Database {
-    /// RocksDB makes durable what it has when it closes, so that a planned restart replays nothing.
+    /// RocksDB makes durable what it has when it closes, so that a planned restart replays nothing. It closes here: nothing
+    /// is on its way to it any more.
     fn drop(&mut self) {
         let mut writer = std::mem::take(self.writes.get_mut());
         let ended = self.end_spill(&mut writer, Patience::Waits);

@@ -38,7 +38,8 @@ const ROW_BYTES: usize = 128;
 /// grow at the same time.
 const TABLES: usize = 64;
 
-/// A round has hardly more parts than this: who scans looks at each. Beyond it they are joined.
+/// A round has one part more than this at most, and two rounds are owed: who scans looks at each part. Beyond it they are
+/// joined.
 const PARTS_MAX: usize = 8;
 
 /// While the node has too many recent rows, a tablet may have so many still: writes of fewer rows at once gain little.
@@ -72,11 +73,11 @@ impl Budget {
         size_of(batch) <= (self.round_bytes_max / 2).min(self.node_bytes_max)
     }
 
-    /// How much a tablet may have in one round. All replicas of a shard write the same rows, and many shards as much as
+    /// How much a tablet may have in the round that begins with a part. All replicas of a shard write the same rows, and many shards as much as
     /// others: were this the same for all, all would be busy spilling at one moment, and none at others.
-    fn round_bytes(&self, replica: ReplicaId, number: u64) -> usize {
+    fn round_bytes(&self, replica: ReplicaId, part: u64) -> usize {
         let least = self.round_bytes_max / 2;
-        let dice = crc32c::crc32c_append(crc32c::crc32c(&replica.0.to_le_bytes()), &number.to_le_bytes());
+        let dice = crc32c::crc32c_append(crc32c::crc32c(&replica.0.to_le_bytes()), &part.to_le_bytes());
         least + dice as usize % (self.round_bytes_max - least + 1)
     }
 
@@ -99,7 +100,7 @@ pub(crate) fn size_of(batch: &WriteBatch) -> usize {
     batch.bytes() + batch.ops().len() * ROW_BYTES
 }
 
-/// What is known no more. To free it takes its time.
+/// What is needed here no more. To free it takes its time.
 pub(crate) type Forgotten = Box<dyn Send>;
 
 struct Row {
@@ -154,8 +155,13 @@ impl Recent {
     pub(crate) fn has_room(&self, batch: &WriteBatch) -> bool {
         let more = size_of(batch);
         let node = self.budget.node_bytes.load(Ordering::Relaxed) + more;
-        self.round().map(|part| part.bytes).sum::<usize>() + more <= self.round_bytes
-            && (node <= self.budget.node_bytes_max || self.bytes + more <= LEAST_BYTES)
+        let is_node_full = node > self.budget.node_bytes_max && self.bytes + more > LEAST_BYTES;
+        !is_node_full && !self.is_round_full(batch)
+    }
+
+    /// Whether a batch would be too much for the present round.
+    pub(crate) fn is_round_full(&self, batch: &WriteBatch) -> bool {
+        self.round().map(|part| part.bytes).sum::<usize>() + size_of(batch) > self.round_bytes
     }
 
     pub(crate) fn put(&mut self, batch: &WriteBatch) {
@@ -217,7 +223,7 @@ impl Recent {
         self.owed().all(Part::is_empty)
     }
 
-    /// How many bytes were written since it had them all.
+    /// How many bytes were written to it.
     pub(crate) fn written_bytes(&self) -> u64 {
         self.owed().map(|part| part.written_bytes as u64).sum()
     }
@@ -231,17 +237,18 @@ impl Recent {
     /// All that RocksDB may not have yet, the newest first. It is shared, not copied: what is written from now on is in
     /// another part.
     pub(crate) fn share(&mut self) -> Vec<Arc<Part>> {
+        if self.parts.len() == PARTS_MAX && !self.present.is_empty() {
+            self.parts = vec![Arc::new(Part::joined(self.parts.iter().map(Arc::as_ref)))];
+        }
+        self.end_part();
+        self.parts.iter().chain(&self.leaving).cloned().collect()
+    }
+
+    fn end_part(&mut self) {
         if !self.present.is_empty() {
-            if self.parts.len() < PARTS_MAX {
-                self.parts.insert(0, Arc::new(std::mem::take(&mut self.present)));
-            } else {
-                let joined = Part::joined(self.round());
-                self.present = Part::default();
-                self.parts = vec![Arc::new(joined)];
-            }
+            self.parts.insert(0, Arc::new(std::mem::take(&mut self.present)));
             self.number += 1;
         }
-        self.parts.iter().chain(&self.leaving).cloned().collect()
     }
 
     /// Ends the present round and returns it, the newest first, or `None` if it is empty, or RocksDB refused the one before.
@@ -250,10 +257,10 @@ impl Recent {
         if !self.leaving.is_empty() {
             return None;
         }
-        let round = self.share();
-        (self.leaving, self.parts) = (round.clone(), Vec::new());
+        self.end_part();
+        self.leaving = std::mem::take(&mut self.parts);
         self.round_bytes = self.budget.round_bytes(self.replica, self.number);
-        (!round.is_empty()).then_some(round)
+        (!self.leaving.is_empty()).then(|| self.leaving.clone())
     }
 
     /// RocksDB has the round that is leaving.

@@ -24,8 +24,8 @@ impl RocksSnapshot {
     #[allow(unsafe_code, reason = "RocksDB's snapshot borrows the database; the trait's owns it")]
     pub(crate) fn new(database: Arc<Database>) -> RocksSnapshot {
         let (owed, snapshot) = database.snapshot();
-        // SAFETY: the reference inside points into the `Arc`'s allocation, which does not move and lives at least as
-        // long as `self.database`, and that field is dropped after this one. The snapshot is never handed out.
+        // SAFETY: the reference inside points into the allocation of the database's `Arc<Rocks>`. That is never replaced and
+        // lives as long as `self.database`, and that field is dropped after this one. The snapshot is never handed out.
         let snapshot = unsafe { std::mem::transmute::<rocksdb::Snapshot<'_>, rocksdb::Snapshot<'static>>(snapshot) };
         RocksSnapshot { owed, changes: OnceLock::new(), snapshot, database }
     }

@@ -52,10 +52,10 @@ impl Spiller {
 
 impl Job {
     fn run(self) {
-        let Job::Spill { rocks, round, done } = self else { return };
+        // Dropped from the last to the first, also by a panic: who hears of the end may be about to close the database.
+        let Job::Spill { done, round, rocks } = self else { return };
         // One tablet that RocksDB holds back must not hold back the others: its own writers are the ones who wait.
         let outcome = rocks.write_parts(&round, Patience::Hurries);
-        // Let go of before anybody hears of it: who waits may be about to close it.
         drop(rocks);
         let _ = done.send(outcome);
     }

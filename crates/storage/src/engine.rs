@@ -34,7 +34,7 @@ pub trait Engine: Any + Send + Sync {
     fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> StorageResult<()>;
 
     /// An unchanging view of the present state. Making it reads no disk, so any thread may; one that others go before
-    /// should not, because writes wait for it.
+    /// should not, because readers and writers wait for it.
     fn snapshot(&self) -> Box<dyn Snapshot>;
 
     /// Makes all writes of the batch visible at once. Not durable. Called by one thread at a time.
