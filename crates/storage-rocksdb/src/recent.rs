@@ -12,10 +12,10 @@
 //!                          |                |                 |
 //!              RocksDB     v3               v1                v4        what is not owed is the same there
 //! ```
-//! Rows that are not owed stay, so that they are found, until the node needs the room for others. Writes come in rounds. When
-//! a round is full, its rows go to RocksDB in one batch (ROCKS-3), and writes go on in the next one meanwhile. Only one round
-//! at a time is on its way, so what RocksDB holds, and what survives a crash, always is a prefix of the writes. A snapshot
-//! shares what was written: it ends a part of the round, and changes after it are in the next part.
+//! Rows that are not owed stay, so that they are found, until the node needs the room for others. Writes come in rounds.
+//! When a round is full, its rows go to RocksDB in one batch (ROCKS-3), and writes go on in the next one meanwhile. Only
+//! one round at a time is on its way, so what RocksDB holds, and what survives a crash, always is a prefix of the writes.
+//! A snapshot shares what was written: it ends a part of the round, and changes after it are in the next part.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -34,8 +34,8 @@ use crate::part::{Change, Part};
 /// again from the log depends more on how many there are than on how long they are.
 const ROW_BYTES: usize = 128;
 
-/// The rows lie in so many tables. One that grows moves all its rows, while who writes waits: so they are small, and do not
-/// grow at the same time.
+/// The rows lie in so many tables. One that grows moves all its rows, while who writes waits: so they are small, and do
+/// not grow at the same time.
 const TABLES: usize = 64;
 
 /// A round has one part more than this at most, and two rounds are owed: who scans looks at each part. Beyond it they are
@@ -73,8 +73,9 @@ impl Budget {
         size_of(batch) <= (self.round_bytes_max / 2).min(self.node_bytes_max)
     }
 
-    /// How much a tablet may have in the round that begins with a part. All replicas of a shard write the same rows, and many shards as much as
-    /// others: were this the same for all, all would be busy spilling at one moment, and none at others.
+    /// How much a tablet may have in the round that begins with a part. All replicas of a shard write the same rows, and
+    /// many shards as much as others: were this the same for all, all would be busy spilling at one moment, and none at
+    /// others.
     fn round_bytes(&self, replica: ReplicaId, part: u64) -> usize {
         let least = self.round_bytes_max / 2;
         let dice = crc32c::crc32c_append(crc32c::crc32c(&replica.0.to_le_bytes()), &part.to_le_bytes());
@@ -223,7 +224,7 @@ impl Recent {
         self.owed().all(Part::is_empty)
     }
 
-    /// How many bytes were written to it.
+    /// How many bytes of writes RocksDB may not have yet, also of those that others have replaced since.
     pub(crate) fn written_bytes(&self) -> u64 {
         self.owed().map(|part| part.written_bytes as u64).sum()
     }
@@ -251,8 +252,8 @@ impl Recent {
         }
     }
 
-    /// Ends the present round and returns it, the newest first, or `None` if it is empty, or RocksDB refused the one before.
-    /// Its rows are owed until they are [settled](Recent::settle).
+    /// Ends the present round and returns it, the newest first, or `None` if it is empty, or RocksDB refused the one
+    /// before. Its rows are owed until they are [settled](Recent::settle).
     pub(crate) fn leave(&mut self) -> Option<Vec<Arc<Part>>> {
         if !self.leaving.is_empty() {
             return None;

@@ -1,8 +1,7 @@
 //! The thread that does for a node's tablets what their writers should not wait for.
 //!
-//! All replicas of a shard write the same rows, so they run out of room at the same time: milliseconds on each node, for
-//! which a writer would hold up all that its thread does. This thread locks nothing that a writer or a reader waits for, and
-//! its answer is looked at by who needs the room.
+//! A round of rows takes milliseconds, for which a writer would hold up all that its thread does. This thread locks nothing
+//! that a writer or a reader waits for, and its answer is looked at by who needs the room.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
