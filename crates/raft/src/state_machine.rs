@@ -22,7 +22,7 @@ use crate::types::{Entry, EntryBody, LogId, Snapshot, SnapshotMeta, StoredMember
 const APPLY_ENTRIES_MAX: usize = 256;
 const APPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Applies of at most this much are tried without changing threads.
-const INLINE_BYTES_MAX: usize = 4 * 1024;
+const INLINE_BYTES_MAX: usize = 32 * 1024;
 /// How often a full disk is tried again.
 const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
 
