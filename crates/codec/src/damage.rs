@@ -9,7 +9,8 @@
 //!
 //! [`fuzz_targets!`](crate::fuzz_targets) makes `each` and `check_format` of a test module fuzz targets: after those cases
 //! proptest looks for more of them, from a fixed seed, and makes what it finds small. What it draws are bytes: a program
-//! for [`planned`], which changes a sample by it or takes it as it is.
+//! for [`planned`], which changes a sample by it or takes it as it is. Of each case it is measured what the decoder, and
+//! whatever the test does beside it, take of memory ([`check_memory`]).
 
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,7 +73,7 @@ pub fn check_bytes<T: PartialEq + Debug, E: Debug>(
 }
 
 /// Defines `each` and `check_format` for a module of tests: those of [`damage`](crate::damage), and then proptest with the
-/// same checks, bounded and from a fixed seed. Needs `proptest` and `bytes` where it stands.
+/// same checks, bounded and from a fixed seed. Needs `proptest`, `bytes` and `allocation_counter` where it stands.
 #[macro_export]
 macro_rules! fuzz_targets {
     () => {
@@ -88,6 +89,16 @@ macro_rules! fuzz_targets {
 
         #[allow(dead_code, reason = "not every module has anything but formats")]
         fn each(samples: &[::bytes::Bytes], check: impl Fn(::bytes::Bytes)) {
+            let check = |bytes: ::bytes::Bytes| {
+                let (length, mut ended) = (bytes.len(), ::std::result::Result::Ok(()));
+                // A panic would leave the counter in the middle of its counting.
+                let caught = ::std::panic::AssertUnwindSafe(|| check(bytes));
+                let taken = ::allocation_counter::measure(|| ended = ::std::panic::catch_unwind(caught));
+                if let ::std::result::Result::Err(panic) = ended {
+                    ::std::panic::resume_unwind(panic);
+                }
+                $crate::damage::check_memory(length, taken.bytes_max);
+            };
             $crate::damage::each(samples, &check);
             let config = ::proptest::test_runner::Config {
                 cases: $crate::damage::PLANS,
@@ -112,6 +123,20 @@ macro_rules! fuzz_targets {
 pub const PLANS: u32 = 512;
 /// Longest plan.
 pub const PLAN_BYTES_MAX: usize = 128;
+
+/// Memory that a case may take at once, and for each byte of it.
+const MEMORY_ROOM: u64 = 1 << 12;
+const MEMORY_PER_BYTE: u64 = 64;
+
+/// Whether a case that is so long may have taken so much memory at once: a length that was only read is no reason to
+/// make room.
+///
+/// # Panics
+/// When it may not.
+pub fn check_memory(length: usize, taken: u64) {
+    let limit = MEMORY_ROOM + length as u64 * MEMORY_PER_BYTE;
+    assert!(taken <= limit, "{length} bytes took {taken} bytes of memory at once, more than {limit}");
+}
 
 /// Damage by a plan, whose first byte says what of: the rest as it is, or a sample, of which each four further bytes are
 /// a change.
@@ -275,6 +300,16 @@ mod tests {
         #[test]
         fn a_good_decoder_passes() {
             check_format(&[vec![], vec![1, 2, 3]], encode, |bytes| decode(bytes, 2));
+        }
+
+        #[test]
+        #[should_panic(expected = "a decoder panicked")]
+        fn a_decoder_that_makes_room_for_what_it_only_read_is_found() {
+            check_format(&[vec![], vec![1, 2, 3]], encode, |bytes| {
+                let count = bytes.first_chunk().map_or(0, |count| u32::from_be_bytes(*count));
+                let _room = Vec::<u8>::with_capacity(count as usize);
+                decode(bytes, 2)
+            });
         }
 
         /// No fixed case is as long.

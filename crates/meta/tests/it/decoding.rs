@@ -1,14 +1,11 @@
 //! Bytes from the log, the disk and other nodes: whatever they are, decoders answer and do not panic.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
-use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use strata_meta::{MetaCommand, MetaReply, RowReader, decode_map, encode_map, read_map};
 
-/// Always the same cases; `PROPTEST_CASES` makes it more of them.
-fn config() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, rng_seed: RngSeed::Fixed(4), ..ProptestConfig::default() }
-}
+strata_codec::fuzz_targets!();
 
 /// Every row is the same bytes.
 struct Rows(Bytes);
@@ -44,7 +41,7 @@ fn decode_everything(bytes: &Bytes) -> usize {
         decoded += 1;
     }
     if let Ok(map) = decode_map(bytes.clone()) {
-        assert_eq!(encode_map(&map), bytes, "one map, one encoding");
+        assert_eq!(decode_map(encode_map(&map)), Ok(map));
         decoded += 1;
     }
     // A head row that names more nodes than could be counted would take for ever: only other rows are damaged here.
@@ -56,27 +53,7 @@ fn decode_everything(bytes: &Bytes) -> usize {
 
 #[test]
 fn damaged_bytes_are_errors_or_other_values() {
-    let mut decoded = 0;
-    for sample in samples() {
-        for position in 0..sample.len() {
-            for change in [0x01, 0x02, 0x08, 0x80, 0xff] {
-                let mut damaged = sample.to_vec();
-                damaged[position] ^= change;
-                decoded += decode_everything(&damaged.into());
-            }
-        }
-    }
-    assert!(decoded > 0, "some damage is not noticed, or nothing was tested");
-}
-
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn random_bytes_are_decoded_or_refused(
-        tag in 0u8..20,
-        bytes in prop::collection::vec(any::<u8>(), 0..200),
-    ) {
-        decode_everything(&[vec![1, tag], bytes].concat().into());
-    }
+    let decoded = Cell::new(0);
+    each(&samples(), |bytes| decoded.set(decoded.get() + decode_everything(&bytes)));
+    assert!(decoded.get() > 0, "some damage is not noticed, or nothing was tested");
 }
