@@ -42,6 +42,8 @@ pub(crate) struct SegmentHeader {
 pub(crate) enum HeaderError {
     /// Not a valid header: never used, torn, or damaged.
     Invalid,
+    /// The header of another segment: the file was recycled, and not written to since.
+    Foreign,
     /// Written by a newer version of this program.
     Newer(u16),
 }
@@ -73,7 +75,7 @@ impl SegmentHeader {
         }
         let header =
             SegmentHeader { epoch: u64_at(bytes, 16), segment: u64_at(bytes, 24), first_batch: u64_at(bytes, 32) };
-        if header.segment == segment { Ok(header) } else { Err(HeaderError::Invalid) }
+        if header.segment == segment { Ok(header) } else { Err(HeaderError::Foreign) }
     }
 }
 

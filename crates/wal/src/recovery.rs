@@ -2,7 +2,11 @@
 //!
 //! Valid frames must follow each other without a gap, over all segments. Where they stop, the log ends, unless a frame
 //! found anywhere says that more was durable: then something that was acknowledged is gone, and the log refuses.
+//!
+//! What users store lies in the log as it is, and may look like frames. So a frame behind the end is believed only if it
+//! has the epoch of a run that wrote here: nobody outside knows one.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,6 +90,8 @@ struct Reader {
     empty: Vec<Segment>,
     /// The highest frame that any frame calls durable.
     claimed: u64,
+    /// Runs that wrote the segments so far.
+    epochs: BTreeSet<u64>,
 }
 
 impl Reader {
@@ -93,10 +99,11 @@ impl Reader {
         let failed = |error: io::Error| WalError::io("read", &segment.path, &error);
         let length = usize::try_from(segment.length).map_err(|error| failed(io::Error::other(error)))?;
         let content = segment.file.read_at(0, length).await.map_err(failed)?;
-        let scan = scan(&content, segment.number).map_err(|format| WalError::Failed {
+        let scan = scan(&content, segment.number, &self.epochs).map_err(|format| WalError::Failed {
             detail: format!("{} has format {format}, written by a newer version", segment.path.display()),
         })?;
         self.claimed = self.claimed.max(scan.claimed);
+        self.epochs.extend(scan.epoch);
         let Some(first) = scan.frames.first() else {
             self.empty.push(segment);
             return Ok(());
@@ -136,7 +143,7 @@ impl Reader {
 
     /// Checks the whole (WAL-4), and sorts what is left over: spares, and paths of files that are of no use.
     async fn finish(self, segment_bytes: u64) -> Result<(Recovered, Vec<PathBuf>), WalError> {
-        let Reader { index, last_batch, tail, empty, claimed } = self;
+        let Reader { index, last_batch, tail, empty, claimed, epochs: _ } = self;
         if claimed > last_batch {
             let (path, end) = match (&tail, empty.first()) {
                 (Some((segment, end)), _) => (&segment.path, *end),
@@ -179,13 +186,17 @@ pub(crate) struct Scan {
     end: usize,
     /// The highest frame that a frame header in the file calls durable, also behind the end.
     claimed: u64,
+    /// The run that wrote it, if the file tells.
+    epoch: Option<u64>,
 }
 
-/// Looks through a file; fails with its format if that is a newer one.
-pub(crate) fn scan(content: &Bytes, number: u64) -> Result<Scan, u16> {
-    let mut scan = Scan { frames: Vec::new(), end: frame::SEGMENT_HEADER_BYTES, claimed: 0 };
+/// Looks through a file; fails with its format if that is a newer one. `epochs`: of the runs before.
+pub(crate) fn scan(content: &Bytes, number: u64, epochs: &BTreeSet<u64>) -> Result<Scan, u16> {
+    let mut scan = Scan { frames: Vec::new(), end: frame::SEGMENT_HEADER_BYTES, claimed: 0, epoch: None };
+    let mut is_any_believed = false;
     match SegmentHeader::decode(content, number) {
         Ok(header) => {
+            scan.epoch = Some(header.epoch);
             let mut batch = header.first_batch;
             while let Some(frame) = frame::decode_frame(content, scan.end, number) {
                 // Frames of an earlier run may lie behind those of a later one that wrote over the first of them.
@@ -199,11 +210,18 @@ pub(crate) fn scan(content: &Bytes, number: u64) -> Result<Scan, u16> {
             }
         }
         Err(HeaderError::Newer(format)) => return Err(format),
-        Err(HeaderError::Invalid) => {}
+        Err(HeaderError::Foreign) => {}
+        Err(HeaderError::Invalid) => {
+            // Where the first frame's header is no better, nobody can say which run it was: then rather one too many.
+            let first = frame::decode_header(content, frame::SEGMENT_HEADER_BYTES, number);
+            scan.epoch = first.map(|first| first.epoch);
+            is_any_believed = first.is_none();
+        }
     }
+    let is_believed = |epoch| is_any_believed || scan.epoch == Some(epoch) || epochs.contains(&epoch);
     let mut position = scan.end;
     while position + frame::FRAME_HEADER_BYTES <= content.len() {
-        if let Some(header) = frame::decode_header(content, position, number) {
+        if let Some(header) = frame::decode_header(content, position, number).filter(|found| is_believed(found.epoch)) {
             scan.claimed = scan.claimed.max(header.durable_upto);
         }
         position += frame::FRAME_ALIGNMENT;
@@ -230,7 +248,7 @@ mod tests {
     }
 
     fn found(content: BytesMut) -> (usize, u64) {
-        let scan = scan(&content.freeze(), 1).unwrap();
+        let scan = scan(&content.freeze(), 1, &BTreeSet::from([3])).unwrap();
         (scan.frames.len(), scan.claimed)
     }
 
@@ -248,6 +266,22 @@ mod tests {
         content[frame::SEGMENT_HEADER_BYTES + frame::FRAME_HEADER_BYTES] ^= 1;
         assert_eq!(found(content.clone()), (0, 11));
         content[0] ^= 1;
-        assert_eq!(found(content), (0, 11));
+        assert_eq!(found(content.clone()), (0, 11), "the first frame says which run it was");
+        content[frame::SEGMENT_HEADER_BYTES] ^= 1;
+        assert_eq!(found(content), (0, 11), "nothing says which run it was");
+    }
+
+    /// WAL-5: what users store may look like anything.
+    #[test]
+    fn what_looks_like_a_frame_says_nothing_unless_a_run_wrote_it() {
+        let behind = |epoch| found(segment(&[(5, 10, 9), (epoch, 99, 98)]));
+        assert_eq!(behind(7), (1, 9));
+        assert_eq!(behind(5), (1, 98));
+        assert_eq!(behind(3), (1, 98), "an earlier segment tells of that run");
+        let mut content = segment(&[(7, 99, 98)]);
+        let mut foreign = BytesMut::new();
+        SegmentHeader { epoch: 5, segment: 8, first_batch: 10 }.encode(&mut foreign);
+        content[..foreign.len()].copy_from_slice(&foreign);
+        assert_eq!(found(content), (0, 0), "a recycled file that nobody wrote to");
     }
 }

@@ -146,6 +146,12 @@ impl ReplicaLog {
         Ok(())
     }
 
+    /// Waits until all that was done to it before is durable.
+    pub async fn settle(&self) -> Result<(), WalError> {
+        let waiter = self.change(|_| (0, Work::Flush))?;
+        self.wal.wait(waiter).await
+    }
+
     /// Saves the vote. Durable before it returns (WAL-2).
     pub async fn save_vote(&self, vote: Bytes) -> Result<(), WalError> {
         let waiter = self.change(|memory| {

@@ -104,7 +104,7 @@ fn a_frame_decodes_to_what_was_encoded() {
 fn a_frame_validates_only_undamaged_and_in_its_segment() {
     let (buffer, _) = sample();
     let content = buffer.freeze();
-    assert_eq!(SegmentHeader::decode(&content, 8), Err(HeaderError::Invalid));
+    assert_eq!(SegmentHeader::decode(&content, 8), Err(HeaderError::Foreign));
     assert_eq!(decode_frame(&content, SEGMENT_HEADER_BYTES, 8), None);
     let padding = 5;
     for position in 0..content.len() - padding {

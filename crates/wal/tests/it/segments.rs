@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use strata_codec::{checksum, checksum_append};
 use strata_env::sim::SimWorld;
 use strata_types::{LogIndex, ReplicaId};
 use strata_wal::WalOptions;
@@ -31,6 +32,41 @@ async fn purged_segments_are_used_again() {
     node.restart();
     let log = replica(&open(&node, small()).await, 1);
     assert_eq!(read_all(&log).await, (490..500).map(|index| entry(index, 1_000)).collect::<Vec<_>>());
+}
+
+/// Headers of frames that nobody wrote, one for each of some segments, wherever they come to lie.
+fn forged(segments: std::ops::Range<u64>) -> Bytes {
+    let mut forged = Vec::new();
+    for _alignment in 0..8 {
+        forged.push(0);
+        for segment in segments.clone() {
+            let mut header = b"STWF".to_vec();
+            header.extend_from_slice(&8_u32.to_be_bytes());
+            [5, 1_000_000, u64::MAX].iter().for_each(|number: &u64| header.extend_from_slice(&number.to_be_bytes()));
+            header.extend_from_slice(&0_u32.to_be_bytes());
+            let crc = checksum_append(checksum(&segment.to_be_bytes()), &header);
+            header.extend_from_slice(&crc.to_be_bytes());
+            forged.extend_from_slice(&header);
+        }
+    }
+    forged.into()
+}
+
+/// WAL-5: a client can store what looks like frames, and nobody refuses to start because of it.
+#[tokio::test(start_paused = true)]
+async fn values_that_look_like_frames_do_no_harm() {
+    let node = SimWorld::new(8).node(1);
+    let wal = open(&node, small()).await;
+    let log = replica(&wal, 1);
+    for index in 0..40 {
+        let value = if index % 2 == 0 { forged(1..40) } else { entry(index, 1_000) };
+        append(&log, vec![(LogIndex(index), value)]).await.unwrap();
+        log.purge(LogIndex(index.saturating_sub(2)), text("id")).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    node.crash();
+    node.restart();
+    assert_eq!(read_all(&replica(&open(&node, small()).await, 1)).await.len(), 2);
 }
 
 /// WAL-6
