@@ -36,6 +36,7 @@
 
 mod applied;
 mod command;
+mod command_header;
 pub mod damage;
 mod entry;
 mod escape;
@@ -56,7 +57,8 @@ mod value;
 mod wire;
 
 pub use applied::AppliedState;
-pub use command::{Command, CommandBody, CommandHeader, encode_collect, encode_command};
+pub use command::{Command, CommandBody, encode_collect, encode_command};
+pub use command_header::CommandHeader;
 pub use entry::EntryPayload;
 pub use history::{Version, history_after_key, history_entry, history_key, history_range, history_range_of_key};
 pub use key::{

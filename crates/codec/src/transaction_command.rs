@@ -10,9 +10,9 @@ use bytes::Bytes;
 use strata_types::{Decision, Part, Slot, Timestamp, Transaction};
 
 use crate::command::{
-    CommandBody, CommandHeader, TAG_ABORT, TAG_COLLECT, TAG_COMMIT, TAG_COMMIT_LAST, TAG_FORGET, TAG_PREPARE,
-    TAG_RESOLVE,
+    CommandBody, TAG_ABORT, TAG_COLLECT, TAG_COMMIT, TAG_COMMIT_LAST, TAG_FORGET, TAG_PREPARE, TAG_RESOLVE,
 };
+use crate::command_header::CommandHeader;
 use crate::fields::LENGTH_BYTES;
 use crate::transaction::{SLOT_BYTES, TRANSACTION_BYTES, part_size, prepared_size};
 use crate::{DecodeError, Decoder};

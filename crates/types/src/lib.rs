@@ -21,9 +21,11 @@ pub mod limits;
 mod node;
 mod operation;
 mod replica_figures;
+mod request;
 mod shard_map;
 mod slot;
 mod transaction;
+mod transaction_call;
 mod version;
 
 pub use error::{Error, ErrorCode, Outcome, Retry};
@@ -33,17 +35,15 @@ pub use ids::{
     NodeId, ReplicaId, Revision, SchemaVersion, ShardId, Term, Timestamp,
 };
 pub use node::{NodeDescriptor, NodeState};
-pub use operation::{
-    Durability, Expected, Freshness, Item, Mutation, Operation, ReadLevel, ReadPreference, Reply, Request,
-    RequestHeader, SessionRequest,
-};
+pub use operation::{Expected, Item, Mutation, Operation, Reply};
 pub use replica_figures::ReplicaFigures;
+pub use request::{Durability, Freshness, ReadLevel, ReadPreference, Request, RequestHeader, SessionRequest};
 pub use shard_map::{GroupPlacement, ReplicaPlacement, ShardMap, ShardMapError, ShardPlacement};
 pub use slot::{SLOT_COUNT, Slot, SlotRange, hash_tag};
 pub use transaction::{
-    Conflict, ConflictReason, Decision, LockWait, Part, Prepared, Space, SpaceKey, SpaceRange, SpaceWrite, Transaction,
-    TransactionCall, TransactionId, TransactionReply, TransactionStatus,
+    Decision, Part, Prepared, Space, SpaceKey, SpaceRange, SpaceWrite, Transaction, TransactionId, TransactionStatus,
 };
+pub use transaction_call::{Conflict, ConflictReason, LockWait, TransactionCall, TransactionReply};
 pub use version::{Feature, VersionRange};
 
 /// The result of anything a client can see fail.
