@@ -9,11 +9,12 @@ use rocksdb::DBRawIterator;
 use strata_storage::{Checkpoint, StorageError, StorageResult, WriteBatch, WriteOp};
 use strata_types::ReplicaId;
 
+use crate::budget::Budget;
 use crate::checkpoint::RocksCheckpoint;
 use crate::directory::{CHECKPOINT, Directory};
 use crate::options::Shared;
 use crate::part::{Change, Part, in_order};
-use crate::recent::{Budget, Recent, size_of};
+use crate::recent::{Recent, size_of};
 use crate::rocks::{Patience, Rocks};
 use crate::spiller::{Spill, Spiller};
 
@@ -34,7 +35,7 @@ pub(crate) struct Database {
 /// What who writes knows.
 #[derive(Default)]
 struct Writer {
-    /// The round that is leaving, until somebody needs to know what became of it.
+    /// The bundle that is leaving, until somebody needs to know what became of it.
     under_way: Option<Spill>,
 }
 
@@ -124,7 +125,7 @@ impl Database {
         if self.take(batch) {
             return Ok(());
         }
-        if self.budget.may_take(batch) && self.recent.read().is_round_full(batch) {
+        if self.budget.may_take(batch) && self.recent.read().is_bundle_full(batch) {
             self.begin_spill(&mut writer, patience)?;
             if self.take(batch) {
                 return Ok(());
@@ -172,15 +173,15 @@ impl Database {
         has_room
     }
 
-    /// Sends the rows of a round on their way to RocksDB, so that there is room for those of the next one.
+    /// Sends the rows of a bundle on their way to RocksDB, so that there is room for those of the next one.
     fn begin_spill(&self, writer: &mut Writer, patience: Patience) -> StorageResult<()> {
         self.end_spill(writer, patience)?;
         let leaving = self.recent.write().leave();
-        writer.under_way = leaving.map(|round| self.spiller.spill(&self.rocks, round));
+        writer.under_way = leaving.map(|bundle| self.spiller.spill(&self.rocks, bundle));
         Ok(())
     }
 
-    /// Waits for the round that is leaving, if there is one. RocksDB has it then, or refused it.
+    /// Waits for the bundle that is leaving, if there is one. RocksDB has it then, or refused it.
     fn end_spill(&self, writer: &mut Writer, patience: Patience) -> StorageResult<()> {
         let Some(spill) = &writer.under_way else { return Ok(()) };
         let has_it = spill.outcome(patience).ok_or(StorageError::WouldBlock)?;
@@ -288,7 +289,7 @@ mod tests {
         assert_eq!([0, 29_999].map(|row: u32| tablet.get(&row.to_be_bytes()).unwrap().unwrap()[3]), [1, 1]);
     }
 
-    /// What a full disk or a held back write does to a round, which nobody waits for.
+    /// What a full disk or a held back write does to a bundle, which nobody waits for.
     #[test]
     fn a_round_that_rocksdb_refused_goes_with_the_next_one() {
         let directory = tempfile::tempdir().unwrap();

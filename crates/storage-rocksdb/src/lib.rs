@@ -24,8 +24,8 @@
 //! background threads ([`RocksOptions`]); an idle one costs a few hundred KiB.
 //!
 //! # Path of a write
-//! [`Engine::write`](strata_storage::Engine::write) → recent rows, a table of hashes (`recent.rs` says why). When a round of
-//! them is full, some 400 KiB: the round → the spiller's thread → one RocksDB write batch → memtable. Later, by
+//! [`Engine::write`](strata_storage::Engine::write) → recent rows, a table of hashes (`recent.rs` says why). When a bundle of
+//! them is full, some 400 KiB: the bundle → the spiller's thread → one RocksDB write batch → memtable. Later, by
 //! [`Engine::flush`](strata_storage::Engine::flush) or when the memtable is full: memtable → SST file, fsynced →
 //! manifest, fsynced. `get_persisted` reads with `ReadTier::Persisted`, which skips memtables; iterators cannot.
 //!
@@ -42,7 +42,7 @@
 //! - STORE-1, STORE-2, STORE-3 of [`strata_storage`], by its conformance suite.
 //! - ROCKS-1: the pointer names a database that was whole and durable before it was named.
 //! - ROCKS-2: a directory is removed only when it is not named and no handle of it is left.
-//! - ROCKS-3: RocksDB gets the recent rows of a round in one batch, and rounds in their order: what it holds is a prefix of
+//! - ROCKS-3: RocksDB gets the recent rows of a bundle in one batch, and bundles in their order: what it holds is a prefix of
 //!   the writes.
 //!
 //! # Left out
@@ -50,6 +50,7 @@
 //! (apply reads, then writes).
 #![allow(clippy::disallowed_methods, reason = "RocksDB keeps its own files, so this crate's live beside them")]
 
+mod budget;
 mod checkpoint;
 mod database;
 mod directory;

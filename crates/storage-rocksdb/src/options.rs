@@ -9,8 +9,8 @@ use rocksdb::{
 use strata_env::real::give_way;
 use strata_storage::StorageResult;
 
+use crate::budget::Budget;
 use crate::error;
-use crate::recent::Budget;
 use crate::spiller::Spiller;
 
 const KIB: usize = 1 << 10;
@@ -42,7 +42,7 @@ const FILTER_BITS: f64 = 10.0;
 pub struct RocksOptions {
     /// Recent rows, memtables and cached blocks of all tablets together.
     pub memory_bytes: usize,
-    /// Recent rows of one tablet in a round, at most; on average three quarters of it. RocksDB may lack two rounds.
+    /// Recent rows of one tablet in a bundle, at most; on average three quarters of it. RocksDB may lack two bundles.
     pub recent_bytes: usize,
     /// Threads for compactions, shared by all tablets.
     pub compaction_threads: usize,

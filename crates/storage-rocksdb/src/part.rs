@@ -9,7 +9,7 @@ use bytes::Bytes;
 /// A row, or that there is none any more.
 pub(crate) type Change = (Bytes, Option<Bytes>);
 
-/// Rows as they were last, of a part of a round.
+/// Rows as they were last, of a part of a bundle.
 #[derive(Default)]
 pub(crate) struct Part {
     /// By the first bytes of their keys: most scans look at rows of one kind, of which there are none here.

@@ -12,22 +12,21 @@
 //!                          |                |                 |
 //!              RocksDB     v3               v1                v4        what is not owed is the same there
 //! ```
-//! Rows that are not owed stay, so that they are found, until the node needs the room for others. Writes come in rounds.
-//! When a round is full, its rows go to RocksDB in one batch (ROCKS-3), and writes go on in the next one meanwhile. Only
-//! one round at a time is on its way, so what RocksDB holds, and what survives a crash, always is a prefix of the writes.
-//! A snapshot shares what was written: it ends a part of the round, and changes after it are in the next part.
+//! Rows that are not owed stay, so that they are found, until the node needs the room for others. Writes come in bundles.
+//! When a bundle is full, its rows go to RocksDB in one batch (ROCKS-3), and writes go on in the next one meanwhile. Only
+//! one bundle at a time is on its way, so what RocksDB holds, and what survives a crash, always is a prefix of the writes.
+//! A snapshot shares what was written: it ends a part of the bundle, and changes after it are in the next part.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::{array, iter};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
 use strata_storage::{WriteBatch, WriteOp};
 use strata_types::ReplicaId;
 
+use crate::budget::Budget;
 use crate::part::{Change, Part};
 
 /// What a row takes beside its key and its value, roughly. What a write counts for is the same: what it costs to make it
@@ -38,63 +37,9 @@ const ROW_BYTES: usize = 128;
 /// not grow at the same time.
 const TABLES: usize = 64;
 
-/// A round has one part more than this at most, and two rounds are owed: who scans looks at each part. Beyond it they are
+/// A bundle has one part more than this at most, and two bundles are owed: who scans looks at each part. Beyond it they are
 /// joined.
 const PARTS_MAX: usize = 8;
-
-/// While the node has too many recent rows, a tablet may have so many still: writes of fewer rows at once gain little.
-const LEAST_BYTES: usize = 64 << 10;
-
-/// The recent rows of all tablets of a node, and how much memory they may take.
-pub(crate) struct Budget {
-    /// So much may one tablet have in a round.
-    round_bytes_max: usize,
-    node_bytes_max: usize,
-    node_bytes: AtomicUsize,
-    tablets: Mutex<Vec<Weak<RwLock<Recent>>>>,
-}
-
-impl Budget {
-    pub(crate) fn new(round_bytes_max: usize, node_bytes_max: usize) -> Budget {
-        Budget { round_bytes_max, node_bytes_max, node_bytes: AtomicUsize::new(0), tablets: Mutex::default() }
-    }
-
-    /// No rows yet, of the tablet of one more replica.
-    pub(crate) fn tablet(self: &Arc<Budget>, replica: ReplicaId) -> Arc<RwLock<Recent>> {
-        let recent = Arc::new(RwLock::new(Recent::new(Arc::clone(self), replica)));
-        let mut tablets = self.tablets.lock();
-        tablets.retain(|tablet| tablet.strong_count() > 0);
-        tablets.push(Arc::downgrade(&recent));
-        recent
-    }
-
-    /// Whether a batch can be taken when RocksDB has all rows and no other tablet has any.
-    pub(crate) fn may_take(&self, batch: &WriteBatch) -> bool {
-        size_of(batch) <= (self.round_bytes_max / 2).min(self.node_bytes_max)
-    }
-
-    /// How much a tablet may have in the round that begins with a part. All replicas of a shard write the same rows, and
-    /// many shards as much as others: were this the same for all, all would be busy spilling at one moment, and none at
-    /// others.
-    fn round_bytes(&self, replica: ReplicaId, part: u64) -> usize {
-        let least = self.round_bytes_max / 2;
-        let dice = crc32c::crc32c_append(crc32c::crc32c(&replica.0.to_le_bytes()), &part.to_le_bytes());
-        least + dice as usize % (self.round_bytes_max - least + 1)
-    }
-
-    /// Forgets the rows of the tablet that has the most, of those where RocksDB has them all: idle ones are among them.
-    /// Returns them, or `None` if there was no such tablet. The caller has locked none.
-    pub(crate) fn make_room(&self) -> Option<Forgotten> {
-        let tablets: Vec<_> = self.tablets.lock().iter().filter_map(Weak::upgrade).collect();
-        let size = |tablet: &Arc<RwLock<Recent>>| {
-            tablet.try_read().filter(|recent| recent.is_settled()).map_or(0, |recent| recent.bytes)
-        };
-        let fullest = tablets.iter().map(|tablet| (size(tablet), tablet)).max_by_key(|(bytes, _)| *bytes);
-        let (1.., fullest) = fullest? else { return None };
-        let mut recent = fullest.write();
-        if recent.is_settled() { recent.forget() } else { None }
-    }
-}
 
 /// What a batch takes as recent rows.
 pub(crate) fn size_of(batch: &WriteBatch) -> usize {
@@ -118,14 +63,14 @@ type Tables = Box<[HashMap<Bytes, Row>; TABLES]>;
 pub(crate) struct Recent {
     replica: ReplicaId,
     rows: Tables,
-    /// How much there is room for in the present round.
-    round_bytes: usize,
+    /// How much there is room for in the present bundle.
+    bundle_bytes: usize,
     /// The number of the present part.
     number: u64,
     present: Part,
-    /// What else is of the present round, the newest first.
+    /// What else is of the present bundle, the newest first.
     parts: Vec<Arc<Part>>,
-    /// An earlier round that RocksDB may have or not.
+    /// An earlier bundle that RocksDB may have or not.
     leaving: Vec<Arc<Part>>,
     /// What all rows take.
     bytes: usize,
@@ -133,11 +78,12 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
-    fn new(budget: Arc<Budget>, replica: ReplicaId) -> Recent {
+    /// No rows yet.
+    pub(crate) fn new(budget: Arc<Budget>, replica: ReplicaId) -> Recent {
         Recent {
             replica,
             rows: no_rows(),
-            round_bytes: budget.round_bytes(replica, 0),
+            bundle_bytes: budget.bundle_bytes(replica, 0),
             number: 0,
             present: Part::default(),
             parts: Vec::new(),
@@ -154,15 +100,12 @@ impl Recent {
 
     /// Whether a batch can be taken as well.
     pub(crate) fn has_room(&self, batch: &WriteBatch) -> bool {
-        let more = size_of(batch);
-        let node = self.budget.node_bytes.load(Ordering::Relaxed) + more;
-        let is_node_full = node > self.budget.node_bytes_max && self.bytes + more > LEAST_BYTES;
-        !is_node_full && !self.is_round_full(batch)
+        self.budget.has_room(self.bytes, size_of(batch)) && !self.is_bundle_full(batch)
     }
 
-    /// Whether a batch would be too much for the present round.
-    pub(crate) fn is_round_full(&self, batch: &WriteBatch) -> bool {
-        self.round().map(|part| part.bytes).sum::<usize>() + size_of(batch) > self.round_bytes
+    /// Whether a batch would be too much for the present bundle.
+    pub(crate) fn is_bundle_full(&self, batch: &WriteBatch) -> bool {
+        self.bundle().map(|part| part.bytes).sum::<usize>() + size_of(batch) > self.bundle_bytes
     }
 
     pub(crate) fn put(&mut self, batch: &WriteBatch) {
@@ -205,22 +148,26 @@ impl Recent {
 
     fn grown(&mut self, before: usize, after: usize) {
         self.bytes = self.bytes + after - before;
-        self.budget.node_bytes.fetch_add(after, Ordering::Relaxed);
-        self.budget.node_bytes.fetch_sub(before, Ordering::Relaxed);
+        self.budget.changed(before, after);
     }
 
-    /// The parts of the present round, the newest first.
-    fn round(&self) -> impl Iterator<Item = &Part> {
+    /// The parts of the present bundle, the newest first.
+    fn bundle(&self) -> impl Iterator<Item = &Part> {
         iter::once(&self.present).chain(self.parts.iter().map(Arc::as_ref))
     }
 
     /// All that RocksDB may not have yet, the newest first.
     fn owed(&self) -> impl Iterator<Item = &Part> {
-        self.round().chain(self.leaving.iter().map(Arc::as_ref))
+        self.bundle().chain(self.leaving.iter().map(Arc::as_ref))
+    }
+
+    /// What all rows take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether RocksDB has all rows.
-    fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.owed().all(Part::is_empty)
     }
 
@@ -252,7 +199,7 @@ impl Recent {
         }
     }
 
-    /// Ends the present round and returns it, the newest first, or `None` if it is empty, or RocksDB refused the one
+    /// Ends the present bundle and returns it, the newest first, or `None` if it is empty, or RocksDB refused the one
     /// before. Its rows are owed until they are [settled](Recent::settle).
     pub(crate) fn leave(&mut self) -> Option<Vec<Arc<Part>>> {
         if !self.leaving.is_empty() {
@@ -260,11 +207,11 @@ impl Recent {
         }
         self.end_part();
         self.leaving = std::mem::take(&mut self.parts);
-        self.round_bytes = self.budget.round_bytes(self.replica, self.number);
+        self.bundle_bytes = self.budget.bundle_bytes(self.replica, self.number);
         (!self.leaving.is_empty()).then(|| self.leaving.clone())
     }
 
-    /// RocksDB has the round that is leaving.
+    /// RocksDB has the bundle that is leaving.
     pub(crate) fn settle(&mut self) -> Forgotten {
         Box::new(std::mem::take(&mut self.leaving))
     }
@@ -297,54 +244,34 @@ fn table_of(key: &[u8]) -> usize {
 
 impl Drop for Recent {
     fn drop(&mut self) {
-        self.budget.node_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.changed(self.bytes, 0);
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use parking_lot::RwLock;
+
     use super::*;
     use crate::part::{in_order, rows_of};
 
-    fn batch(rows: std::ops::Range<u32>, value: &'static [u8]) -> WriteBatch {
+    pub(crate) fn batch(rows: std::ops::Range<u32>, value: &'static [u8]) -> WriteBatch {
         let mut batch = WriteBatch::new();
         rows.for_each(|row| batch.put(Bytes::from(row.to_be_bytes().to_vec()), Bytes::from_static(value)));
         batch
     }
 
     /// Takes a batch that there is room for.
-    fn put(tablet: &RwLock<Recent>, batch: &WriteBatch) {
+    pub(crate) fn put(tablet: &RwLock<Recent>, batch: &WriteBatch) {
         assert!(tablet.read().has_room(batch));
         tablet.write().put(batch);
     }
 
-    fn spill(tablet: &RwLock<Recent>) {
+    /// Gives RocksDB all rows, as far as the tablet knows.
+    pub(crate) fn spill(tablet: &RwLock<Recent>) {
         let mut recent = tablet.write();
         recent.share();
         recent.settle_all();
-    }
-
-    #[test]
-    fn rows_that_rocksdb_has_make_room_for_those_of_other_tablets() {
-        let budget = Arc::new(Budget::new(1 << 20, 800_000));
-        let [first, second, third] = [1, 2, 3].map(|replica| budget.tablet(ReplicaId(replica)));
-        put(&first, &batch(0..2_000, b"value"));
-        put(&second, &batch(0..3_000, b"value"));
-        let more = batch(0..1_500, b"value");
-        assert!(!third.read().has_room(&more));
-        assert!(budget.make_room().is_none(), "RocksDB has none of them");
-        assert!(third.read().has_room(&batch(0..300, b"value")), "a few always have room");
-
-        spill(&first);
-        spill(&second);
-        assert!(first.read().get(&7_u32.to_be_bytes()).is_some());
-        assert!(budget.make_room().is_some());
-        assert!(second.read().get(&7_u32.to_be_bytes()).is_none(), "the fullest");
-        assert!(first.read().get(&7_u32.to_be_bytes()).is_some());
-        put(&third, &more);
-        drop(first);
-        assert!(budget.make_room().is_none(), "a closed tablet has no rows");
-        assert_eq!(budget.node_bytes.load(Ordering::Relaxed), third.read().bytes);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The thread that does for a node's tablets what their writers should not wait for.
 //!
-//! A round of rows takes milliseconds, for which a writer would hold up all that its thread does. This thread locks nothing
+//! A bundle of rows takes milliseconds, for which a writer would hold up all that its thread does. This thread locks nothing
 //! that a writer or a reader waits for, and its answer is looked at by who needs the room.
 
 use std::sync::Arc;
@@ -19,11 +19,11 @@ pub(crate) struct Spiller {
 }
 
 enum Job {
-    Spill { rocks: Arc<Rocks>, round: Vec<Arc<Part>>, done: SyncSender<StorageResult<()>> },
+    Spill { rocks: Arc<Rocks>, bundle: Vec<Arc<Part>>, done: SyncSender<StorageResult<()>> },
     Free(#[expect(dead_code, reason = "it is only dropped")] Forgotten),
 }
 
-/// A round on its way to RocksDB.
+/// A bundle on its way to RocksDB.
 pub(crate) struct Spill(Receiver<StorageResult<()>>);
 
 impl Spiller {
@@ -35,11 +35,11 @@ impl Spiller {
         Ok(Spiller { jobs })
     }
 
-    /// Begins to give RocksDB the rows of a round, the newest first: all or none of them.
-    pub(crate) fn spill(&self, rocks: &Arc<Rocks>, round: Vec<Arc<Part>>) -> Spill {
+    /// Begins to give RocksDB the rows of a bundle, the newest first: all or none of them.
+    pub(crate) fn spill(&self, rocks: &Arc<Rocks>, bundle: Vec<Arc<Part>>) -> Spill {
         let (done, outcome) = sync_channel(1);
         // Without the thread the job is dropped: then nobody has spilled anything.
-        let _ = self.jobs.send(Job::Spill { rocks: Arc::clone(rocks), round, done });
+        let _ = self.jobs.send(Job::Spill { rocks: Arc::clone(rocks), bundle, done });
         Spill(outcome)
     }
 
@@ -52,9 +52,9 @@ impl Spiller {
 impl Job {
     fn run(self) {
         // Dropped from the last to the first, also by a panic: who hears of the end may be about to close the database.
-        let Job::Spill { done, round, rocks } = self else { return };
+        let Job::Spill { done, bundle, rocks } = self else { return };
         // One tablet that RocksDB holds back must not hold back the others: its own writers are the ones who wait.
-        let outcome = rocks.write_parts(&round, Patience::Hurries);
+        let outcome = rocks.write_parts(&bundle, Patience::Hurries);
         drop(rocks);
         let _ = done.send(outcome);
     }
