@@ -149,6 +149,10 @@ impl Handler for Inbound {
     }
 }
 
+/// Appends that openraft has and that are not durable yet; more than any leader's pipeline. While the disk stands still,
+/// leaders ask again and again.
+const APPENDS_OPEN_MAX: usize = 256;
+
 /// Hands appends to openraft in the order they came, without waiting for one to be durable before the next.
 pub(crate) async fn append_loop(mut appends: mpsc::Receiver<Append>, raft: impl Fn() -> Option<Raft> + Send) {
     let mut open = FuturesUnordered::new();
@@ -156,7 +160,7 @@ pub(crate) async fn append_loop(mut appends: mpsc::Receiver<Append>, raft: impl 
     loop {
         tokio::select! {
             biased;
-            append = appends.recv() => {
+            append = appends.recv(), if open.len() < APPENDS_OPEN_MAX => {
                 let Some(Append { from, order, request, replier }) = append else { return };
                 if !order.follows(last.entry(from).or_default()) {
                     replier.reply(Err("this append is not the next one of its stream".into()));

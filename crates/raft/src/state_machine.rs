@@ -123,12 +123,14 @@ impl RaftStateMachine<Types> for StateMachine {
         };
         assert_eq!(applied.log_id, meta.last_log_id, "{}: the receiver checked this", self.replica.group);
         self.replica.transfers.forget(self.replica.id);
-        let replica = self.replica.clone();
-        let installed = self.replica.env.blocking(move || replica.install(received, applied)).await;
-        match installed {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(self.replica.storage_failed(&error)),
-            None => Err(io::Error::other("installing a snapshot panicked")),
+        loop {
+            let (replica, received, applied) = (self.replica.clone(), received.clone(), applied.clone());
+            match self.replica.env.blocking(move || replica.install(received, applied)).await {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(StorageError::Full { .. })) => self.replica.env.sleep(DISK_FULL_RETRY).await,
+                Some(Err(error)) => return Err(self.replica.storage_failed(&error)),
+                None => return Err(io::Error::other("installing a snapshot panicked")),
+            }
         }
     }
 
@@ -150,6 +152,11 @@ impl RaftStateMachine<Types> for StateMachine {
                 let meta = applied.snapshot_meta();
                 let kept = transfers.keep(self.replica.id, meta.clone(), checkpoint);
                 Ok(Some(Snapshot { meta, snapshot: SnapshotSource::Checkpoint(kept) }))
+            }
+            // A full disk ends nobody: what cannot be sent is asked for again after a while.
+            Some(Err(StorageError::Full { detail })) => {
+                tracing::warn!(group = %self.replica.group, detail, "disk full: no snapshot can be made");
+                Ok(Some(Snapshot { meta: applied.snapshot_meta(), snapshot: SnapshotSource::Flushed }))
             }
             Some(Err(error)) => Err(self.replica.storage_failed(&error)),
             None => Err(io::Error::other("making a checkpoint panicked")),

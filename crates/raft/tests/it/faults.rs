@@ -10,6 +10,12 @@ use crate::harness::{Cluster, put};
 async fn panic_and_maintain(cluster: &Cluster, node: u64) {
     mutant::panic_core(cluster.group(node)).await;
     cluster.host(node).maintain().await;
+    for _ in 0..20 {
+        if cluster.group(node).status().serving {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// RAFT-1, RAFT-3: what was acknowledged before and between panics of the library is there after them.
@@ -70,6 +76,29 @@ async fn panics_of_long_ago_are_forgiven() {
     assert_eq!(cluster.world.node(3).halted(), None);
     cluster.write("a", "1").await;
     cluster.converge().await;
+}
+
+/// RAFT-1: a core that is started anew finds entries in its log that are not durable yet, and does not vouch for them.
+#[tokio::test(start_paused = true)]
+async fn a_reopened_core_vouches_for_nothing_that_is_not_durable() {
+    let cluster = Cluster::new(74, Retention::default()).await;
+    cluster.write("a", "1").await;
+    let leader = cluster.leader().await;
+    let followers: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
+    for node in &followers {
+        cluster.world.node(*node).set_stuck(true);
+    }
+    let group = cluster.group(leader).clone();
+    let mut writing = tokio::spawn(async move { group.propose(vec![put("a", "2")]).await.remove(0) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    panic_and_maintain(&cluster, followers[0]).await;
+    let early = tokio::time::timeout(Duration::from_secs(5), &mut writing).await;
+    assert!(early.is_err(), "acknowledged by one disk of three: {early:?}");
+    for node in &followers {
+        cluster.world.node(*node).set_stuck(false);
+    }
+    cluster.converge().await;
+    cluster.write("b", "1").await;
 }
 
 /// RAFT-1, RAFT-2: no reply while the logs of a majority are not synced, and the reply when they are.

@@ -47,6 +47,37 @@ async fn the_log_is_cut_behind_what_is_durable_and_never_before() {
     }
 }
 
+/// A full disk ends nobody: whoever needs a snapshot waits until there is room for one.
+#[tokio::test(start_paused = true)]
+async fn a_leader_without_room_for_a_snapshot_goes_on() {
+    let mut cluster = Cluster::new(41, EAGER).await;
+    fill(&cluster, 0, 5).await;
+    let leader = cluster.leader().await;
+    let away = (1..=3).find(|node| *node != leader).expect("three nodes");
+    cluster.crash(away).await;
+    fill(&cluster, 5, 60).await;
+    let upkeep = async |cluster: &Cluster| {
+        for _ in 0..20 {
+            cluster.maintain().await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    upkeep(&cluster).await;
+    assert!(cluster.group(leader).status().purged > LogIndex(20), "the log still reaches back");
+    // A copy has to be made of something that is not in the tablet's files yet.
+    fill(&cluster, 60, 62).await;
+    cluster.set_full(leader, true);
+    cluster.start(away).await;
+    upkeep(&cluster).await;
+    assert_eq!(cluster.world.node(leader).halted(), None);
+    assert!(cluster.group(leader).status().is_leader, "{:?}", cluster.statuses());
+    assert_eq!(cluster.value(away, "k59"), None);
+    cluster.set_full(leader, false);
+    upkeep(&cluster).await;
+    cluster.converge().await;
+    assert!(cluster.value(away, "k59").is_some());
+}
+
 /// Also openraft#2116: a snapshot that arrives while the follower's own log writes are slow.
 #[tokio::test(start_paused = true)]
 async fn a_follower_that_was_away_for_long_gets_a_snapshot() {
