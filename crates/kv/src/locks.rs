@@ -78,6 +78,8 @@ pub(crate) struct Locks {
     locks: BTreeMap<SpaceKey, Lock>,
     owners: BTreeMap<TransactionId, Owner>,
     wounded: BTreeMap<TransactionId, (TransactionId, Mono)>,
+    /// When those who wait no more were last looked for.
+    swept: Mono,
 }
 
 impl Locks {
@@ -92,7 +94,7 @@ impl Locks {
         }
         let own = turn_of(transaction);
         let lock = self.locks.entry(key.clone()).or_default();
-        lock.waiting.retain(|_, (_, heard)| now.since(*heard) <= WAITING_MAX);
+        lock.waiting.retain(|_, (_, heard)| is_waiting(*heard, now));
         let holder = lock.owner.filter(|owner| owner.id != transaction.id);
         let rival = match holder {
             Some(holder) => {
@@ -152,7 +154,7 @@ impl Locks {
                 silent: now.since(*heard),
                 waits_for,
             };
-            lock.waiting.values().map(of).collect::<Vec<_>>()
+            lock.waiting.values().filter(|(_, heard)| is_waiting(*heard, now)).map(of).collect::<Vec<_>>()
         };
         self.owners.iter().map(owner).chain(self.locks.values().flat_map(waiting)).collect()
     }
@@ -188,7 +190,19 @@ impl Locks {
             self.take_all(id);
         }
         self.wounded.retain(|_, (_, at)| now.since(*at) <= WOUND_MAX);
+        // Perhaps nobody asks for their keys any more.
+        if now.since(self.swept) > IDLE_MAX {
+            self.swept = now;
+            self.locks.retain(|_, lock| {
+                lock.waiting.retain(|_, (_, heard)| is_waiting(*heard, now));
+                lock.owner.is_some() || !lock.waiting.is_empty()
+            });
+        }
     }
+}
+
+fn is_waiting(heard: Mono, now: Mono) -> bool {
+    now.since(heard) <= WAITING_MAX
 }
 
 #[cfg(test)]
@@ -260,5 +274,14 @@ mod tests {
         assert_eq!((known.len(), known[0].locks, known[0].silent), (1, 3, Duration::from_millis(7)));
         assert!(locks.release(id(2)) && !locks.release(id(2)));
         assert!(locks.locks.is_empty() && locks.owners.is_empty());
+
+        // One that gives up while it waits, and nobody asks for that key again.
+        assert_eq!(locks.ask(&transaction(2), &key("a"), true, at(0)), Grant::Held);
+        assert_eq!(locks.ask(&transaction(5), &key("a"), true, at(1)), Grant::Taken { by: id(2) });
+        assert_eq!(locks.known(at(1)).len(), 2);
+        assert!(locks.release(id(2)) && !locks.release(id(5)));
+        assert_eq!(locks.known(at(1_000)), []);
+        assert_eq!(locks.ask(&transaction(7), &key("b"), true, at(6_000)), Grant::Held);
+        assert_eq!(locks.locks.len(), 1);
     }
 }

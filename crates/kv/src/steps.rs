@@ -10,8 +10,8 @@ use strata_codec::encode_command;
 use strata_raft::{Group, ReadError};
 use strata_shard::Obstacle;
 use strata_types::{
-    Conflict, ConflictReason, Error, ErrorCode, LockWait, Operation, Reply, Request, RequestHeader, Result, ShardId,
-    SpaceKey, Timestamp, Transaction, TransactionCall, TransactionId, TransactionReply, TransactionStatus,
+    Conflict, ConflictReason, Decision, Error, ErrorCode, LockWait, Operation, Reply, Request, RequestHeader, Result,
+    ShardId, SpaceKey, Timestamp, Transaction, TransactionCall, TransactionId, TransactionReply, TransactionStatus,
 };
 use tokio::sync::Notify;
 
@@ -182,7 +182,13 @@ impl Steps {
                 return Ok(TransactionReply::Status(TransactionStatus::Pending));
             }
             if self.pushes.is_due(transaction, age, env.now()) {
-                return abort(place, transaction).await;
+                return Ok(match abort(place, transaction).await? {
+                    // So old, and somebody meets what it left: it is not committed, or its record would be kept (TXN-24).
+                    TransactionReply::Status(TransactionStatus::Unknown) => {
+                        TransactionReply::Status(TransactionStatus::Decided(Decision::Aborted))
+                    }
+                    reply => reply,
+                });
             }
             env.sleep(PUSH_POLL).await;
         }

@@ -124,10 +124,13 @@ impl Work<'_> {
     }
 
     /// Aborts, unless it is decided: makes the record on which the commit is refused. Below the horizon it is refused
-    /// anyway.
+    /// anyway, but nobody can say any more whether it was committed before (TXN-26).
     pub(crate) fn abort(&mut self, transaction: Transaction) -> Answer {
         if let Some(record) = record(self.view, transaction.id) {
             return Ok(TransactionReply::Status(record.status()));
+        }
+        if self.is_below_horizon(transaction.read_timestamp) {
+            return Ok(TransactionReply::Status(TransactionStatus::Unknown));
         }
         self.close(transaction, RecordState::Aborted);
         Ok(TransactionReply::Status(TransactionStatus::Decided(Decision::Aborted)))

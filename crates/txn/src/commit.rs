@@ -143,6 +143,11 @@ impl Round {
             Ok(TransactionReply::Status(TransactionStatus::Decided(decision @ Decision::Aborted))) => {
                 (Err(Error::of_conflict(conflict)), Rest::Resolve(decision))
             }
+            // As with `TooOld`.
+            Ok(TransactionReply::Status(TransactionStatus::Unknown)) => {
+                let error = Error { outcome: Outcome::Unknown, ..Error::of_conflict(conflict) };
+                (Err(self.untold(error)), Rest::Nothing)
+            }
             Ok(other) => (Err(self.untold(misfit(&other))), Rest::Nothing),
             Err(error) => (Err(self.untold(Error { outcome: Outcome::Unknown, ..error })), Rest::Nothing),
         }

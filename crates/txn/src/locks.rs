@@ -27,7 +27,16 @@ type Held = BTreeMap<ShardId, (Transaction, SpaceKey)>;
 pub(crate) struct Locks {
     core: Arc<Core>,
     ring: Arc<Ring>,
-    keeper: Option<TaskHandle>,
+    keeper: Option<Keeper>,
+}
+
+/// The task that renews the locks. It ends with whoever has this, also where giving them back is left undone.
+struct Keeper(TaskHandle);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What the tasks of one transaction's locks share.
@@ -114,7 +123,7 @@ impl Locks {
         }
         if self.keeper.is_none() {
             let keeper = keep(self.core.clone(), self.ring.clone());
-            self.keeper = Some(self.core.env().spawn("txn-locks", keeper));
+            self.keeper = Some(Keeper(self.core.env().spawn("txn-locks", keeper)));
         }
         Ok(())
     }
@@ -159,11 +168,9 @@ async fn keep(core: Arc<Core>, ring: Arc<Ring>) {
     }
 }
 
-async fn unlock(core: Arc<Core>, ring: Arc<Ring>, keeper: Option<TaskHandle>) {
+async fn unlock(core: Arc<Core>, ring: Arc<Ring>, keeper: Option<Keeper>) {
     let asking = ring.asking.lock().await;
-    if let Some(keeper) = keeper {
-        keeper.abort();
-    }
+    drop(keeper);
     let held = std::mem::take(&mut *ring.held.lock());
     let calls = held.into_values().map(|(transaction, key)| {
         core.step(TransactionCall::Unlock { transaction, slot: key.slot() }, UNLOCK_PATIENCE)

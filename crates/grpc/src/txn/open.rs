@@ -7,7 +7,7 @@ use std::time::Duration;
 use strata_env::Env;
 use strata_router::{Keeper, Keepers, KeptElsewhere, Router};
 use strata_txn::TransactionHandle;
-use strata_types::{Error, ErrorCode, NodeId, Result, Timestamp, TransactionId, TransactionStatus};
+use strata_types::{Error, ErrorCode, NodeId, Outcome, Result, Timestamp, TransactionId, TransactionStatus};
 use tokio::sync::oneshot;
 
 use super::entry::{Entered, Entry, State};
@@ -94,6 +94,7 @@ impl OpenTransactions {
         if let State::Over(over) = &*entered.state {
             return match over {
                 Over::Answered(Ok(_)) => Err(over.error()),
+                Over::Answered(Err(error)) if error.outcome == Outcome::Unknown => Err(error.clone()),
                 Over::Answered(Err(_)) | Over::RolledBack | Over::GivenUp(_) => Ok(()),
             };
         }

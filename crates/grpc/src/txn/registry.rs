@@ -132,7 +132,13 @@ impl Registry {
 
     pub(super) async fn wait_for(&self, entry: Arc<Entry>, deadline: Duration) -> Result<Entered> {
         let locked = self.env().timeout(deadline, entry.state.clone().lock_owned()).await;
-        let state = locked.map_err(|_| too_late("another call of the transaction is under way"))?;
+        let state = locked.map_err(|_| match entry.told().stage {
+            // GRPC-5: its commit may yet succeed.
+            KeptStage::Committing | KeptStage::Unanswered => {
+                Error::unknown(ErrorCode::DeadlineExceeded, "the commit is under way: ask again")
+            }
+            KeptStage::Open | KeptStage::Ended(_) => too_late("another call of the transaction went on"),
+        })?;
         Ok(Entered { entry, state, now: self.env().now() })
     }
 

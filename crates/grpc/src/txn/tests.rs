@@ -159,6 +159,12 @@ async fn a_commit_goes_on_when_its_client_has_left() {
     let left = open.env().timeout(SECOND / 10, calls::commit(&open, request, SECOND)).await;
     assert!(left.is_err(), "the client did not wait");
     assert!(matches!(outcome(&open, &handle).await, Status::Pending(_)), "nobody says that it is not committed");
+    let again = v1::TxnCommitRequest { id: writer.id.clone(), handle: None };
+    let error = calls::commit(&open, again, SECOND / 20).await.expect_err("it does not wait for long");
+    assert_eq!((error.outcome, error.code), (Outcome::Unknown, ErrorCode::DeadlineExceeded), "{error}");
+    let give_up = v1::TxnRollbackRequest { id: writer.id.clone() };
+    let error = calls::rollback(&open, give_up, SECOND / 20).await.expect_err("too late for that");
+    assert_eq!(error.outcome, Outcome::Unknown, "{error}");
     let at = commit(&open, &writer.id, None).await.expect("it waits for the first answer");
     assert_eq!(outcome(&open, &handle).await, committed(at));
     assert_eq!(open.list(), []);

@@ -135,8 +135,13 @@ impl Context {
             let op = (by.id.0 - 1) as usize;
             let command = command_of(Operation::Transact(Box::new(call)), Timestamp(0));
             let sent = self.world().send("abort", anchor, Some(op), command, Timestamp(0), true);
-            if let Some(Answer::Status(status)) = self.answer(sent).await {
-                return Some(status);
+            match self.answer(sent).await {
+                // Somebody met what it left: it is not committed, or its record would be kept.
+                Some(Answer::Status(TransactionStatus::Unknown)) => {
+                    return Some(TransactionStatus::Decided(Decision::Aborted));
+                }
+                Some(Answer::Status(status)) => return Some(status),
+                _ => {}
             }
         }
         None

@@ -1,6 +1,6 @@
 //! Keys that are read in order to be written: locks, and going on with newer data.
 
-use strata_txn::{BeginOptions, Transaction, Transactions};
+use strata_txn::{BeginOptions, Transaction, TransactionOptions, Transactions};
 use strata_types::{ConflictReason, ErrorCode, LockWait};
 
 use crate::model::{Fault, Model, SECOND, bytes, value};
@@ -104,6 +104,26 @@ async fn the_owner_of_a_lock_says_that_it_is_there() {
     assert_eq!(model.sent_but(&[]), ["unlock"]);
     model.env().sleep(9 * SECOND).await;
     assert_eq!(model.sent_but(&[]), [""; 0]);
+}
+
+/// COORD-5: also where there is no room for giving them back, which is then left to their leaders.
+#[tokio::test(start_paused = true)]
+async fn nobody_says_for_one_who_has_left_that_it_is_there() {
+    let options = TransactionOptions { background: 0, ..TransactionOptions::default() };
+    let (model, transactions) = Model::with_options(4, options);
+    for (key, commits) in [("a", false), ("b", true)] {
+        let mut txn = begin(&transactions).await;
+        txn.get_for_update(key, LockWait::Wait).await.expect("locked");
+        if commits {
+            txn.put(key, "1").await.expect("buffered");
+            txn.commit().await.expect("committed");
+        } else {
+            drop(txn);
+        }
+        model.sent_but(&[]);
+        model.env().sleep(9 * SECOND).await;
+        assert_eq!(model.sent_but(&[]), [""; 0], "commits: {commits}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
