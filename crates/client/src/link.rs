@@ -74,11 +74,12 @@ impl GrpcLink {
 
     fn route_to(&self, node: NodeId, address: &str) -> std::result::Result<Arc<Route>, LinkError> {
         let endpoint = wire::endpoint(address).map_err(|error| LinkError::NotSent { detail: error.message })?;
+        let cluster = self.book.map().cluster;
         let mut routes = self.routes.write();
         match routes.get(&node) {
             Some(route) if route.address == address => Ok(route.clone()),
             _ => {
-                let pipe = |_| Pipe::new(self.env.clone(), endpoint.clone(), self.dialer.clone());
+                let pipe = |_| Pipe::new(self.env.clone(), endpoint.clone(), self.dialer.clone(), cluster);
                 let pipes = (0..self.connections).map(pipe).collect();
                 let route = Arc::new(Route { address: address.to_owned(), pipes, turn: AtomicUsize::new(0) });
                 routes.insert(node, route.clone());

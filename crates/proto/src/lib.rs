@@ -38,6 +38,9 @@ pub use convert::{
 };
 pub use status::{error_of, status_of};
 
+/// Metadata of a client's stream: the cluster that it belongs to, whose shards it means.
+pub const CLUSTER_METADATA: &str = "strata-cluster";
+
 /// Descriptors of the public interface, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/strata.v1.descriptors"));
 

@@ -280,6 +280,11 @@ impl Core {
         if map.epoch <= old.map.epoch {
             return false;
         }
+        // An address may be handed to a node of another cluster: routing by its map would mix two data sets.
+        if !old.map.shards.is_empty() && map.cluster != old.map.cluster {
+            tracing::warn!(known = %old.map.cluster, found = %map.cluster, "ignored the shard map of another cluster");
+            return false;
+        }
         if let Err(error) = map.validate() {
             tracing::warn!(epoch = %map.epoch, %error, "ignored a shard map that is not one");
             return false;

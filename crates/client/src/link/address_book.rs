@@ -42,9 +42,10 @@ impl AddressBook {
         self.map.load_full()
     }
 
-    /// Keeps a map if it is newer.
+    /// Keeps a map if it is newer, and not another cluster's.
     pub(super) fn learn(&self, map: &Arc<ShardMap>) {
-        self.map.rcu(|known| if map.epoch > known.epoch { map.clone() } else { known.clone() });
+        let is_ours = |known: &ShardMap| known.shards.is_empty() || known.cluster == map.cluster;
+        self.map.rcu(|known| if map.epoch > known.epoch && is_ours(known) { map.clone() } else { known.clone() });
     }
 
     /// The map, as soon as any node has one.

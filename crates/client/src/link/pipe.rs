@@ -18,11 +18,11 @@ use futures_util::Stream;
 use parking_lot::Mutex;
 use strata_env::{Env, Mono};
 use strata_net::tls::Dialer;
-use strata_proto::v1;
 use strata_proto::v1::kv_client::KvClient;
+use strata_proto::{CLUSTER_METADATA, v1};
 use strata_router::{LinkError, ShardBatch, ShardReply};
-use strata_types::Request;
 use strata_types::limits::GRPC_MESSAGE_BYTES_MAX;
+use strata_types::{ClusterId, Request};
 use tokio::sync::{Semaphore, mpsc};
 use tonic::transport::Endpoint;
 
@@ -46,6 +46,7 @@ pub(super) struct Pipe {
     env: Env,
     endpoint: Endpoint,
     dialer: Option<Dialer>,
+    cluster: ClusterId,
     room: Arc<Semaphore>,
     state: Mutex<State>,
     me: Weak<Pipe>,
@@ -81,11 +82,13 @@ struct Open {
 }
 
 impl Pipe {
-    pub(super) fn new(env: Env, endpoint: Endpoint, dialer: Option<Dialer>) -> Arc<Pipe> {
+    /// To a node of a cluster. A node of another one that has the same address now takes nothing of it.
+    pub(super) fn new(env: Env, endpoint: Endpoint, dialer: Option<Dialer>, cluster: ClusterId) -> Arc<Pipe> {
         Arc::new_cyclic(|me| Pipe {
             env,
             endpoint,
             dialer,
+            cluster,
             room: Arc::new(Semaphore::new(PIPE_BYTES_MAX as usize)),
             state: Mutex::new(State::Down { until: Mono::default(), reason: String::new(), failures: 0 }),
             me: me.clone(),
@@ -137,7 +140,7 @@ impl Pipe {
                 *state = State::Connecting { waiting: vec![queued], failures: *failures };
                 // The task holds no strong reference while it waits: it ends with the last owner of the pipe.
                 let (endpoint, dialer) = (self.endpoint.clone(), self.dialer.clone());
-                self.env.spawn("client-pipe", run(self.env.clone(), endpoint, dialer, self.me.clone()));
+                self.env.spawn("client-pipe", run(self.env.clone(), endpoint, dialer, self.cluster, self.me.clone()));
             }
         }
     }
@@ -170,9 +173,9 @@ impl Pipe {
 }
 
 /// Connects, and stays with the connection until it ends.
-async fn run(env: Env, endpoint: Endpoint, dialer: Option<Dialer>, pipe: Weak<Pipe>) {
+async fn run(env: Env, endpoint: Endpoint, dialer: Option<Dialer>, cluster: ClusterId, pipe: Weak<Pipe>) {
     let address = endpoint.uri().authority().map_or_else(String::new, ToString::to_string);
-    let reason = match env.timeout(2 * CONNECT_TIMEOUT, connect(&endpoint, dialer.as_ref())).await {
+    let reason = match env.timeout(2 * CONNECT_TIMEOUT, connect(&endpoint, dialer.as_ref(), cluster)).await {
         Ok(Ok((queue, open, replies))) => {
             if let Some(pipe) = pipe.upgrade() {
                 pipe.go_up(queue);
@@ -193,7 +196,7 @@ async fn run(env: Env, endpoint: Endpoint, dialer: Option<Dialer>, pipe: Weak<Pi
 
 type Connected = (mpsc::UnboundedSender<Queued>, Arc<Mutex<Open>>, tonic::Streaming<v1::KvStreamReply>);
 
-async fn connect(endpoint: &Endpoint, dialer: Option<&Dialer>) -> Result<Connected, String> {
+async fn connect(endpoint: &Endpoint, dialer: Option<&Dialer>, cluster: ClusterId) -> Result<Connected, String> {
     let channel = strata_net::grpc::connect(endpoint, dialer).await.map_err(|error| explain(&error))?;
     let mut client = KvClient::new(channel)
         .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
@@ -202,7 +205,9 @@ async fn connect(endpoint: &Endpoint, dialer: Option<&Dialer>) -> Result<Connect
     // Bounded by the room of the pipe.
     let (queue, receiver) = mpsc::unbounded_channel();
     let outbound = Outbound { queue: receiver, held: None, open: open.clone(), next: 0 };
-    let replies = client.stream(outbound).await.map_err(|status| explain_status(&status))?;
+    let mut request = tonic::Request::new(outbound);
+    request.metadata_mut().insert(CLUSTER_METADATA, cluster.to_string().parse().expect("digits are text"));
+    let replies = client.stream(request).await.map_err(|status| explain_status(&status))?;
     Ok((queue, open, replies.into_inner()))
 }
 

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use strata_proto::v1::kv_client::KvClient;
-use strata_proto::{ShardAnswer, ShardCall, v1};
-use strata_types::{Epoch, ErrorCode, Operation, Request, RequestHeader, ShardId};
+use strata_proto::{CLUSTER_METADATA, ShardAnswer, ShardCall, error_of, v1};
+use strata_types::{ClusterId, Epoch, ErrorCode, Operation, Outcome, Request, RequestHeader, ShardId};
 use tokio_stream::StreamExt;
 
 use crate::cluster::Nodes;
@@ -44,6 +44,23 @@ async fn replies_carry_the_numbers_of_their_batches() {
     assert!(
         answers.iter().all(|(_, answer)| matches!(answer, ShardAnswer::Done { results, .. } if results.len() == 3))
     );
+}
+
+/// GRPC-7
+#[tokio::test]
+async fn a_client_of_another_cluster_is_refused() {
+    let nodes = Nodes::start(1).await;
+    let mut kv = KvClient::new(nodes.channel(1).await);
+    let mut open = async |cluster: ClusterId| {
+        let mut request = tonic::Request::new(tokio_stream::iter([message(0, vec![put(0, 1)])]));
+        request.metadata_mut().insert(CLUSTER_METADATA, cluster.to_string().parse().expect("text"));
+        kv.stream(request).await
+    };
+    let refused = error_of(&open(ClusterId(78)).await.expect_err("not ours"));
+    assert_eq!((refused.code, refused.outcome), (ErrorCode::IdentityRefused, Outcome::NotApplied), "{refused}");
+    assert_eq!(nodes.cluster.applied(), 0);
+    assert_eq!(answers(open(ClusterId(77)).await.expect("ours").into_inner()).await.len(), 1);
+    assert_eq!(nodes.cluster.applied(), 1);
 }
 
 #[tokio::test]

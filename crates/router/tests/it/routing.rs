@@ -11,8 +11,8 @@ use strata_types::limits::{
     BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, GRPC_MESSAGE_BYTES_MAX, KEY_BYTES_MAX, SCAN_PAGE_ITEMS_MAX, VALUE_BYTES_MAX,
 };
 use strata_types::{
-    Epoch, Error, ErrorCode, Expected, Item, Mutation, Operation, Outcome, Reply, Request, RequestHeader, Revision,
-    ShardId, Slot, Timestamp,
+    ClusterId, Epoch, Error, ErrorCode, Expected, Item, Mutation, Operation, Outcome, Reply, Request, RequestHeader,
+    Revision, ShardId, ShardMap, Slot, Timestamp,
 };
 
 use crate::model::{Fault, Model, SECOND, get, map, put};
@@ -177,6 +177,8 @@ async fn a_stale_route_installs_the_newer_map_and_goes_on() {
     assert_eq!(model.applied(), 4, "a refused route applied nothing");
     router.install(map(3, 4));
     assert_eq!(router.map().epoch, Epoch(5), "an older map is never used again");
+    router.install(Arc::new(ShardMap { cluster: ClusterId(9), ..(*map(7, 4)).clone() }));
+    assert_eq!(router.map().epoch, Epoch(5), "nor another cluster's");
 }
 
 #[tokio::test(start_paused = true)]

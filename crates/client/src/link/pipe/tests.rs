@@ -8,7 +8,8 @@ use strata_grpc::{ClusterOverview, ClusterView, HealthSwitch, Parts};
 use strata_meta::{MetaCommand, MetaReply};
 use strata_router::{Kv, PageRange, ShardExecutor};
 use strata_types::{
-    Epoch, Error, ErrorCode, Operation, Reply, Request, RequestHeader, Revision, ShardId, ShardMap, Timestamp,
+    ClusterId, Epoch, Error, ErrorCode, Operation, Reply, Request, RequestHeader, Revision, ShardId, ShardMap,
+    Timestamp,
 };
 use tokio::sync::watch;
 use tonic::transport::Server;
@@ -90,7 +91,7 @@ async fn open() -> Opened {
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
     let address = incoming.local_addr().expect("bound").to_string();
     tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(incoming));
-    let pipe = Pipe::new(real::env(), crate::link::wire::endpoint(&address).expect("an address"), None);
+    let pipe = Pipe::new(real::env(), crate::link::wire::endpoint(&address).expect("an address"), None, ClusterId(1));
     Opened { pipe, node, gate: open, health }
 }
 
