@@ -80,6 +80,11 @@ impl MetaGroup {
     /// One step: what a map says is so afterwards, if it returns true. May be repeated, and cut off anywhere.
     async fn follow(&mut self, map: &ShardMap) -> Result<bool, StartError> {
         self.remember(map).await?;
+        // After a restart the replica here may be behind what this node knew before. Only the map of the start, which is
+        // what it wrote down, has no epoch.
+        if map.epoch.0 > 0 && self.saved.as_ref().is_some_and(|saved| map.epoch < saved.epoch) {
+            return Ok(false);
+        }
         let Some(placement) = map.group(GroupId::META) else { return Ok(true) };
         let Some(here) = replicas::wanted(&placement, self.node.identity().node) else {
             // It has left. Who deletes the replicas that left deletes this one too.

@@ -3,6 +3,7 @@
 //! ```text
 //!   damaged, nothing under way in the group                     --> Rebuild; where its node leaves, it goes first
 //!   the group is to lose a replica, too few good ones stay      --> CancelChange; then Rebuild
+//!   the group is to get the damaged one                         --> CancelChange; then the planner starts with another
 //! ```
 //! A group of three that loses a good replica while another is damaged has no majority among those that are left. Its
 //! leader does not begin such a change (CLUSTER-6), so without a cancellation both would wait for each other for ever.
@@ -24,11 +25,14 @@ pub(crate) struct Damaged {
 }
 
 impl Damaged {
-    /// Whether it is a member of its group.
+    /// Whether it is a member of its group, or about to be.
     pub(crate) fn is_member(&self, map: &ShardMap) -> bool {
         let group = map.group(self.group);
         let own = (self.replica, self.node);
-        group.is_some_and(|group| group.replicas.iter().any(|place| (place.replica, place.node) == own))
+        group.is_some_and(|group| {
+            let mut all = group.replicas.iter().copied().chain(group.changes.added());
+            all.any(|place| (place.replica, place.node) == own)
+        })
     }
 }
 
@@ -46,12 +50,16 @@ pub(crate) fn damaged(reports: &BTreeMap<NodeId, Option<NodeReport>>) -> Vec<Dam
     damaged.map(|(node, one)| Damaged { group: one.group, replica: one.replica, node }).collect()
 }
 
-/// Changes that take a replica from a group, bring none, and would leave it without a majority that is good.
+/// Changes that take a replica from a group, bring none, and would leave it without a majority that is good; and those
+/// that bring a damaged one, which never catches up.
 pub(crate) fn in_the_way(map: &ShardMap, damaged: &[Damaged]) -> Vec<(GroupId, ChangeId)> {
     let is_there = |node| map.node(node).is_some_and(|node| node.state.is_counted_on());
     let is_damaged = |replica| damaged.iter().any(|one| one.replica == replica);
     let harmful = map.groups().filter_map(|group| {
-        let change = group.changes.change.filter(|change| !change.cancelled && change.add.is_none())?;
+        let change = group.changes.change.filter(|change| !change.cancelled)?;
+        if let Some(add) = change.add {
+            return is_damaged(add.replica).then_some((group.group, change.id));
+        }
         let staying = || group.replicas.iter().filter(|place| Some(place.replica) != change.remove);
         let good = staying().filter(|place| is_there(place.node) && !is_damaged(place.replica)).count();
         (good * 2 <= staying().count()).then_some((group.group, change.id))
@@ -138,6 +146,8 @@ mod tests {
             decided: Term(0),
         });
         assert_eq!(shards(found(&map, &reports)), [1, 2, 3], "a group that changes waits, and counts");
+        let coming = Damaged { group: GroupId::of_shard(ShardId(0)), replica: ReplicaId(99), node: NodeId(3) };
+        assert!(coming.is_member(&map) && !Damaged { node: NodeId(2), ..coming }.is_member(&map));
     }
 
     #[test]
@@ -173,6 +183,8 @@ mod tests {
         assert_eq!(with(removal(1, None)), [], "it is the damaged one that goes");
         let add = ReplicaPlacement { replica: ReplicaId(99), node: NodeId(4) };
         assert_eq!(with(removal(2, Some(add))), [], "three are left, two of them good");
+        let damaged_add = ReplicaPlacement { replica: ReplicaId(1), node: NodeId(1) };
+        assert_eq!(with(removal(2, Some(damaged_add))).len(), 1, "it would never catch up");
         map.shards[0].changes.change = Some(removal(2, None));
         assert_eq!(in_the_way(&map, &[]), []);
         map.nodes[2].state = NodeState::Lost;
