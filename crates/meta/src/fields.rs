@@ -116,6 +116,10 @@ fn decode_change(input: &mut Decoder) -> Result<ReplicaChange, DecodeError> {
     let add = if bits & HAS_ADD != 0 { Some(decode_replica(input)?) } else { None };
     let remove = if bits & HAS_REMOVE != 0 { Some(ReplicaId(input.u64("removed replica")?)) } else { None };
     let decided = Term(if bits & IS_DECIDED != 0 { input.u64("decided in term")? } else { 0 });
+    if bits & IS_DECIDED != 0 && decided == Term(0) {
+        // That is what leaving out the bit is for: one change, one encoding.
+        return Err(DecodeError::BadValue { field: "decided in term", value: 0 });
+    }
     Ok(ReplicaChange { id, add, remove, reason, cancelled: bits & IS_CANCELLED != 0, decided })
 }
 

@@ -65,9 +65,11 @@ fn bare_error_of(status: &Status) -> Error {
         Code::DataLoss => (ErrorCode::Corrupt, Outcome::Unknown),
         Code::Ok | Code::Internal => (ErrorCode::Internal, Outcome::Unknown),
     };
-    let message = match status.message() {
-        "" => status.code().description().to_owned(),
-        message => message.to_owned(),
+    let message = match (status.code(), status.message()) {
+        // The second is what tonic says of a deadline that passed on this side.
+        (Code::Cancelled | Code::DeadlineExceeded, "" | "Timeout expired") => "no answer by the deadline".to_owned(),
+        (code, "") => code.description().to_owned(),
+        (_, message) => message.to_owned(),
     };
     Error::new(code, outcome, message)
 }

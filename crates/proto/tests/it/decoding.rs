@@ -134,6 +134,15 @@ fn errors() {
     );
 }
 
+/// tonic ends a call at its deadline by itself, in words that say nothing to our users.
+#[test]
+fn a_deadline_that_passed_on_this_side_is_named_as_one() {
+    for status in [Status::cancelled("Timeout expired"), Status::deadline_exceeded("")] {
+        let error = error_of(&status);
+        assert_eq!((error.code, error.message.as_str()), (ErrorCode::DeadlineExceeded, "no answer by the deadline"));
+    }
+}
+
 #[test]
 fn messages_between_nodes() {
     let hello = internal::Hello { cluster: "0".repeat(32), from: 1, to: 2, lane: 3, protocol_min: 1, protocol_max: 1 };

@@ -57,6 +57,10 @@ impl fmt::Display for Address {
     }
 }
 
+const DAY: u64 = 24 * 3_600;
+/// No setting means more, and sums of a few still are durations.
+const DURATION_MAX: Duration = Duration::from_secs(36_500 * DAY);
+
 /// Reads a duration such as `100ms`, `1.5s` or `2m`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("expected a duration such as 100ms, 1.5s or 2m, but found `{text}`");
@@ -69,6 +73,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => number * 3600.0,
         _ => return Err(wrong()),
     };
+    if seconds > DURATION_MAX.as_secs_f64() {
+        return Err(format!(
+            "expected a duration of at most {} days, but found `{text}`",
+            DURATION_MAX.as_secs() / DAY
+        ));
+    }
     Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
 }
 
@@ -141,6 +151,9 @@ mod tests {
         assert_eq!(parse_duration("100ms"), Ok(Duration::from_millis(100)));
         assert_eq!(parse_duration("1.5 s"), Ok(Duration::from_millis(1500)));
         assert!(parse_duration("100").is_err() && parse_duration("fast").is_err() && parse_duration("-1s").is_err());
+        assert!(parse_duration("876000h").is_ok());
+        let sentence = parse_duration("7000000000000000000s").expect_err("too long");
+        assert!(sentence.contains("at most 36500 days"), "{sentence}");
         assert_eq!(parse_bytes("64MiB"), Ok(64 << 20));
         assert_eq!(parse_bytes("1.5g"), Ok(3 << 29));
         assert_eq!(parse_bytes("4096"), Ok(4096));
