@@ -1,5 +1,6 @@
 //! How long transactions have kept others waiting, as the shard of their record sees it.
 
+use std::cmp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use strata_types::{Timestamp, Transaction, TransactionId};
 
 /// An older transaction waits so long for a younger one: a commit under way takes less where nothing is wrong.
 const OLDER_PATIENCE: Duration = Duration::from_millis(20);
+/// Transactions that share a timestamp may wait for each other, and neither is the older one.
+const EQUAL_PATIENCE: Duration = Duration::from_millis(200);
 /// Everybody else waits so long: its coordinator is dead, or cannot be helped.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Who was not waited for for this long begins anew.
@@ -33,8 +36,12 @@ impl Pushes {
         waited.retain(|_, waited| now.since(waited.last) <= FORGOTTEN_AFTER);
         let entry = waited.entry(transaction.id).or_insert(Waited { since: now, last: now });
         entry.last = now;
-        let is_older = age.is_some_and(|age| age < transaction.age);
-        now.since(entry.since) >= if is_older { OLDER_PATIENCE } else { PATIENCE }
+        let patience = match age.map(|age| age.cmp(&transaction.age)) {
+            Some(cmp::Ordering::Less) => OLDER_PATIENCE,
+            Some(cmp::Ordering::Equal) => EQUAL_PATIENCE,
+            Some(cmp::Ordering::Greater) | None => PATIENCE,
+        };
+        now.since(entry.since) >= patience
     }
 
     /// It is decided.
@@ -58,6 +65,8 @@ mod tests {
         assert!(!pushes.is_due(&met, older, at(0)));
         assert!(!pushes.is_due(&met, younger, at(20)) && !pushes.is_due(&met, None, at(20)));
         assert!(pushes.is_due(&met, older, at(20)));
+        let equal = Some(met.age);
+        assert!(!pushes.is_due(&met, equal, at(199)) && pushes.is_due(&met, equal, at(200)));
         assert!(pushes.is_due(&met, younger, at(2_000)) && pushes.is_due(&met, None, at(2_000)));
         pushes.forget(met.id);
         assert!(!pushes.is_due(&met, older, at(2_001)));

@@ -31,6 +31,9 @@ const REOPEN_WINDOW: Duration = Duration::from_secs(600);
 /// While a snapshot is sent, the log may get this many times longer than otherwise. A receiver that never has it all
 /// cannot hold the log for ever: it gets another snapshot.
 const HELD_LOG_FACTOR: u64 = 8;
+/// When the log is this many times longer than it may be, it is not a follower's hiccup: who still needs what is to be
+/// cut gets a snapshot.
+const CUT_OFF_FACTOR: u64 = 2;
 
 pub(crate) async fn maintain(host: &Host) {
     let pinned = pins(host);
@@ -174,6 +177,9 @@ async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: Forced) -> Resul
         && (log_bytes > retention.keep_bytes || forced.cut)
     {
         host.transfers.outrun(group.replica(), cut.0);
+        if log_bytes > retention.keep_bytes_max.saturating_mul(CUT_OFF_FACTOR) {
+            group.state().note_cut(cut);
+        }
         let _ = raft.trigger().purge_log(cut.0).await;
     }
     Ok(())

@@ -29,7 +29,7 @@ use crate::messages::{
 use crate::pipeline::Pipeline;
 use crate::replica::Replica;
 use crate::snapshot::{self, SendError, SnapshotSource};
-use crate::types::{LeaderId, Seat, Snapshot, Types, Vote};
+use crate::types::{LeaderId, LogId, Seat, Snapshot, Types, Vote};
 
 /// An append waits for the follower's disk; a slow disk must not look like a lost message.
 const APPEND_DEADLINE: Duration = Duration::from_secs(2);
@@ -94,6 +94,11 @@ impl Peer {
         self.replica.note_told(request.leader_commit);
         let body = encode_append(self.parties, order, request);
         self.call(Lane::Data, MessageKind::Append, body, APPEND_DEADLINE)
+    }
+
+    /// Whether the other replica, whose log ends there, lacks what was cut here, so that it needs a snapshot.
+    pub(crate) fn is_cut_off(&self, last: Option<LogId>) -> bool {
+        self.replica.is_cut_off(last)
     }
 
     pub(crate) fn env(&self) -> &Env {

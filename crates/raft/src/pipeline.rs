@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use openraft::errors::{RPCError, Unreachable};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
 use strata_env::Mono;
 use strata_net::NetError;
@@ -69,6 +70,10 @@ impl Pending {
         let goes_on = whole && result.is_ok();
         (Ok(result), goes_on)
     }
+}
+
+fn cut_off() -> RPCError<Types> {
+    RPCError::Unreachable(Unreachable::from_string("the log is cut behind what this follower has"))
 }
 
 impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Pipeline<S> {
@@ -131,7 +136,12 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Stream for Pipeline<
         };
         let Poll::Ready(reply) = first.reply.as_mut().poll(context) else { return Poll::Pending };
         let first = this.pending.pop_front().expect("it was just looked at");
-        let (result, goes_on) = first.finish(&this.peer, reply);
+        let is_cut_off = this.peer.is_cut_off(first.last);
+        let (result, goes_on) = match first.finish(&this.peer, reply) {
+            // openraft cuts nothing that it is sending. This ends the sending, so that it cuts, and sends a snapshot.
+            (Ok(Ok(_)), _) if is_cut_off => (Err(cut_off()), false),
+            finished => finished,
+        };
         if !goes_on {
             // What follows a conflict or a lost request is of no use: openraft probes and starts a new stream.
             this.input = None;

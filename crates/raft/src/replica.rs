@@ -37,6 +37,8 @@ pub(crate) struct Replica {
     applied_changed: Notify,
     /// How far other replicas were told that entries are committed: they may have applied them, and show them.
     told: Mutex<Option<LogId>>,
+    /// The log is to be cut up to here, whoever still needs it.
+    cut: AtomicU64,
     /// The time of this shard here, for when this replica leads.
     pub(crate) clock: Arc<Clock>,
     /// What was promised here and to this replica.
@@ -79,6 +81,7 @@ impl Replica {
             applied_index: AtomicU64::new(index),
             applied_changed: Notify::new(),
             told: Mutex::default(),
+            cut: AtomicU64::new(0),
             clock,
             leases: Arc::new(Leases::new(id)),
             arrived: AtomicU64::new(0),
@@ -95,6 +98,16 @@ impl Replica {
 
     pub(crate) fn applied(&self) -> Applied {
         self.applied.lock().clone()
+    }
+
+    /// The log is to be cut up to there, whoever still needs it (RAFT-4).
+    pub(crate) fn note_cut(&self, cut: LogIndex) {
+        self.cut.fetch_max(cut.0, Ordering::Relaxed);
+    }
+
+    /// Whether a follower whose log ends there cannot have the next entry any more.
+    pub(crate) fn is_cut_off(&self, last: Option<LogId>) -> bool {
+        last.map_or(0, |last| last.index) < self.cut.load(Ordering::Relaxed)
     }
 
     /// Another replica is about to be told that this entry is committed.
