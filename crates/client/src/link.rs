@@ -109,10 +109,12 @@ impl Link for GrpcLink {
     }
 
     async fn timestamp(&self, kind: TimestampKind, deadline: Duration) -> Result<Timestamp> {
-        self.clock.timestamp(|| self.book.candidates(), Some(kind), Timestamp(0), deadline).await
+        let cluster = self.book.map().cluster;
+        self.clock.timestamp(cluster, || self.book.candidates(), Some(kind), Timestamp(0), deadline).await
     }
 
     async fn hold(&self, at: Timestamp, deadline: Duration) -> Result<()> {
-        self.clock.timestamp(|| self.book.candidates(), None, at, deadline).await.map(drop)
+        let cluster = self.book.map().cluster;
+        self.clock.timestamp(cluster, || self.book.candidates(), None, at, deadline).await.map(drop)
     }
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 use strata_env::Env;
-use strata_proto::{CLUSTER_METADATA, status_of, v1};
+use strata_proto::{status_of, v1};
 use strata_router::{Kv, Scan, ScanRange, ShardExecutor};
-use strata_types::{ClusterId, Error, ErrorCode, Reply, RequestHeader, Timestamp, limits::REQUEST_DEADLINE_DEFAULT};
+use strata_types::{Error, Reply, RequestHeader, Timestamp, limits::REQUEST_DEADLINE_DEFAULT};
 use tokio::sync::watch;
-use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::deadline;
+use crate::foreign::check_cluster;
 use crate::kv_stream;
 use crate::measure::Measure;
 use crate::scan_pages::ScanPages;
@@ -48,17 +48,6 @@ impl KvService {
             compare_and_set: Measure::new("CompareAndSet"),
             batch: Measure::new("Batch"),
         }
-    }
-
-    /// An address may be handed to a node of another cluster, where a client's shards hold other data (GRPC-7).
-    fn check_cluster(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        let own = self.kv.map().cluster;
-        let is_own = |wanted: &MetadataValue<_>| wanted.as_bytes() == own.to_string().as_bytes();
-        if own == ClusterId::default() || metadata.get(CLUSTER_METADATA).is_none_or(is_own) {
-            return Ok(());
-        }
-        let sentence = format!("this is a node of cluster {own}, the client belongs to another one");
-        Err(status_of(&Error::not_applied(ErrorCode::IdentityRefused, sentence)))
     }
 
     /// Any call with one request and one reply. Whatever goes wrong, the status carries code and outcome (GRPC-1).
@@ -129,7 +118,7 @@ impl v1::kv_server::Kv for KvService {
         &self,
         request: Request<Streaming<v1::KvStreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        self.check_cluster(request.metadata())?;
+        check_cluster(self.kv.map().cluster, request.metadata())?;
         let replies = kv_stream::serve(&self.env, self.executor.clone(), request.into_inner(), self.ending.clone());
         Ok(Response::new(replies))
     }

@@ -27,13 +27,14 @@
 //! - GRPC-4: open transactions are bounded: their number, what they hold, how long they are idle and how long they last.
 //! - GRPC-5: a call about a transaction that may be committed never says that it is not.
 //! - GRPC-6: a stream ends with `ends` only if every batch that was taken from it is answered, and none is taken later.
-//! - GRPC-7: a node carries out nothing of a stream that was opened for another cluster.
+//! - GRPC-7: a node carries out nothing of a stream that was opened for another cluster, and tells its clients no time.
 
 mod admin;
 mod choice;
 mod cluster_view;
 mod deadline;
 mod figures;
+mod foreign;
 mod health;
 mod kv_service;
 mod kv_stream;

@@ -38,7 +38,8 @@ pub use convert::{
 };
 pub use status::{error_of, status_of};
 
-/// Metadata of a client's stream: the cluster that it belongs to, whose shards it means.
+/// Metadata of a client's streams and questions for timestamps: the cluster that it belongs to, whose shards and time it
+/// means.
 pub const CLUSTER_METADATA: &str = "strata-cluster";
 
 /// Descriptors of the public interface, for reflection.

@@ -15,12 +15,10 @@ use futures_util::FutureExt as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::Fatal;
 use strata_codec::APPLIED_KEY;
-use strata_env::Env;
 use strata_storage::StorageError;
 use strata_types::{LogIndex, ReplicaId};
 
 use crate::applied::Applied;
-use crate::error::OpenError;
 use crate::group::Group;
 use crate::host::Host;
 use crate::types::{Raft, Types};
@@ -82,22 +80,16 @@ struct Forced {
     cut: bool,
 }
 
-/// Starts openraft anew once the log is durable: openraft takes what it finds there for durable, and tells others so
-/// (RAFT-1). In a task of its own, because on a full disk the log waits for room that others have to make.
-fn reopen(env: Env, group: Arc<Group>) {
-    let reopened = async move {
-        let settled = group.log().settle().await.map_err(|error| OpenError::Failed { detail: error.to_string() });
-        let started = match settled {
-            Ok(()) => group.start().await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = started
+/// In a task of its own: it waits for the log, which on a full disk waits for room that this upkeep makes.
+fn reopen(group: Arc<Group>) {
+    let env = group.env().clone();
+    env.spawn("raft-reopen", async move {
+        if let Err(error) = group.restart().await
             && !group.is_stopped()
         {
             group.env().halt(format!("{} could not be reopened: {error}", group.id()));
         }
-    };
-    env.spawn("raft-reopen", reopened);
+    });
 }
 
 /// openraft treats some races as bugs of its own and panics (openraft#2116): then only that group is reopened.
@@ -126,7 +118,7 @@ async fn supervise(host: &Host, group: &Arc<Group>) {
             if recent > REOPENS_MAX {
                 host.parts.env.halt(format!("{} panicked {recent} times in ten minutes", group.id()));
             } else {
-                reopen(host.parts.env.clone(), group.clone());
+                reopen(group.clone());
             }
         }
     }

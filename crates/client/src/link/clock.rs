@@ -8,10 +8,10 @@ use strata_net::tls::Dialer;
 use strata_proto::v1::txn_client::TxnClient;
 use strata_proto::{error_of, v1};
 use strata_router::TimestampKind;
-use strata_types::{Error, ErrorCode, Outcome, Result, Timestamp};
+use strata_types::{ClusterId, Error, ErrorCode, Outcome, Result, Timestamp};
 use tonic::transport::Channel;
 
-use super::wire::{endpoint, explain};
+use super::wire::{endpoint, explain, of_cluster};
 
 /// The node that is asked for timestamps: the same one as long as it answers.
 pub(super) struct Clock {
@@ -28,6 +28,7 @@ impl Clock {
     /// One question to one node, or, if the last one did not answer, to the first of `candidates`.
     pub(super) async fn timestamp(
         &self,
+        cluster: ClusterId,
         candidates: impl Fn() -> Vec<String>,
         kind: Option<TimestampKind>,
         hold: Timestamp,
@@ -38,7 +39,7 @@ impl Clock {
             Some(TimestampKind::Floor) => v1::TimestampKind::Floor,
             None => v1::TimestampKind::None,
         };
-        let mut request = tonic::Request::new(v1::TimestampRequest { kind: kind.into(), hold: hold.0 });
+        let mut request = of_cluster(v1::TimestampRequest { kind: kind.into(), hold: hold.0 }, cluster);
         // The node ends sooner, so that its reason arrives.
         request.set_timeout(deadline - deadline / 10);
         let ask = async {

@@ -18,8 +18,8 @@ use futures_util::Stream;
 use parking_lot::Mutex;
 use strata_env::{Env, Mono};
 use strata_net::tls::Dialer;
+use strata_proto::v1;
 use strata_proto::v1::kv_client::KvClient;
-use strata_proto::{CLUSTER_METADATA, v1};
 use strata_router::{LinkError, ShardBatch, ShardReply};
 use strata_types::limits::GRPC_MESSAGE_BYTES_MAX;
 use strata_types::{ClusterId, Request};
@@ -27,7 +27,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tonic::transport::Endpoint;
 
 use super::call::{Call, Waiting};
-use super::wire::{CONNECT_TIMEOUT, decode, encode, explain, explain_status};
+use super::wire::{CONNECT_TIMEOUT, decode, encode, explain, explain_status, of_cluster};
 
 /// Bytes of batches that wait for one connection or for its replies; callers wait for room (CLIENT-2).
 const PIPE_BYTES_MAX: u32 = 64 * 1024 * 1024;
@@ -205,9 +205,7 @@ async fn connect(endpoint: &Endpoint, dialer: Option<&Dialer>, cluster: ClusterI
     // Bounded by the room of the pipe.
     let (queue, receiver) = mpsc::unbounded_channel();
     let outbound = Outbound { queue: receiver, held: None, open: open.clone(), next: 0 };
-    let mut request = tonic::Request::new(outbound);
-    request.metadata_mut().insert(CLUSTER_METADATA, cluster.to_string().parse().expect("digits are text"));
-    let replies = client.stream(request).await.map_err(|status| explain_status(&status))?;
+    let replies = client.stream(of_cluster(outbound, cluster)).await.map_err(|status| explain_status(&status))?;
     Ok((queue, open, replies.into_inner()))
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strata_proto::{ShardAnswer, ShardCall, v1};
+use strata_proto::{CLUSTER_METADATA, ShardAnswer, ShardCall, v1};
 use strata_router::{ShardBatch, ShardReply};
-use strata_types::{Error, ErrorCode, Result};
+use strata_types::{ClusterId, Error, ErrorCode, Result};
 use tonic::transport::Endpoint;
 
 /// A node that does not accept in this time is asked again later; another replica is asked meanwhile.
@@ -16,6 +16,15 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Flow-control windows: with the default of 64 KiB one message of replies would take many round trips.
 const STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// A message that says which cluster is meant. Before the first map is there, nobody knows.
+pub(super) fn of_cluster<T>(message: T, cluster: ClusterId) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    if cluster != ClusterId::default() {
+        request.metadata_mut().insert(CLUSTER_METADATA, cluster.to_string().parse().expect("digits are text"));
+    }
+    request
+}
 
 /// How to connect to `host:port`.
 pub(super) fn endpoint(address: &str) -> Result<Endpoint> {

@@ -6,11 +6,13 @@ use std::time::Duration;
 use futures_util::Stream;
 use strata_env::Mono;
 use strata_proto::{status_of, v1};
+use strata_router::Kv as _;
 use strata_types::Result;
 use tonic::{Request, Response, Status};
 
 use super::{OpenTransactions, calls};
 use crate::deadline;
+use crate::foreign::check_cluster;
 use crate::measure::Measure;
 
 pub(crate) struct TxnService {
@@ -133,6 +135,7 @@ impl v1::txn_server::Txn for TxnService {
     }
 
     async fn timestamp(&self, request: Request<v1::TimestampRequest>) -> Answer<v1::TimestampReply> {
+        check_cluster(self.open.router().map().cluster, request.metadata())?;
         unary!(self, timestamp, request)
     }
 }

@@ -12,9 +12,9 @@ use strata_machine::{CommandContext, Machine, View, ViewMut};
 use strata_router::{Link, LinkError, Router, RouterOptions, ShardBatch, ShardReply, TimestampKind};
 use strata_shard::{Obstacle, ShardMachine};
 use strata_types::{
-    Conflict, ConflictReason, Decision, Epoch, Error, ErrorCode, LogIndex, NodeDescriptor, NodeId, Operation,
-    ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Result, ShardId, ShardMap, ShardPlacement, Slot,
-    SlotRange, SpaceKey, Term, Timestamp, TransactionCall, TransactionId, TransactionReply,
+    ClusterId, Conflict, ConflictReason, Decision, Epoch, Error, ErrorCode, LogIndex, NodeDescriptor, NodeId,
+    Operation, ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Result, ShardId, ShardMap, ShardPlacement,
+    Slot, SlotRange, SpaceKey, Term, Timestamp, TransactionCall, TransactionId, TransactionReply,
 };
 
 #[derive(Default)]
@@ -62,6 +62,8 @@ struct State {
     timeless: Option<Duration>,
 }
 
+pub(crate) const CLUSTER: ClusterId = ClusterId(77);
+
 /// The cluster.
 pub(crate) struct Shards {
     env: Env,
@@ -80,7 +82,7 @@ impl Shards {
         };
         let nodes = vec![NodeDescriptor { id: NodeId(1), ..NodeDescriptor::default() }];
         let shards = vec![placement(0), placement(1)];
-        let map = Arc::new(ShardMap { epoch: Epoch(1), nodes, shards, ..ShardMap::default() });
+        let map = Arc::new(ShardMap { cluster: CLUSTER, epoch: Epoch(1), nodes, shards, ..ShardMap::default() });
         let fresh = |shard| (ShardId(shard), Shard { clock: 1, ..Shard::default() });
         let state = State { shards: [fresh(0), fresh(1)].into(), ..State::default() };
         let shards = Arc::new(Shards { env: env.clone(), map: map.clone(), state: Mutex::new(state) });

@@ -13,15 +13,16 @@ use strata_meta::{MetaCommand, MetaReply};
 use strata_proto::v1::admin_client::AdminClient;
 use strata_proto::v1::txn_client::TxnClient;
 use strata_proto::v1::{decision, transaction_status::Status as Wire};
-use strata_proto::{error_of, v1};
+use strata_proto::{CLUSTER_METADATA, error_of, v1};
 use strata_types::{
-    ConflictReason, Error, ErrorCode, NodeId, Result, ShardId, ShardMap, Slot, Timestamp, TransactionId,
+    ClusterId, ConflictReason, Error, ErrorCode, NodeId, Outcome, Result, ShardId, ShardMap, Slot, Timestamp,
+    TransactionId,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::nobody::{Node, open};
-use crate::shards::{Shards, keys};
+use crate::shards::{CLUSTER, Shards, keys};
 
 /// What the rest of the cluster says about transactions.
 #[derive(Default)]
@@ -78,6 +79,21 @@ async fn scan(client: &mut TxnClient<Channel>, id: &Bytes, limit: u64) -> (Vec<B
         (messages, resume) = (messages + 1, page.resume);
     }
     (keys, messages, resume)
+}
+
+/// GRPC-7
+#[tokio::test]
+async fn a_client_of_another_cluster_is_told_no_time() {
+    let (mut client, _) = connect(Told::default()).await;
+    let mut ask = async |cluster: ClusterId| {
+        let mut request = tonic::Request::new(v1::TimestampRequest::default());
+        request.metadata_mut().insert(CLUSTER_METADATA, cluster.to_string().parse().expect("text"));
+        client.timestamp(request).await
+    };
+    let refused = error_of(&ask(ClusterId(78)).await.expect_err("not ours"));
+    assert_eq!((refused.code, refused.outcome), (ErrorCode::IdentityRefused, Outcome::NotApplied), "{refused}");
+    ask(CLUSTER).await.expect("ours");
+    client.timestamp(v1::TimestampRequest::default()).await.expect("who says nothing is believed");
 }
 
 /// GRPC-1

@@ -46,6 +46,13 @@ impl Group {
         Ok(())
     }
 
+    /// Starts openraft anew once the log is durable: openraft takes what it finds there for durable, and tells others so
+    /// (RAFT-1).
+    pub(crate) async fn restart(&self) -> Result<(), OpenError> {
+        self.log.settle().await.map_err(|error| OpenError::Failed { detail: error.to_string() })?;
+        self.start().await
+    }
+
     /// Founds the group with these members, unless something is known of it here already. Returns whether it did.
     ///
     /// Several replicas may do this, also when others founded the group long ago and have led it since, as long as all

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use strata_raft::{ProposeError, Retention, mutant};
+use tokio::task::JoinHandle;
 
 use crate::harness::{Cluster, put};
 
@@ -16,6 +18,19 @@ async fn panic_and_maintain(cluster: &Cluster, node: u64) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// A second write of a key while the disks of both followers stand still: the leader, its followers, and the answer.
+async fn write_with_one_disk(cluster: &Cluster) -> (u64, Vec<u64>, JoinHandle<Result<Bytes, ProposeError>>) {
+    cluster.write("a", "1").await;
+    let leader = cluster.leader().await;
+    let followers: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
+    for node in &followers {
+        cluster.world.node(*node).set_stuck(true);
+    }
+    let group = cluster.group(leader).clone();
+    let writing = tokio::spawn(async move { group.propose(vec![put("a", "2")]).await.remove(0) });
+    (leader, followers, writing)
 }
 
 /// RAFT-1, RAFT-3: what was acknowledged before and between panics of the library is there after them.
@@ -82,14 +97,7 @@ async fn panics_of_long_ago_are_forgiven() {
 #[tokio::test(start_paused = true)]
 async fn a_reopened_core_vouches_for_nothing_that_is_not_durable() {
     let cluster = Cluster::new(74, Retention::default()).await;
-    cluster.write("a", "1").await;
-    let leader = cluster.leader().await;
-    let followers: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
-    for node in &followers {
-        cluster.world.node(*node).set_stuck(true);
-    }
-    let group = cluster.group(leader).clone();
-    let mut writing = tokio::spawn(async move { group.propose(vec![put("a", "2")]).await.remove(0) });
+    let (_, followers, mut writing) = write_with_one_disk(&cluster).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     panic_and_maintain(&cluster, followers[0]).await;
     let early = tokio::time::timeout(Duration::from_secs(5), &mut writing).await;
@@ -105,14 +113,7 @@ async fn a_reopened_core_vouches_for_nothing_that_is_not_durable() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_acknowledged_while_the_disks_of_a_majority_stand_still() {
     let cluster = Cluster::new(73, Retention::default()).await;
-    cluster.write("a", "1").await;
-    let leader = cluster.leader().await;
-    let followers: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
-    for node in &followers {
-        cluster.world.node(*node).set_stuck(true);
-    }
-    let group = cluster.group(leader).clone();
-    let mut writing = tokio::spawn(async move { group.propose(vec![put("a", "2")]).await.remove(0) });
+    let (leader, followers, mut writing) = write_with_one_disk(&cluster).await;
     let early = tokio::time::timeout(Duration::from_millis(300), &mut writing).await;
     assert!(early.is_err(), "acknowledged by one disk of three: {early:?}");
     assert_eq!(cluster.value(leader, "a").as_deref(), Some(b"1".as_slice()), "applied before it is committed");
