@@ -50,6 +50,11 @@ impl Client {
         self.transactions.outcome(handle).await
     }
 
+    /// The same, for good: what is not committed by now never will be.
+    pub async fn settle(&self, handle: TransactionHandle) -> Result<TransactionStatus> {
+        self.transactions.settle(handle).await
+    }
+
     fn begin_options(&self) -> BeginOptions {
         BeginOptions { space: self.header.space(), deadline: Some(self.deadline), age: None }
     }

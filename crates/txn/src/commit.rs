@@ -24,13 +24,14 @@ use tokio::sync::oneshot;
 use crate::TransactionHandle;
 use crate::core::{Core, misfit};
 use crate::locks::Locks;
+use crate::parts::Parts;
 use crate::ticks;
 
 /// A transaction that is being committed.
 pub(crate) struct Commit {
     pub(crate) core: Arc<Core>,
     pub(crate) transaction: Transaction,
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Parts,
     pub(crate) locks: Locks,
     pub(crate) deadline: Duration,
 }
@@ -60,11 +61,8 @@ impl Commit {
     /// Commits in a task of its own: a caller that goes away does not leave it half done.
     pub(crate) async fn spawn(self) -> Result<Timestamp> {
         let (sender, receiver) = oneshot::channel();
-        let Commit { core, transaction, mut parts, locks, deadline } = self;
+        let Commit { core, transaction, parts: Parts { anchors: last, others: mut parts }, locks, deadline } = self;
         parts.retain(|part| !part.writes.is_empty() || !is_mutant!(PrepareOnlyWrites));
-        let is_anchors = |part: &Part| part.slots().any(|slot| slot == transaction.anchor);
-        let last = parts.iter().position(is_anchors).expect("the anchor is a key that is written");
-        let last = parts.swap_remove(last);
         let participants = parts.iter().map(|part| part.slot).collect();
         let (env, handle) = (core.env().clone(), TransactionHandle::from(&transaction));
         let round = Round { core, transaction, participants, deadline };

@@ -40,7 +40,8 @@
 //! # What became of it
 //! "Not applied" is said after a refusal that stands in the log, or when nobody was asked to commit. An answer that
 //! did not come makes the outcome `unknown`, and the error names the [`TransactionHandle`] with which
-//! [`Transactions::outcome`] tells later. A commit runs in a task of its own, so that a caller that goes away leaves
+//! [`Transactions::outcome`] tells later. [`Transactions::settle`] makes sure: it asks the shard of the record to refuse
+//! the commit from now on, which says that it is too late if it is committed. A commit runs in a task of its own, so that a caller that goes away leaves
 //! nothing half done. If the whole program goes away, nodes that meet what it left push it to its end.
 //!
 //! # Invariants
@@ -51,6 +52,7 @@
 //!   latest of their timestamps.
 //! - COORD-4: an outcome is `not applied` only if no copy of any message of the transaction can commit it any more.
 //! - COORD-5: one that did not commit leaves no lock, and intents only as long as its shards cannot be reached.
+//! - COORD-6: the anchor is chosen once. Who was told of one asks there, and believes that nothing else is committed.
 //!
 //! # Left out
 //! Locks of ranges: a scan whose result decides what is written may have to be done again. Shards that are split while

@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use strata_types::{
-    Error, ErrorCode, Part, Prepared, Result, ShardId, ShardMap, ShardPlacement, Slot, SpaceKey, Transaction,
-};
+use strata_types::{Error, ErrorCode, Part, Prepared, Result, ShardId, ShardMap, Slot, SpaceKey, Transaction};
 
 use crate::reads::ReadSet;
 use crate::writes::WriteBuffer;
 
+/// What of a transaction concerns each shard.
+pub(crate) struct Parts {
+    /// That of the anchor's shard. Nothing is in it but the record if what was written there was taken back.
+    pub(crate) anchors: Part,
+    pub(crate) others: Vec<Part>,
+}
+
 /// One part for each shard that was read or is written (COORD-1). A range was read on every shard.
-pub(crate) fn split(
-    map: &ShardMap,
-    transaction: Transaction,
-    reads: &ReadSet,
-    writes: &WriteBuffer,
-) -> Result<Vec<Part>> {
-    let mut parts: BTreeMap<ShardId, Part> = BTreeMap::new();
+pub(crate) fn split(map: &ShardMap, transaction: Transaction, reads: &ReadSet, writes: &WriteBuffer) -> Result<Parts> {
+    let anchor = shard_of(map, transaction.anchor)?;
+    let mut parts = BTreeMap::from([(anchor, empty(transaction, transaction.anchor))]);
     for (key, _) in reads.keys() {
         part_of(map, transaction, &mut parts, key)?.reads.push(key.clone());
     }
@@ -30,7 +31,8 @@ pub(crate) fn split(
             part.ranges = reads.ranges().collect();
         }
     }
-    Ok(parts.into_values().collect())
+    let anchors = parts.remove(&anchor).expect("it is the first one");
+    Ok(Parts { anchors, others: parts.into_values().collect() })
 }
 
 fn part_of<'p>(
@@ -40,10 +42,14 @@ fn part_of<'p>(
     key: &SpaceKey,
 ) -> Result<&'p mut Part> {
     let slot = key.slot();
-    let placement: &ShardPlacement = map.shard_of(slot).ok_or_else(|| {
+    Ok(parts.entry(shard_of(map, slot)?).or_insert_with(|| empty(transaction, slot)))
+}
+
+fn shard_of(map: &ShardMap, slot: Slot) -> Result<ShardId> {
+    let placement = map.shard_of(slot).ok_or_else(|| {
         Error::not_applied(ErrorCode::NotReady, format!("the shard map {} has no shard for slot {slot}", map.epoch))
     })?;
-    Ok(parts.entry(placement.shard).or_insert_with(|| empty(transaction, slot)))
+    Ok(placement.shard)
 }
 
 fn empty(transaction: Transaction, slot: Slot) -> Part {

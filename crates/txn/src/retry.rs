@@ -12,7 +12,7 @@ use strata_types::{
 
 use crate::{BeginOptions, Transaction, TransactionOptions, Transactions};
 
-/// Pause between two questions for an outcome that nobody knows yet.
+/// Pause between two questions for an outcome that nobody could tell.
 const OUTCOME_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the outcome of a commit without an answer is asked for.
 const OUTCOME_PATIENCE: Duration = Duration::from_secs(5);
@@ -36,8 +36,8 @@ impl Transactions {
     /// ```
     ///
     /// `work` may run several times: what it does beside the transaction should bear that. An error of its own that is
-    /// no conflict ends it, and nothing is written. A commit without an answer is not tried again before it is certain
-    /// that it failed; if nobody can tell, the error's outcome is `unknown`.
+    /// no conflict ends it, and nothing is written. A commit without an answer is settled (see [`Transactions::settle`])
+    /// before the work is done again; if nobody can do that, the error's outcome is `unknown`.
     pub async fn transact_with<T, F>(&self, options: BeginOptions, mut work: impl FnMut(Attempt) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -72,7 +72,7 @@ impl Transactions {
         }
     }
 
-    /// Commits, and finds out what became of it if there was no answer.
+    /// Commits. If there was no answer, it is made to fail now, or found committed: nobody is at work on it any more.
     async fn finish(&self, transaction: Transaction) -> Result<()> {
         let handle = transaction.handle();
         let error = match transaction.commit().await {
@@ -83,10 +83,11 @@ impl Transactions {
         };
         let end = self.core.env().now() + OUTCOME_PATIENCE;
         loop {
-            match self.outcome(handle).await {
+            match self.settle(handle).await {
                 Ok(TransactionStatus::Decided(Decision::Committed(_))) => return Ok(()),
                 Ok(TransactionStatus::Decided(Decision::Aborted)) => return Err(aborted()),
-                Ok(TransactionStatus::Pending | TransactionStatus::Unknown) | Err(_) => {}
+                Ok(TransactionStatus::Unknown) => return Err(error),
+                Ok(TransactionStatus::Pending) | Err(_) => {}
             }
             if self.core.env().now() >= end {
                 return Err(error);

@@ -179,9 +179,11 @@ impl Transaction {
     /// the read timestamp if there are none.
     ///
     /// An error whose outcome is `unknown` means that nobody could tell in time: ask [`crate::Transactions::outcome`]
-    /// with the handle. Once sent, the commit goes on even if nobody waits for it.
+    /// or [`crate::Transactions::settle`] with the handle. Once sent, the commit goes on even if nobody waits for it.
     pub async fn commit(mut self) -> Result<Timestamp> {
-        let Some(anchor) = self.writes.anchor() else { return Ok(self.read_timestamp()) };
+        let Some(anchor) = self.writes.anchor().filter(|_| !self.writes.is_empty()) else {
+            return Ok(self.read_timestamp());
+        };
         self.check_age()?;
         self.reads.check_limits()?;
         self.writes.check_bytes(self.reads.size())?;

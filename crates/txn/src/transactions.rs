@@ -75,8 +75,18 @@ impl Transactions {
     /// What became of a transaction. `Unknown`: it was never prepared, or it ended so long ago that nobody remembers
     /// it. A commit that is still under way may be `Unknown` or `Pending` now and committed later.
     pub async fn outcome(&self, handle: TransactionHandle) -> Result<TransactionStatus> {
-        let transaction = handle.transaction();
-        match self.core.step(TransactionCall::Status { transaction }, self.core.options.deadline).await? {
+        self.ask(TransactionCall::Status { transaction: handle.transaction() }).await
+    }
+
+    /// What became of a transaction, for good: one that is not committed by now never will be. Nobody has to be there but
+    /// the shard of its record. `Unknown`: it ended so long ago that nobody remembers it. One that wrote nothing leaves no
+    /// record: `Aborted` says only that nothing was written.
+    pub async fn settle(&self, handle: TransactionHandle) -> Result<TransactionStatus> {
+        self.ask(TransactionCall::Abort { transaction: handle.transaction() }).await
+    }
+
+    async fn ask(&self, call: TransactionCall) -> Result<TransactionStatus> {
+        match self.core.step(call, self.core.options.deadline).await? {
             TransactionReply::Status(status) => Ok(status),
             other => Err(Error::not_applied(ErrorCode::Internal, misfit(&other).message)),
         }

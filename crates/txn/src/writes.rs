@@ -26,31 +26,19 @@ impl Savepoint {
     }
 }
 
-/// The last write of a key.
-#[derive(Clone, Debug)]
-struct Buffered {
-    value: Option<Bytes>,
-    /// Position among the first writes of all keys.
-    order: u64,
-}
-
-impl Buffered {
-    fn size(&self, key: &SpaceKey) -> usize {
-        key.key.len() + self.value.as_ref().map_or(0, Bytes::len)
-    }
-}
-
 /// Writes, one for each key, and what is needed to take them back.
 #[derive(Debug, Default)]
 pub(crate) struct WriteBuffer {
-    writes: BTreeMap<SpaceKey, Buffered>,
+    /// The last value of each key, or that it is removed.
+    writes: BTreeMap<SpaceKey, Option<Bytes>>,
     /// What each write since the first savepoint replaced.
-    journal: Vec<(SpaceKey, Option<Buffered>)>,
+    journal: Vec<(SpaceKey, Option<Option<Bytes>>)>,
     /// Their numbers, and how long the journal was.
     savepoints: Vec<(u64, usize)>,
     /// Given out so far.
     numbers: u64,
-    orders: u64,
+    /// The slot of the first write, which may have been taken back since.
+    anchor: Option<Slot>,
     /// Of the writes and of what the journal keeps.
     bytes: usize,
 }
@@ -67,17 +55,15 @@ impl WriteBuffer {
         if count > TRANSACTION_WRITES_MAX {
             return Err(over("writes", count, TRANSACTION_WRITES_MAX));
         }
-        let order = old.map_or(self.orders, |old| old.order);
         let is_kept = !self.savepoints.is_empty();
-        let freed = if is_kept { 0 } else { old.map_or(0, |old| old.size(&key)) };
-        let fresh = Buffered { value, order };
-        let bytes = self.bytes - freed + fresh.size(&key);
+        let freed = if is_kept { 0 } else { old.map_or(0, |old| size(&key, old)) };
+        let bytes = self.bytes - freed + size(&key, &value);
         if bytes > TRANSACTION_BYTES_MAX {
             return Err(over("bytes", bytes, TRANSACTION_BYTES_MAX));
         }
         self.bytes = bytes;
-        self.orders += 1;
-        let old = self.writes.insert(key.clone(), fresh);
+        self.anchor.get_or_insert(key.slot());
+        let old = self.writes.insert(key.clone(), value);
         if is_kept {
             self.journal.push((key, old));
         }
@@ -86,7 +72,7 @@ impl WriteBuffer {
 
     /// What this transaction has written to a key: `Some(None)` if it removed it.
     pub(crate) fn get(&self, key: &SpaceKey) -> Option<Option<Bytes>> {
-        self.writes.get(key).map(|buffered| buffered.value.clone())
+        self.writes.get(key).cloned()
     }
 
     /// The writes of a range, in key order.
@@ -99,7 +85,7 @@ impl WriteBuffer {
         let key = |key: &Bytes| SpaceKey { space, key: key.clone() };
         let last = end.map_or(Bound::Unbounded, |end| Bound::Excluded(key(end.max(start))));
         let writes = self.writes.range((Bound::Included(key(start)), last));
-        writes.take_while(move |(key, _)| key.space == space).map(|(key, write)| (&key.key, &write.value))
+        writes.take_while(move |(key, _)| key.space == space).map(|(key, value)| (&key.key, value))
     }
 
     /// Marks the present state.
@@ -123,27 +109,35 @@ impl WriteBuffer {
                 None => self.writes.remove(&key),
             };
         }
-        let kept = self.journal.iter().filter_map(|(key, old)| old.as_ref().map(|old| old.size(key)));
-        let live = self.writes.iter().map(|(key, write)| write.size(key));
+        let kept = self.journal.iter().filter_map(|(key, old)| old.as_ref().map(|old| size(key, old)));
+        let live = self.writes.iter().map(|(key, value)| size(key, value));
         self.bytes = kept.chain(live).sum();
         Ok(())
     }
 
-    /// The slot of the key that was written first.
+    /// The slot of the key that was written first, for ever: whoever was told it asks there (COORD-6).
     pub(crate) fn anchor(&self) -> Option<Slot> {
-        self.writes.iter().min_by_key(|(_, write)| write.order).map(|(key, _)| key.slot())
+        self.anchor
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.writes.is_empty()
     }
 
     /// All writes, in the order of their keys.
     pub(crate) fn writes(&self) -> impl Iterator<Item = SpaceWrite> {
-        self.writes.iter().map(|(key, write)| SpaceWrite { key: key.clone(), value: write.value.clone() })
+        self.writes.iter().map(|(key, value)| SpaceWrite { key: key.clone(), value: value.clone() })
     }
 
     /// Whether the transaction may commit with this much beside its writes.
     pub(crate) fn check_bytes(&self, others: usize) -> Result<()> {
-        let bytes = self.writes.iter().map(|(key, write)| write.size(key)).sum::<usize>() + others;
+        let bytes = self.writes.iter().map(|(key, value)| size(key, value)).sum::<usize>() + others;
         if bytes > TRANSACTION_BYTES_MAX { Err(over("bytes", bytes, TRANSACTION_BYTES_MAX)) } else { Ok(()) }
     }
+}
+
+fn size(key: &SpaceKey, value: &Option<Bytes>) -> usize {
+    key.key.len() + value.as_ref().map_or(0, Bytes::len)
 }
 
 fn over(what: &str, count: usize, limit: usize) -> Error {
@@ -193,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_anchor_is_the_key_written_first_of_those_that_are_left() {
+    fn the_anchor_stays_where_the_first_write_was() {
         let mut buffer = WriteBuffer::default();
         assert_eq!(buffer.anchor(), None);
         let start = buffer.savepoint();
@@ -202,8 +196,9 @@ mod tests {
         put(&mut buffer, "z", "2");
         assert_eq!(buffer.anchor(), Some(Slot::of_key(b"z")));
         buffer.rollback_to(start).expect("it is there");
+        assert!(buffer.is_empty());
         put(&mut buffer, "b", "1");
-        assert_eq!(buffer.anchor(), Some(Slot::of_key(b"b")));
+        assert_eq!(buffer.anchor(), Some(Slot::of_key(b"z")));
     }
 
     #[test]

@@ -74,9 +74,13 @@ pub enum TxnCommand {
     #[command(after_help = "Example:\n  commit")]
     Commit,
     /// Ask what became of a transaction whose commit got no clear answer
-    #[command(after_help = "Example:\n  outcome 00112233445566778899aabbccddeeff:77:1200")]
+    #[command(after_help = "Examples:\n  outcome 00112233445566778899aabbccddeeff:77:1200\n  outcome --settle \
+                            00112233445566778899aabbccddeeff:77:1200")]
     Outcome {
         /// Its handle, as the failed commit showed it
         handle: String,
+        /// Decide it: if it is not committed by now, it never will be
+        #[arg(long)]
+        settle: bool,
     },
 }

@@ -176,14 +176,15 @@ pub(crate) async fn outcome(
     request: v1::TxnOutcomeRequest,
     deadline: Duration,
 ) -> Result<v1::TxnOutcomeReply> {
-    let wire = request.handle.unwrap_or_default();
+    let v1::TxnOutcomeRequest { handle, settle } = request;
+    let wire = handle.unwrap_or_default();
     let id = transaction_id_of(&wire.id)?;
     // Where it began, its id is enough.
     let handle = match open.told(id) {
         Some(handle) => handle,
         None => handle_of(&wire)?,
     };
-    let status = open.outcome(handle, deadline).await?;
+    let status = if settle { open.settle(handle, deadline).await? } else { open.outcome(handle, deadline).await? };
     Ok(v1::TxnOutcomeReply { status: Some(status.into()) })
 }
 

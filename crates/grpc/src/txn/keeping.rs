@@ -33,7 +33,10 @@ impl Keeper for Registry {
             && let Ok(mut entered) = self.wait_for(entry.clone(), deadline).await
             && !matches!(&*entered.state, State::Over(_))
         {
-            drop(self.end(&mut entered, Over::GivenUp("an operator aborted the transaction".to_owned())));
+            drop(self.end(
+                &mut entered,
+                Over::GivenUp("an operator aborted the transaction, or who owns it settled it".to_owned()),
+            ));
         }
         Some(self.kept(&entry))
     }
@@ -62,20 +65,49 @@ impl Registry {
         handle: TransactionHandle,
         deadline: Duration,
     ) -> Result<TransactionStatus> {
+        let (asked, kept) = self.ask_everybody(handle, deadline).await;
+        kept.and_then(status_of).map_or(asked, Ok)
+    }
+
+    /// The same for a client that has asked for the commit: where nobody who answers is at work on it, it is settled.
+    pub(super) async fn settled_elsewhere(
+        &self,
+        handle: TransactionHandle,
+        deadline: Duration,
+    ) -> Result<TransactionStatus> {
+        let until = self.env().now() + deadline;
+        let (asked, kept) = self.ask_everybody(handle, deadline / 2).await;
+        match (asked, kept.and_then(status_of)) {
+            (asked @ Ok(TransactionStatus::Decided(_)), _) => asked,
+            (_, Some(status)) => Ok(status),
+            (_, None) => self.settle(handle, until.since(self.env().now())).await,
+        }
+    }
+
+    /// What the shard of the record says, and how far the transaction is where it is kept.
+    async fn ask_everybody(
+        &self,
+        handle: TransactionHandle,
+        deadline: Duration,
+    ) -> (Result<TransactionStatus>, Option<KeptStage>) {
         let others = async {
-            match &self.others {
-                Some(others) => others.find(handle.id, deadline.min(OTHERS_PATIENCE)).await.kept,
-                None => None,
-            }
+            let others = self.others.as_ref()?;
+            others.find(handle.id, deadline.min(OTHERS_PATIENCE)).await.kept
         };
         let (asked, kept) = futures_util::future::join(self.ask(handle, deadline), others).await;
-        if let Ok(TransactionStatus::Decided(_)) = asked {
-            return asked;
+        match asked {
+            // Nobody knows it better.
+            Ok(TransactionStatus::Decided(_)) => (asked, None),
+            _ => (asked, kept.map(|kept| kept.stage)),
         }
-        match kept.map(|kept| kept.stage) {
-            Some(KeptStage::Ended(decision)) => Ok(TransactionStatus::Decided(decision)),
-            Some(KeptStage::Open | KeptStage::Committing) => Ok(TransactionStatus::Pending),
-            Some(KeptStage::Unanswered) | None => asked,
-        }
+    }
+}
+
+/// What the node says that keeps it; `None` if only the shard of the record can tell.
+fn status_of(stage: KeptStage) -> Option<TransactionStatus> {
+    match stage {
+        KeptStage::Ended(decision) => Some(TransactionStatus::Decided(decision)),
+        KeptStage::Open | KeptStage::Committing => Some(TransactionStatus::Pending),
+        KeptStage::Unanswered => None,
     }
 }

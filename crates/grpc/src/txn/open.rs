@@ -5,13 +5,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use strata_env::Env;
-use strata_router::{Keeper, Keepers, KeptElsewhere, Router};
+use strata_router::{Keeper, Keepers, KeptElsewhere, KeptStage, KeptTransaction, Router};
 use strata_txn::TransactionHandle;
-use strata_types::{Error, ErrorCode, NodeId, Outcome, Result, Timestamp, TransactionId, TransactionStatus};
+use strata_types::{Decision, Error, ErrorCode, NodeId, Result, Timestamp, TransactionId, TransactionStatus};
 use tokio::sync::oneshot;
 
 use super::entry::{Entered, Entry, State};
-use super::over::{Over, aborted, answer_of};
+use super::over::{Over, aborted, answer_of, rolled_back};
 use super::registry::{OPEN_BYTES_MAX, Registry, Room, Wish, too_late};
 use crate::TransactionOverview;
 use crate::deadline::sooner;
@@ -92,10 +92,14 @@ impl OpenTransactions {
         let Some(entry) = self.registry.entry(id) else { return Ok(()) };
         let mut entered = self.registry.wait_for(entry, deadline).await?;
         if let State::Over(over) = &*entered.state {
-            return match over {
-                Over::Answered(Ok(_)) => Err(over.error()),
-                Over::Answered(Err(error)) if error.outcome == Outcome::Unknown => Err(error.clone()),
-                Over::Answered(Err(_)) | Over::RolledBack | Over::GivenUp(_) => Ok(()),
+            return match over.status() {
+                Some(TransactionStatus::Decided(Decision::Aborted)) => Ok(()),
+                Some(_) => Err(over.error()),
+                // Nobody is at work on its commit any more.
+                None => {
+                    let handle = entered.entry.told().handle;
+                    rolled_back(self.registry.settle(handle, deadline).await?, &handle)
+                }
             };
         }
         if let State::Writer(transaction) = self.registry.end(&mut entered, Over::RolledBack) {
@@ -115,7 +119,7 @@ impl OpenTransactions {
     ) -> Result<Timestamp> {
         let Some(entry) = self.registry.entry(id) else {
             let Some(handle) = handle else { return Err(unknown_commit(id)) };
-            return answer_of(self.outcome(handle, deadline).await?, &handle);
+            return answer_of(self.registry.settled_elsewhere(handle, deadline).await?, &handle);
         };
         let mut entered = self.registry.wait_for(entry, deadline).await?;
         if let State::Over(over) = &*entered.state {
@@ -123,7 +127,7 @@ impl OpenTransactions {
                 return answer;
             }
             let handle = entered.entry.told().handle;
-            return answer_of(self.registry.ask(handle, deadline).await?, &handle);
+            return answer_of(self.registry.settle(handle, deadline).await?, &handle);
         }
         if let State::Reader(snapshot) = &*entered.state {
             let at = snapshot.timestamp();
@@ -166,6 +170,22 @@ impl OpenTransactions {
         }
     }
 
+    /// The same, for good: it ends where it is kept, and if its commit was sent, the shard of its record decides.
+    pub(crate) async fn settle(&self, handle: TransactionHandle, deadline: Duration) -> Result<TransactionStatus> {
+        let until = self.env().now() + deadline;
+        let kept = self.registry.abort_anywhere(handle.id, deadline / 2).await.kept;
+        if let Some(KeptTransaction { stage: KeptStage::Ended(decision), .. }) = kept {
+            return Ok(TransactionStatus::Decided(decision));
+        }
+        // Whoever keeps it knows best where its record would be.
+        let anchor = match kept {
+            Some(kept) => kept.anchor,
+            None => Some(handle.anchor),
+        };
+        let Some(anchor) = anchor else { return Ok(TransactionStatus::Pending) };
+        self.registry.settle(TransactionHandle { anchor, ..handle }, until.since(self.env().now())).await
+    }
+
     /// The transaction as this node knows it, if it does.
     pub(crate) fn told(&self, id: TransactionId) -> Option<TransactionHandle> {
         self.registry.entry(id).map(|entry| entry.told().handle)
@@ -173,9 +193,11 @@ impl OpenTransactions {
 }
 
 fn not_here(id: TransactionId) -> Error {
-    aborted(&format!(
-        "this node has no open transaction {id}: it has ended, the node was started anew, or it began at another node"
-    ))
+    let sentence = format!(
+        "this node has no open transaction {id}: it has ended, the node was started anew, or it began at another node; if \
+         its commit was not sent, nothing was written: begin anew"
+    );
+    Error { message: sentence, ..aborted("") }
 }
 
 fn unknown_commit(id: TransactionId) -> Error {

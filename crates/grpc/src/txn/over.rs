@@ -99,6 +99,15 @@ pub(crate) fn answer_of(status: TransactionStatus, handle: &TransactionHandle) -
     }
 }
 
+/// The answer to a rollback after a commit without an answer.
+pub(crate) fn rolled_back(status: TransactionStatus, handle: &TransactionHandle) -> Result<()> {
+    match status {
+        TransactionStatus::Decided(Decision::Aborted) => Ok(()),
+        TransactionStatus::Decided(Decision::Committed(at)) => Err(Over::Answered(Ok(at)).error()),
+        TransactionStatus::Pending | TransactionStatus::Unknown => answer_of(status, handle).map(drop),
+    }
+}
+
 /// As it is sent. `anchored`: it has written something.
 pub(crate) fn wire_handle(handle: &TransactionHandle, age: Timestamp, anchored: bool) -> v1::TransactionHandle {
     v1::TransactionHandle {

@@ -11,7 +11,8 @@ use strata_env::{Env, Mono};
 use strata_router::{Keepers, KeptStage, Router};
 use strata_txn::{BeginOptions, TransactionHandle, TransactionOptions, Transactions};
 use strata_types::{
-    Error, ErrorCode, NodeId, Result, Space, Timestamp, TransactionId, TransactionStatus, limits::REQUEST_DEADLINE_MAX,
+    Error, ErrorCode, NodeId, Outcome, Result, Space, Timestamp, TransactionId, TransactionStatus,
+    limits::REQUEST_DEADLINE_MAX,
 };
 
 use super::entry::{Entered, Entry, IDLE_MAX, State};
@@ -142,11 +143,27 @@ impl Registry {
         Ok(Entered { entry, state, now: self.env().now() })
     }
 
+    /// What the shard of the record knows.
     pub(super) async fn ask(&self, handle: TransactionHandle, deadline: Duration) -> Result<TransactionStatus> {
         let transactions = self.transactions.with_deadline(sooner(deadline));
-        let asked = self.env().timeout(deadline, transactions.outcome(handle)).await;
-        // That nobody can tell now says nothing about the transaction.
-        asked.unwrap_or_else(|_| Err(Error::unknown(ErrorCode::DeadlineExceeded, "nobody could tell by the deadline")))
+        self.told(deadline, transactions.outcome(handle)).await
+    }
+
+    /// The same; but one that is not committed by now never will be.
+    pub(super) async fn settle(&self, handle: TransactionHandle, deadline: Duration) -> Result<TransactionStatus> {
+        let transactions = self.transactions.with_deadline(sooner(deadline));
+        self.told(deadline, transactions.settle(handle)).await
+    }
+
+    /// That nobody can tell now says nothing about the transaction.
+    async fn told(
+        &self,
+        deadline: Duration,
+        asked: impl Future<Output = Result<TransactionStatus>>,
+    ) -> Result<TransactionStatus> {
+        let late = |_| Err(Error::unknown(ErrorCode::DeadlineExceeded, "nobody could tell by the deadline"));
+        let answer = self.env().timeout(deadline, asked).await.unwrap_or_else(late);
+        answer.map_err(|error| Error { outcome: Outcome::Unknown, ..error })
     }
 
     /// Ends an open transaction, and returns what it was. A commit is counted when it is answered.

@@ -55,7 +55,15 @@ async fn lock(open: &OpenTransactions, id: &Bytes, key: &Bytes, timeout_millis: 
 }
 
 async fn outcome(open: &OpenTransactions, handle: &v1::TransactionHandle) -> Status {
-    let request = v1::TxnOutcomeRequest { handle: Some(handle.clone()) };
+    ask(open, handle, false).await
+}
+
+async fn settle(open: &OpenTransactions, handle: &v1::TransactionHandle) -> Status {
+    ask(open, handle, true).await
+}
+
+async fn ask(open: &OpenTransactions, handle: &v1::TransactionHandle, settle: bool) -> Status {
+    let request = v1::TxnOutcomeRequest { handle: Some(handle.clone()), settle };
     calls::outcome(open, request, SECOND).await.expect("told").status.and_then(|status| status.status).expect("set")
 }
 
@@ -299,7 +307,7 @@ async fn ids_that_are_none_are_refused_and_strange_ones_begin_anew() {
     let error = get(&open, &text("0123456789abcdef"), &text("k")).await.expect_err("nobody's");
     assert_eq!(reason(&error), ConflictReason::Aborted);
     let handle = v1::TransactionHandle { id: text("0123456789abcdef"), ..v1::TransactionHandle::default() };
-    let request = v1::TxnOutcomeRequest { handle: Some(handle) };
+    let request = v1::TxnOutcomeRequest { handle: Some(handle), settle: false };
     let error = calls::outcome(&open, request, SECOND).await.expect_err("where?");
     assert!(error.message.contains("no anchor"), "{error}");
 }

@@ -58,6 +58,8 @@ struct State {
     is_mute: bool,
     /// Commits and decisions take so long.
     delay: Duration,
+    /// What every request is answered.
+    refusal: Option<Error>,
     /// Nobody gives timestamps, and says so after this time.
     timeless: Option<Duration>,
 }
@@ -99,6 +101,11 @@ impl Shards {
         self.state().is_mute = is_mute;
     }
 
+    /// From now on, or no more, every request is refused.
+    pub(crate) fn refuse(&self, refusal: Option<Error>) {
+        self.state().refusal = refusal;
+    }
+
     /// How long commits and decisions take from now on.
     pub(crate) fn delay(&self, delay: Duration) {
         self.state().delay = delay;
@@ -121,6 +128,9 @@ impl Shards {
 
     fn carry_out(&self, shard: ShardId, request: &Request) -> Result<Reply> {
         let mut state = self.state();
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
         if let Operation::Transact(call) = &request.operation
             && let Some(reply) = state.answer(shard, call)
         {

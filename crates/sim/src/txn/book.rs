@@ -254,6 +254,12 @@ impl Book {
         self.pages.lock().entries[entry].handle
     }
 
+    /// Whether it is to change something. Nobody notes down that one without writes is committed.
+    pub(crate) fn has_writes(&self, entry: usize) -> bool {
+        let is_write = |step: &Step| matches!(step, Step::Write { .. } | Step::Append { .. });
+        self.pages.lock().entries[entry].steps.iter().any(is_write)
+    }
+
     /// Committed and refused so far.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let pages = self.pages.lock();

@@ -74,6 +74,36 @@ async fn what_lies_on_two_shards_is_committed_in_two_phases_and_tidied_up() {
     assert_eq!(item.timestamp, at, "every write has the timestamp of the commit");
 }
 
+/// COORD-6
+#[tokio::test(start_paused = true)]
+async fn who_was_told_of_a_first_write_finds_the_commit_though_it_was_taken_back() {
+    let (model, transactions) = Model::start(4);
+    let (one, other) = apart(&model);
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    let start = txn.savepoint();
+    txn.put(one.clone(), "1").await.expect("buffered");
+    let told = txn.handle();
+    txn.rollback_to(start).expect("it is there");
+    txn.put(other.clone(), "2").await.expect("buffered");
+    let at = txn.commit().await.expect("committed");
+    for _ in 0..2 {
+        assert_eq!(transactions.settle(told).await, Ok(TransactionStatus::Decided(Decision::Committed(at))));
+        model.settle().await;
+    }
+    assert_eq!(model.unfinished(), 0);
+    assert_eq!(read(&transactions, &one).await, None);
+    assert_eq!(read(&transactions, &other).await.as_deref(), Some("2"));
+    // Without any write there is nothing to decide.
+    let mut txn = transactions.begin(BeginOptions::default()).await.expect("begun");
+    let start = txn.savepoint();
+    txn.put(one, "1").await.expect("buffered");
+    txn.rollback_to(start).expect("it is there");
+    let reads_at = txn.read_timestamp();
+    model.sent_but(&[]);
+    assert_eq!(txn.commit().await, Ok(reads_at));
+    assert_eq!(model.sent_but(&[]), [""; 0]);
+}
+
 fn part(request: &Request) -> Option<&Part> {
     let Operation::Transact(call) = &request.operation else { return None };
     match &**call {

@@ -64,6 +64,24 @@ async fn a_commit_that_never_arrives_is_unknown_until_somebody_aborts_it() {
     assert_eq!(transactions.outcome(handle).await, Ok(TransactionStatus::Decided(Decision::Aborted)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_without_an_answer_is_settled_once_and_for_all() {
+    for (fault, is_committed) in [(Fault::LoseRequest, false), (Fault::LoseReply, true)] {
+        let (model, transactions) = Model::start(4);
+        let (txn, keys) = over_two(&model, &transactions).await;
+        model.always(Some(("commit", fault)));
+        let handle = txn.handle();
+        assert_eq!(txn.commit().await.expect_err("no answer").outcome, Outcome::Unknown);
+        model.always(None);
+        let status = transactions.settle(handle).await.expect("its record's shard is there");
+        assert_eq!(matches!(status, TransactionStatus::Decided(Decision::Committed(_))), is_committed, "{status:?}");
+        assert_eq!(transactions.settle(handle).await, Ok(status), "asked again, it says the same");
+        assert_eq!(transactions.outcome(handle).await, Ok(status));
+        let expected = is_committed.then_some("1");
+        assert_eq!(read(&transactions, &keys[0]).await.as_deref(), expected);
+    }
+}
+
 /// The commit is lost until it is too late: somebody who waited had it aborted.
 #[tokio::test(start_paused = true)]
 async fn one_that_keeps_others_waiting_is_aborted_and_told_so() {

@@ -159,10 +159,31 @@ async fn a_commit_without_an_answer_is_not_done_twice() {
     }
 }
 
+/// One that never arrived cannot arrive later: then it is safe to do it again.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_lost_is_settled_and_done_again() {
+    let (model, transactions) = Model::start(4);
+    model.always(Some(("commit", Fault::LoseRequest)));
+    let mut attempts = 0;
+    let result = transactions
+        .transact(|mut txn| {
+            attempts += 1;
+            if attempts == 2 {
+                model.always(None);
+            }
+            async move { txn.put("k", "mine").await }
+        })
+        .await;
+    assert_eq!((result, attempts), (Ok(()), 2));
+    assert_eq!(read(&transactions, "k").await.as_deref(), Some("mine"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_nobody_can_tell_it_says_so() {
     let (model, transactions) = Model::start(4);
-    model.always(Some(("commit", Fault::LoseRequest)));
+    let silent = Error::unknown(ErrorCode::Unavailable, "nobody answers");
+    model.always(Some(("abort", Fault::Refuse(silent))));
+    model.script((0..1_000).map(|_| ("commit", Fault::LoseRequest)));
     let mut attempts = 0;
     let error = transactions
         .transact(|mut txn| {

@@ -134,6 +134,12 @@ fn a_node_that_dies_between_prepare_and_commit_leaves_both_writes_or_none_and_un
     stuck.cluster.kill(stuck.gateway);
     drop(commit);
     stuck.signal("CONT");
+    // Whoever has the handle need not wait until somebody meets what is left of it.
+    let settle = format!("outcome --settle {handle_text}");
+    let told_end = poll("an outcome for good", LONG, || {
+        let ran = run(&["txn", "--addr", &stuck.observer, "--timeout", "3s", &settle]);
+        (ran.status == 0).then_some(ran.stdout)
+    });
     let get = |key: &String| {
         poll(&format!("{key}, now that the shard of the record is back"), LONG, || {
             runtime.block_on(client.get(key.clone())).ok()
@@ -141,5 +147,6 @@ fn a_node_that_dies_between_prepare_and_commit_leaves_both_writes_or_none_and_un
     };
     let [one, two] = [get(&one), get(&two)].map(|item| item.map(|item| item.value));
     assert_eq!(one, two, "both or none");
+    assert_eq!((told_end.contains("committed at"), told_end.contains("aborted")), (one.is_some(), one.is_none()));
     poll("nothing that is left of it", LONG, || places(&told(&stuck.observer), &name).is_empty().then_some(()));
 }

@@ -8,11 +8,18 @@ use crate::output::Answer;
 use crate::session::Session;
 
 /// Asks what has become of a transaction.
-pub(super) async fn outcome(session: &Session, handle: &str) -> Result<Answer, Failure> {
-    let request = v1::TxnOutcomeRequest { handle: Some(handle_of(handle)?) };
+pub(super) async fn outcome(session: &Session, handle: &str, settle: bool) -> Result<Answer, Failure> {
+    let request = v1::TxnOutcomeRequest { handle: Some(handle_of(handle)?), settle };
     let stay = session.stay().await?;
     let reply = stay.txn(request, |mut client, request| async move { client.outcome(request).await }).await?;
-    let negative = |sentence: &str| Err(Failure::new(sentence).status(STATUS_NEGATIVE));
+    let negative = |sentence: &str| {
+        let failure = Failure::new(sentence).status(STATUS_NEGATIVE);
+        Err(if settle {
+            failure
+        } else {
+            failure.hint("`outcome --settle` decides it: if it is not committed, it never will be")
+        })
+    };
     match reply.status.and_then(|status| status.status) {
         Some(Status::Decided(v1::Decision { decision: Some(decision::Decision::Committed(at)) })) => {
             Ok(Answer::new(format!("committed at @{at}"), json!({ "status": "committed", "at": at })))
@@ -21,6 +28,7 @@ pub(super) async fn outcome(session: &Session, handle: &str) -> Result<Answer, F
             Ok(Answer::new("aborted: nothing was written", json!({ "status": "aborted" })))
         }
         Some(Status::Pending(_)) => negative("it is not decided yet"),
+        _ if settle => negative("it ended so long ago that this was forgotten"),
         _ => negative("there is no trace of it: it did not get as far as that, or it ended long ago"),
     }
 }

@@ -60,7 +60,7 @@ impl Transactor {
                 None => self.rollback().await,
             },
             TxnCommand::Commit => self.commit().await,
-            TxnCommand::Outcome { handle } => outcome(session, handle).await,
+            TxnCommand::Outcome { handle, settle } => outcome(session, handle, *settle).await,
         };
         self.note(result)
     }

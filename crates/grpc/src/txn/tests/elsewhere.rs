@@ -8,6 +8,7 @@ use strata_router::{Keeper, Keepers};
 use strata_types::ShardMap;
 
 use super::*;
+use crate::txn::registry::Registry;
 use crate::{ClusterOverview, ClusterView, transaction_admin};
 
 /// All other nodes: one that answers, and one that does not.
@@ -68,6 +69,87 @@ async fn a_commit_that_is_under_way_at_another_node_is_not_decided() {
     // Nobody knows of one that was never here.
     let nobody = v1::TransactionHandle { id: text("0123456789abcdef"), ..handle };
     assert!(matches!(outcome(&second, &nobody).await, Status::Unknown(_)));
+}
+
+/// The first node was told to commit, and is gone before its message reaches the shard: another one makes sure.
+#[tokio::test(start_paused = true)]
+async fn a_commit_of_a_node_that_is_gone_is_settled_by_its_repetition() {
+    for is_sent in [false, true] {
+        let (shards, first) = start();
+        let ((one, two), gone) = (keys(), Arc::new(Others(Weak::<Registry>::new())));
+        let second = OpenTransactions::among(first.router().clone(), NodeId(2), gone);
+        let writer = begin(&first, false).await;
+        put(&first, &writer.id, &one, "v").await.expect("kept");
+        let handle = put(&first, &writer.id, &two, "v").await.expect("kept");
+        let done = match is_sent {
+            true => Some(commit(&first, &writer.id, None).await.expect("committed")),
+            false => None,
+        };
+        let again = commit(&second, &writer.id, Some(handle.clone())).await;
+        match done {
+            Some(at) => assert_eq!(again, Ok(at)),
+            None => assert_eq!(reason(&again.expect_err("it never will be")), ConflictReason::Aborted),
+        }
+        assert_eq!(outcome(&second, &handle).await, done.map_or_else(aborted, committed));
+        // What the first node does later changes nothing.
+        assert_eq!(commit(&first, &writer.id, None).await.ok(), done);
+        let reader = begin(&first, true).await;
+        assert_eq!(get(&first, &reader.id, &one).await, Ok(done.map(|_| text("v"))));
+        // The shard of the record does not answer: that says nothing about the transaction.
+        shards.refuse(Some(Error::not_applied(ErrorCode::DiskFull, "the disk of n1 is full")));
+        let error = commit(&second, &writer.id, Some(handle)).await.expect_err("nobody tells");
+        assert_eq!(error.outcome, Outcome::Unknown, "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_owns_a_transaction_settles_it_from_any_node() {
+    let ((shards, first, second), (one, two)) = (two_nodes(), keys());
+    // Open at the other node: it ends there.
+    let writer = begin(&first, false).await;
+    lock(&first, &writer.id, &one, 0).await.expect("free");
+    let handle = put(&first, &writer.id, &two, "v").await.expect("kept");
+    assert_eq!(settle(&second, &handle).await, aborted());
+    first.env().sleep(SECOND / 10).await;
+    assert_eq!(shards.locked(), 0, "its locks are free");
+    assert_eq!(reason(&commit(&first, &writer.id, None).await.expect_err("over")), ConflictReason::Aborted);
+    // Its commit is on its way: the shard of the record decides.
+    shards.delay(Duration::from_millis(300));
+    let writer = begin(&first, false).await;
+    let handle = put(&first, &writer.id, &one, "v").await.expect("kept");
+    let (ended, told) = tokio::join!(commit(&first, &writer.id, None), async {
+        first.env().sleep(SECOND / 10).await;
+        settle(&second, &handle).await
+    });
+    assert_eq!(told, ended.map_or_else(|_| aborted(), committed));
+    shards.delay(Duration::ZERO);
+    // Nobody knows it, nobody ever will.
+    let nobody = v1::TransactionHandle { id: text("0123456789abcdef"), ..handle };
+    assert!(matches!(outcome(&second, &nobody).await, Status::Unknown(_)));
+    assert_eq!(settle(&second, &nobody).await, aborted());
+    assert_eq!(outcome(&second, &nobody).await, aborted());
+}
+
+/// Without an answer to its commit, a client may also give it up.
+#[tokio::test(start_paused = true)]
+async fn a_rollback_after_a_commit_without_an_answer_settles_it() {
+    let ((shards, first, _), (one, _)) = (two_nodes(), keys());
+    shards.mute(true);
+    let writer = begin(&first, false).await;
+    put(&first, &writer.id, &one, "v").await.expect("kept");
+    let error = commit(&first, &writer.id, None).await.expect_err("no answer");
+    assert_eq!(error.outcome, Outcome::Unknown);
+    first.env().sleep(SECOND * 90).await;
+    shards.refuse(Some(Error::not_applied(ErrorCode::DiskFull, "the disk of n1 is full")));
+    let request = || v1::TxnRollbackRequest { id: writer.id.clone() };
+    let (rolled_back, again) =
+        (calls::rollback(&first, request(), SECOND).await, commit(&first, &writer.id, None).await);
+    for again in [rolled_back.map(drop), again.map(drop)] {
+        assert_eq!(again.expect_err("nobody tells").outcome, Outcome::Unknown);
+    }
+    shards.refuse(None);
+    let error = calls::rollback(&first, request(), SECOND).await.expect_err("its first copy was applied");
+    assert!(error.message.contains("committed at"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
