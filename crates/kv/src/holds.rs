@@ -6,7 +6,10 @@ use parking_lot::Mutex;
 use strata_cluster::{Node, TimestampGuard};
 use strata_env::Mono;
 use strata_router::HOLD_TIME;
-use strata_types::Timestamp;
+use strata_types::{Error, ErrorCode, Result, Timestamp};
+
+/// Most timestamps that a node holds for readers outside: some 100 bytes each.
+const HOLDS_MAX: usize = 100_000;
 
 /// Timestamps held for readers outside, each until it was not asked for again for a while.
 #[derive(Default)]
@@ -18,15 +21,22 @@ struct Hold {
 }
 
 impl Holds {
-    /// Holds a timestamp for [`HOLD_TIME`] from now on.
-    pub(crate) fn hold(&self, node: &Node, at: Timestamp) {
+    /// Holds a timestamp for [`HOLD_TIME`] from now on. Refused when too many others are held.
+    pub(crate) fn hold(&self, node: &Node, at: Timestamp) -> Result<()> {
         // Twice as long: who renews in time is never without.
         let until = node.env().now() + HOLD_TIME * 2;
         let mut holds = self.0.lock();
-        match holds.get_mut(&at) {
-            Some(hold) => hold.until = until,
-            None => drop(holds.insert(at, Hold { until, _in_use: node.timestamps().register(at) })),
+        if let Some(hold) = holds.get_mut(&at) {
+            hold.until = until;
+            return Ok(());
         }
+        if holds.len() >= HOLDS_MAX {
+            let sentence =
+                format!("{HOLDS_MAX} snapshots are read through this node already: end some, or ask another node");
+            return Err(Error::not_applied(ErrorCode::Overloaded, sentence));
+        }
+        holds.insert(at, Hold { until, _in_use: node.timestamps().register(at) });
+        Ok(())
     }
 
     /// Lets go of those that nobody asks for any more.

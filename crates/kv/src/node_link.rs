@@ -88,8 +88,7 @@ impl Link for NodeLink {
     }
 
     async fn hold(&self, at: Timestamp, _deadline: Duration) -> Result<()> {
-        self.local.holds().hold(self.local.node(), at);
-        Ok(())
+        self.local.holds().hold(self.local.node(), at)
     }
 
     fn own_node(&self) -> Option<NodeId> {

@@ -89,6 +89,11 @@ impl Transaction {
         self.age.unwrap_or_default()
     }
 
+    /// Bytes of the keys and bounds that it has read and must find unchanged.
+    pub fn read_bytes(&self) -> usize {
+        self.reads.size()
+    }
+
     /// From now on its operations are about keys of another space.
     pub fn with_space(&mut self, space: Space) -> &mut Transaction {
         self.space = space;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use strata_proto::{lock_wait_of, slot_of, transaction_id_of, v1};
 use strata_router::TimestampKind;
 use strata_txn::{Savepoint, Snapshot, Transaction, TransactionHandle};
@@ -121,6 +122,8 @@ pub(crate) async fn savepoint(
     deadline: Duration,
 ) -> Result<v1::TxnSavepointReply> {
     let mut entered = within(open, deadline, enter(open, &request.id, deadline)).await?;
+    entered.writer()?;
+    open.charge(&entered, weight(&Bytes::new(), 0))?;
     Ok(v1::TxnSavepointReply { savepoint: entered.writer()?.savepoint().number() })
 }
 
@@ -223,7 +226,7 @@ fn patient(transaction: &mut Transaction, deadline: Duration) -> &mut Transactio
     transaction.with_deadline(sooner(deadline))
 }
 
-async fn read_snapshot(snapshot: &Snapshot, key: bytes::Bytes, deadline: Duration) -> Result<Option<Item>> {
+async fn read_snapshot(snapshot: &Snapshot, key: Bytes, deadline: Duration) -> Result<Option<Item>> {
     snapshot.with_deadline(sooner(deadline)).get(key).await
 }
 
@@ -245,7 +248,7 @@ fn handle_of(wire: &v1::TransactionHandle) -> Result<TransactionHandle> {
 }
 
 /// The lock was not given in the time that the client wanted to wait.
-fn taken(entered: &Entered, key: &bytes::Bytes) -> Error {
+fn taken(entered: &Entered, key: &Bytes) -> Error {
     let key = Some(SpaceKey { space: entered.entry.space, key: key.clone() });
     Error::of_conflict(Conflict { reason: ConflictReason::Locked, key, rival: None, at: Timestamp::default() })
 }

@@ -43,7 +43,11 @@ impl Pages {
         let v1::TxnScanRequest { start, end, limit, .. } = request;
         let limit = (limit > 0).then_some(limit);
         let running = match &*entered.state {
-            State::Writer(transaction) => Running::Writer(transaction.scan(start, end, limit)),
+            State::Writer(transaction) => {
+                // What is read of it is charged with its pages.
+                open.charge(entered, weight(&Bytes::new(), 0))?;
+                Running::Writer(transaction.scan(start, end, limit))
+            }
             State::Reader(snapshot) => {
                 let left = deadline.since(open.env().now());
                 Running::Reader(snapshot.with_deadline(sooner(left)).scan(start, end, limit))
@@ -97,8 +101,11 @@ impl Pages {
         let mut entered = self.open.enter(self.id, left).await?;
         match (&mut self.running, &mut *entered.state) {
             (Running::Writer(scan), State::Writer(transaction)) => {
-                transaction.with_deadline(sooner(left));
-                scan.next_page(transaction).await
+                let before = transaction.read_bytes();
+                let page = scan.next_page(transaction.with_deadline(sooner(left))).await?;
+                let more = transaction.read_bytes().saturating_sub(before);
+                self.open.charge(&entered, more)?;
+                Ok(page)
             }
             (Running::Reader(scan), State::Reader(_)) => scan.next_page().await,
             (_, State::Over(over)) => Err(over.error()),

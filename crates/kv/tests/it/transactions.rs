@@ -342,3 +342,17 @@ async fn the_first_read_of_a_transaction_takes_its_timestamp_where_it_reads() {
     let error = txn.commit().await.expect_err("y has changed since it was read");
     assert_eq!(error.conflict.expect("says over what").key.expect("a key").key, y.as_bytes());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_holds_only_so_many_snapshots_for_readers_outside() {
+    let (_machines, gateways) = cluster(44).await;
+    let hold = async |at: u64| gateways[0].router.hold(Timestamp(at), DEADLINE).await;
+    for at in 1..=100_000 {
+        hold(at).await.expect("there is room");
+    }
+    let error = hold(100_001).await.expect_err("one too many");
+    assert_eq!((error.code, error.outcome), (ErrorCode::Overloaded, Outcome::NotApplied));
+    hold(1).await.expect("it is held already");
+    gateways[0].node.env().sleep(Duration::from_secs(130)).await;
+    hold(100_001).await.expect("the others were not asked for again");
+}

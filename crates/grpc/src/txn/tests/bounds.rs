@@ -1,5 +1,7 @@
 //! What all transactions of a node may take together, and for how long.
 
+use futures_util::StreamExt;
+use strata_proto::error_of;
 use strata_types::limits::TRANSACTION_AGE_MAX;
 
 use super::super::entry::IDLE_MAX;
@@ -94,6 +96,43 @@ async fn what_all_transactions_hold_together_is_bounded() {
             rollback(id).await.expect("rolled back");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bounds_of_what_was_scanned_and_savepoints_take_room_too() {
+    let (_, open) = start();
+    let value = Bytes::from(vec![0; 15 << 20]);
+    for _ in 0..OPEN_BYTES_MAX / (15 << 20) {
+        let id = begin(&open, false).await.id;
+        calls::put(&open, v1::TxnPutRequest { id, key: text("k"), value: value.clone() }, SECOND).await.expect("kept");
+    }
+    // Some two MiB are left.
+    let id = begin(&open, false).await.id;
+    let scan = async |number: usize| {
+        let start = Bytes::from(format!("{number:04}{}", "k".repeat(4_000)));
+        let end = Some([&start[..], b"k"].concat().into());
+        let request = v1::TxnScanRequest { id: id.clone(), start, end, limit: 0 };
+        let pages = calls::scan(&open, request, SECOND).await?;
+        let messages: Vec<_> = pages.into_stream().collect().await;
+        messages.into_iter().try_for_each(|message| message.map(drop)).map_err(|status| error_of(&status))
+    };
+    let mut scanned = 0;
+    let error = loop {
+        match scan(scanned).await {
+            Ok(()) => scanned += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.code == ErrorCode::Overloaded && (100..300).contains(&scanned), "{scanned}: {error}");
+    let marked = async || calls::savepoint(&open, v1::TxnSavepointRequest { id: id.clone() }, SECOND).await;
+    let mut marks = 0;
+    while marks < 100_000 && marked().await.is_ok() {
+        marks += 1;
+    }
+    assert!(marks < 1_000, "{marks} in what is left");
+    calls::rollback(&open, v1::TxnRollbackRequest { id: id.clone() }, SECOND).await.expect("rolled back");
+    let next = begin(&open, false).await.id;
+    calls::savepoint(&open, v1::TxnSavepointRequest { id: next }, SECOND).await.expect("there is room again");
 }
 
 #[tokio::test(start_paused = true)]
