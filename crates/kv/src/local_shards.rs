@@ -1,6 +1,7 @@
 //! Carries out batches on this node's replicas.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -9,8 +10,11 @@ use parking_lot::Mutex;
 use strata_cluster::{Begun, Node};
 #[cfg(debug_assertions)]
 use strata_raft::mutant::{Mutant, is};
-use strata_router::{Keeper, ShardBatch, ShardExecutor, ShardReply};
-use strata_types::{GroupId, NodeId, Operation, ReadLevel, Reply, Request, Result, ShardId, ShardPlacement, Slot};
+use strata_router::{Keeper, ShardBatch, ShardExecutor, ShardReply, size_of_reply};
+use strata_types::{
+    Error, GroupId, NodeId, Operation, ReadLevel, Reply, Request, Result, ShardId, ShardPlacement, Slot,
+    TransactionReply, limits::GRPC_MESSAGE_BYTES_MAX,
+};
 
 use crate::confirmed::{Confirmed, confirm};
 use crate::holds::Holds;
@@ -190,11 +194,21 @@ impl LocalShards {
 
     /// The steps of transactions that do not go into the log, side by side.
     async fn take_steps(&self, work: &Work<'_>, plan: &Plan, requests: &[Request]) -> Vec<Result<Reply>> {
+        // Of what was found behind locks, no more is kept than goes into one answer.
+        let held = AtomicUsize::new(0);
         let take = |position: &usize| {
             let Operation::Transact(call) = &requests[*position].operation else {
                 unreachable!("the plan put something else among the steps");
             };
-            async { self.steps.take(&work.place, call).await.map(Reply::Transact) }
+            async {
+                let reply = self.steps.take(&work.place, call).await.map(Reply::Transact)?;
+                let is_large = matches!(reply, Reply::Transact(TransactionReply::Locked { item: Some(_), .. }));
+                match held.fetch_add(size_of_reply(&reply), Ordering::Relaxed) > GRPC_MESSAGE_BYTES_MAX && is_large {
+                    // Who asks again has the lock already.
+                    true => Err(Error::without_room()),
+                    false => Ok(reply),
+                }
+            }
         };
         futures_util::future::join_all(plan.steps.iter().map(take)).await
     }

@@ -111,6 +111,7 @@ impl LocalShards {
                 storage_error(&error)
             }
             ReadFailed::Met(obstacle) => refusals::obstacle(obstacle),
+            ReadFailed::NoRoom => Error::without_room(),
             ReadFailed::BrokeOff => Error::not_applied(ErrorCode::Internal, "reading the replica's tablet broke off"),
         }
     }

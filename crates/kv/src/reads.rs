@@ -6,11 +6,13 @@ use bytes::Bytes;
 use strata_codec::data_key;
 use strata_env::Env;
 use strata_machine::View;
+use strata_router::size_of_reply;
 use strata_shard::{Obstacle, decode_item};
 use strata_storage::{Engine, Snapshot, StorageError};
 use strata_types::{
-    Item, Operation, Reply, Request, ShardPlacement, Slot, SlotRange, SpaceKey, Timestamp, TransactionId,
+    Item, Operation, Reply, Request, ShardPlacement, Slot, SlotRange, SpaceKey, SpaceRange, Timestamp, TransactionId,
     TransactionStatus,
+    limits::{GRPC_MESSAGE_BYTES_MAX, TRANSACTION_RANGE_ROWS_MAX},
 };
 
 use crate::snapshot_view::{CachedView, EngineView, SnapshotView};
@@ -18,6 +20,9 @@ use crate::snapshot_view::{CachedView, EngineView, SnapshotView};
 /// So many keys are looked up where the batch runs, if they are in memory. For the others, and for scans, a thread that
 /// may block is asked.
 const INLINE_GETS_MAX: usize = 8;
+
+/// So many keys are looked up in one step of the engine.
+const LOOKUPS_MAX: usize = 64;
 
 /// Why a read has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +33,8 @@ pub(crate) enum ReadFailed {
     Met(Obstacle),
     /// The reading code panicked.
     BrokeOff,
+    /// What was read before it takes all the room that an answer has.
+    NoRoom,
 }
 
 type ReadResult = Result<Reply, ReadFailed>;
@@ -53,8 +60,12 @@ pub(crate) async fn read(
     let done = match requests.iter().all(|request| request.operation.is_long_page()) {
         true => {
             let snapshot = tablet.snapshot();
-            let page = move |position: usize| (position, scan(snapshot.as_ref(), slots, &all[position]));
-            env.background(move || owned.into_iter().map(page).collect()).await
+            let read = move || {
+                let mut room = Room::default();
+                let page = |position: usize| (position, room.take(|| scan(snapshot.as_ref(), slots, &all[position])));
+                owned.into_iter().map(page).collect()
+            };
+            env.background(read).await
         }
         false => env.blocking(move || on_tablet(tablet.as_ref(), slots, &all, &owned)).await,
     };
@@ -88,6 +99,11 @@ pub(crate) async fn status(
         return Ok(status);
     }
     with_snapshot(env, tablet, move |view| strata_shard::status(view, transaction)).await
+}
+
+/// Whether it can be checked in one apply what has changed in these ranges.
+pub(crate) async fn are_short(env: &Env, tablet: Arc<dyn Engine>, ranges: Vec<SpaceRange>) -> Result<bool, ReadFailed> {
+    with_snapshot(env, tablet, move |view| strata_shard::are_short(view, &ranges, TRANSACTION_RANGE_ROWS_MAX)).await
 }
 
 /// Reads on a thread that may wait, on one state of the tablet.
@@ -146,17 +162,70 @@ fn on_tablet(
     let is_simple = strata_shard::shard_state(&state).prepared == 0;
     let is_simple = state.finish(is_simple).unwrap_or(false);
     let (mut gets, mut results) = (Vec::new(), Vec::with_capacity(positions.len()));
+    let mut room = Room::default();
     for &position in positions {
         let request = &requests[position];
         match &request.operation {
             Operation::Get { key } if is_simple && request.header.at.is_none() => gets.push((position, key)),
-            Operation::Get { key } => results.push((position, get(tablet, request, key))),
-            Operation::Scan { .. } => results.push((position, scan(tablet.snapshot().as_ref(), slots, request))),
+            Operation::Get { key } => results.push((position, room.take(|| get(tablet, request, key)))),
+            Operation::Scan { .. } => {
+                results.push((position, room.take(|| scan(tablet.snapshot().as_ref(), slots, request))));
+            }
             _ => unreachable!("the plan put a write among the reads"),
         }
     }
-    results.extend(newest_of_many(tablet, requests, &gets));
+    let mut left = gets.as_slice();
+    while !left.is_empty() {
+        let (some, others) = left.split_at(room.lookups().min(left.len()));
+        left = others;
+        if room.is_full() {
+            results.extend(some.iter().map(|(position, _)| (*position, Err(ReadFailed::NoRoom))));
+            continue;
+        }
+        let found = newest_of_many(tablet, requests, some);
+        found.iter().for_each(|(_, result)| room.note(result));
+        results.extend(found);
+    }
     results
+}
+
+/// What one answer may hold. Requests are small, what they ask for is not: without it a batch of gets could ask for more
+/// than the machine has.
+#[derive(Default)]
+struct Room {
+    bytes: usize,
+    /// The largest result so far.
+    largest: usize,
+}
+
+impl Room {
+    /// Reads, unless what was read before fills a message.
+    fn take(&mut self, read: impl FnOnce() -> ReadResult) -> ReadResult {
+        if self.is_full() {
+            return Err(ReadFailed::NoRoom);
+        }
+        let result = read();
+        self.note(&result);
+        result
+    }
+
+    fn note(&mut self, result: &ReadResult) {
+        let bytes = result.as_ref().map_or(0, size_of_reply);
+        self.bytes += bytes;
+        self.largest = self.largest.max(bytes);
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes > GRPC_MESSAGE_BYTES_MAX
+    }
+
+    /// How many keys to look up at once: few as long as nothing is known of their values, and if these are large.
+    fn lookups(&self) -> usize {
+        match self.largest {
+            0 => INLINE_GETS_MAX,
+            largest => (GRPC_MESSAGE_BYTES_MAX.saturating_sub(self.bytes) / largest).clamp(1, LOOKUPS_MAX),
+        }
+    }
 }
 
 /// Several keys at once, where no transaction is in the way of any.

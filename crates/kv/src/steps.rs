@@ -215,6 +215,7 @@ fn failed_read(failed: ReadFailed) -> Error {
     match failed {
         ReadFailed::Storage(error) => storage_error(&error),
         ReadFailed::Met(obstacle) => crate::refusals::obstacle(obstacle),
+        ReadFailed::NoRoom => Error::without_room(),
         ReadFailed::BrokeOff => Error::not_applied(ErrorCode::Internal, "reading the replica's tablet broke off"),
     }
 }

@@ -3,12 +3,16 @@
 use bytes::Bytes;
 use strata_codec::decode_reply;
 use strata_raft::{Group, ProposeError};
-use strata_types::{Error, ErrorCode, Operation, Reply, Request, Result, Timestamp, TransactionCall, TransactionReply};
+use strata_types::{
+    Error, ErrorCode, Operation, Reply, Request, Result, Timestamp, TransactionCall, TransactionReply,
+    limits::TRANSACTION_RANGE_ROWS_MAX,
+};
 
 use crate::LocalShards;
 use crate::blockers::{self, InTheWay};
 use crate::local_shards::{BLOCKED_SLICE, Work};
 use crate::plan::Plan;
+use crate::reads;
 
 /// What came of a command: the group's refusal, or the machine's answer.
 pub(crate) type Written = std::result::Result<Result<Reply>, ProposeError>;
@@ -25,6 +29,9 @@ impl LocalShards {
     ) -> Vec<Written> {
         let asked = |at: usize| &requests[plan.writes[at]].operation;
         let mut written: Vec<Option<Written>> = (0..commands.len()).map(|at| self.enter(work, asked(at))).collect();
+        for (at, written) in written.iter_mut().enumerate().filter(|(_, written)| written.is_none()) {
+            *written = self.check_ranges(work, asked(at)).await;
+        }
         let mut todo: Vec<usize> = (0..commands.len()).filter(|at| written[*at].is_none()).collect();
         let until = self.node().env().now() + BLOCKED_SLICE;
         while !todo.is_empty() {
@@ -67,6 +74,26 @@ impl LocalShards {
             }
             _ => None,
         }
+    }
+
+    /// The refusal of a part whose ranges hold too much. Every replica has to look at all of it before it applies anything
+    /// else, and again after a restart: so it does not get into the log.
+    async fn check_ranges(&self, work: &Work<'_>, operation: &Operation) -> Option<Written> {
+        let Operation::Transact(call) = operation else { return None };
+        let (TransactionCall::Commit(part) | TransactionCall::Prepare(part)) = &**call else { return None };
+        if part.ranges.is_empty() {
+            return None;
+        }
+        let short = reads::are_short(self.node().env(), work.place.group.tablet(), part.ranges.clone()).await;
+        // What cannot be read is found out where it is applied.
+        short.is_ok_and(|short| !short).then(|| {
+            let sentence = format!(
+                "the ranges that the transaction has read hold more than {TRANSACTION_RANGE_ROWS_MAX} rows of shard {}: \
+                 read them through a snapshot, or in several transactions",
+                work.place.shard
+            );
+            Ok(Err(Error::not_applied(ErrorCode::TooLarge, sentence)))
+        })
     }
 
     /// Gives back the locks of a transaction that has ended here.

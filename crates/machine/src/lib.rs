@@ -73,6 +73,12 @@ pub trait Machine: Send + Sync + 'static {
         false
     }
 
+    /// What may be answered where there is no room for this reply; `None` if nothing else may be. Only of a command that
+    /// changed nothing, so that it can be sent again.
+    fn withheld(&self, _reply: &Bytes) -> Option<Bytes> {
+        None
+    }
+
     /// Rows that nearly every command reads. Whoever applies keeps what they hold from one apply to the next.
     fn common_rows(&self) -> &'static [&'static [u8]] {
         &[]

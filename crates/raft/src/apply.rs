@@ -12,26 +12,56 @@ use bytes::Bytes;
 use openraft::StoredMembership;
 use openraft::storage::ApplyResponder;
 use strata_codec::{APPLIED_KEY, EntryPayload};
-use strata_machine::CommandContext;
+use strata_machine::{CommandContext, Machine};
 use strata_storage::StorageError;
-use strata_types::{LogIndex, Term, Timestamp};
+use strata_types::{LogIndex, Term, Timestamp, limits::GRPC_MESSAGE_BYTES_MAX};
 
 use crate::applied::Applied;
 use crate::overlay::{Overlay, Waiting};
 use crate::replica::Replica;
 use crate::types::{Entry, EntryBody, Replies, Types};
 
+/// Once an apply holds so much of what was read and written, what is left waits for the next one.
+const APPLY_MEMORY_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of replies that one apply keeps until they can be sent: as many as go into one message.
+const REPLY_BYTES_MAX: usize = GRPC_MESSAGE_BYTES_MAX;
+
+/// What replies may still take until they are sent.
+struct Room {
+    left: usize,
+    /// Whether somebody waits for those of the entry.
+    is_wanted: bool,
+}
+
+impl Room {
+    /// The reply, or one that says that there was no room for it, if it bears that.
+    fn take(&mut self, reply: Bytes, machine: &dyn Machine) -> Bytes {
+        let reply = match reply.len() > self.left {
+            true => machine.withheld(&reply).unwrap_or(reply),
+            false => reply,
+        };
+        self.left = self.left.saturating_sub(reply.len());
+        reply
+    }
+}
+
 /// An entry, and whom to tell.
 pub(crate) type Item = (Entry, Option<ApplyResponder<Types>>);
 
 impl Replica {
-    /// Applies entries in one atomic write, without those that the tablet holds already. Gives them back when that
-    /// failed, so that it can be tried again.
-    pub(crate) fn apply_entries(
-        &self,
-        mut items: Vec<Item>,
-        waiting: Waiting,
-    ) -> Result<(), (Vec<Item>, StorageError)> {
+    /// Applies entries, without those that the tablet holds already. Gives back those that are left when that failed, so
+    /// that it can be tried again.
+    pub(crate) fn apply_entries(&self, items: Vec<Item>, waiting: Waiting) -> Result<(), (Vec<Item>, StorageError)> {
+        let mut left = items;
+        while !left.is_empty() {
+            left = self.apply_some(left, waiting)?;
+        }
+        Ok(())
+    }
+
+    /// The same in one atomic write, as many of them as memory should hold what they read, write and answer. Returns the
+    /// others.
+    fn apply_some(&self, mut items: Vec<Item>, waiting: Waiting) -> Result<Vec<Item>, (Vec<Item>, StorageError)> {
         let one = match waiting {
             Waiting::Allowed => Some(self.changing.lock()),
             Waiting::Forbidden => self.changing.try_lock(),
@@ -41,13 +71,14 @@ impl Replica {
         let mut applied = self.applied();
         items.retain(|(entry, _)| Some(entry.log_id) > applied.log_id);
         if items.is_empty() {
-            return Ok(());
+            return Ok(items);
         }
         // Not put back if this fails.
         let known = std::mem::take(&mut *common);
         let mut overlay = Overlay::new(engine.as_ref(), applied.chain, waiting, known);
         let mut replies = Vec::with_capacity(items.len());
-        for (entry, _) in &items {
+        let mut room = Room { left: REPLY_BYTES_MAX, is_wanted: false };
+        for (entry, responder) in &items {
             let next = applied.log_id.map_or(0, |id| id.index + 1);
             assert!(
                 entry.log_id.index == next || applied.log_id.is_none(),
@@ -56,16 +87,18 @@ impl Replica {
                 entry.log_id,
                 applied.log_id
             );
-            match catch_unwind(AssertUnwindSafe(|| self.apply_entry(&mut overlay, entry, &mut applied))) {
+            room.is_wanted = responder.is_some();
+            match catch_unwind(AssertUnwindSafe(|| self.apply_entry(&mut overlay, entry, &mut applied, &mut room))) {
                 Ok(reply) => replies.push(reply),
                 // A machine is shown nothing in the place of what cannot be read. It may rightly not know what to do.
                 Err(panic) if !overlay.has_failed() => resume_unwind(panic),
                 Err(_) => {}
             }
-            if overlay.has_failed() {
+            if overlay.has_failed() || overlay.bytes() + (REPLY_BYTES_MAX - room.left) >= APPLY_MEMORY_MAX {
                 break;
             }
         }
+        let mut left = items.split_off(replies.len().max(1));
         applied.chain = overlay.chain();
         // Before anybody can read it: whoever tells of it must not name an earlier time (ROUTE-7).
         self.clock.raise(applied.stamp);
@@ -78,6 +111,7 @@ impl Replica {
             }
         });
         if let Err(error) = written {
+            items.append(&mut left);
             return Err((items, error));
         }
         *common = known;
@@ -88,10 +122,10 @@ impl Replica {
                 responder.send(replies);
             }
         }
-        Ok(())
+        Ok(left)
     }
 
-    fn apply_entry(&self, overlay: &mut Overlay<'_>, entry: &Entry, applied: &mut Applied) -> Replies {
+    fn apply_entry(&self, overlay: &mut Overlay<'_>, entry: &Entry, applied: &mut Applied, room: &mut Room) -> Replies {
         applied.log_id = Some(entry.log_id);
         match &entry.payload {
             EntryBody::Blank => Replies::default(),
@@ -113,12 +147,15 @@ impl Replica {
                     position: 0,
                     stamp,
                 };
-                let apply = |command: &Bytes| {
+                let mut replies = Vec::with_capacity(if room.is_wanted { payload.commands.len() } else { 0 });
+                for command in &payload.commands {
                     let reply = self.machine.apply(overlay, context, command);
                     context.position += 1;
-                    reply
-                };
-                Replies::Applied(payload.commands.iter().map(apply).collect())
+                    if room.is_wanted {
+                        replies.push(room.take(reply, self.machine.as_ref()));
+                    }
+                }
+                Replies::Applied(replies)
             }
         }
     }

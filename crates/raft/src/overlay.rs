@@ -1,6 +1,6 @@
 //! What a machine sees while it applies: the tablet under the writes of the apply so far.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -12,6 +12,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// What rows hold, and that they are not there.
 pub(crate) type Rows = BTreeMap<Bytes, Option<Bytes>>;
 
+/// Bytes of what single reads have found that are kept: values are of any size.
+const FOUND_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Pending writes over an engine. A failed read is remembered and spoils the whole apply, so the machine itself never
 /// has to deal with a disk.
 pub(crate) struct Overlay<'a> {
@@ -20,6 +23,8 @@ pub(crate) struct Overlay<'a> {
     pending: Rows,
     /// What single reads have found: commands ask for the same rows again and again.
     found: RefCell<Rows>,
+    found_bytes: Cell<usize>,
+    pending_bytes: usize,
     chain: u64,
     error: RefCell<Option<StorageError>>,
 }
@@ -41,6 +46,8 @@ impl<'a> Overlay<'a> {
             waiting,
             pending: BTreeMap::new(),
             found: RefCell::new(known),
+            found_bytes: Cell::new(0),
+            pending_bytes: 0,
             chain,
             error: RefCell::new(None),
         }
@@ -61,6 +68,11 @@ impl<'a> Overlay<'a> {
         let found = self.found.borrow();
         let held = |row: &&[u8]| self.pending.get_key_value(*row).or_else(|| found.get_key_value(*row));
         rows.iter().filter_map(held).map(|(row, value)| (row.clone(), value.clone())).collect()
+    }
+
+    /// What it holds in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.found_bytes.get() + self.pending_bytes
     }
 
     /// Whether a read failed: then nothing that the machine did since is worth anything.
@@ -100,7 +112,11 @@ impl View for Overlay<'_> {
             self.fail(error);
             None
         });
-        self.found.borrow_mut().insert(Bytes::copy_from_slice(key), value.clone());
+        let bytes = self.found_bytes.get() + key.len() + value.as_ref().map_or(0, Bytes::len);
+        if bytes <= FOUND_BYTES_MAX {
+            self.found_bytes.set(bytes);
+            self.found.borrow_mut().insert(Bytes::copy_from_slice(key), value.clone());
+        }
         value
     }
 
@@ -124,11 +140,13 @@ impl View for Overlay<'_> {
 impl ViewMut for Overlay<'_> {
     fn put(&mut self, key: Bytes, value: Bytes) {
         self.chain = xxh3_64_with_seed(&value, xxh3_64_with_seed(&key, self.chain));
+        self.pending_bytes += key.len() + value.len();
         self.pending.insert(key, Some(value));
     }
 
     fn delete(&mut self, key: Bytes) {
         self.chain = xxh3_64_with_seed(&key, !self.chain);
+        self.pending_bytes += key.len();
         self.pending.insert(key, None);
     }
 }

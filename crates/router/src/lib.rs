@@ -71,4 +71,4 @@ pub use options::RouterOptions;
 pub use route::{check_limits, lies_in, slot_of};
 pub use router::Router;
 pub use scan::{Scan, ScanRange};
-pub use trim::{RESULT_OVERHEAD, fit_results, size_of_result};
+pub use trim::{RESULT_OVERHEAD, fit_results, size_of_reply, size_of_result};

@@ -18,7 +18,14 @@ pub fn check_limits(operation: &Operation) -> Result<()> {
             if let strata_types::Expected::Value(expected) = expected {
                 check_value(expected)?;
             }
-            value.as_ref().map_or(Ok(()), |value| check_value(value))
+            value.as_ref().map_or(Ok(()), |value| check_value(value))?;
+            // Each may be as large as any value, but a message must hold both.
+            match operation.size() {
+                size if size > BATCH_BYTES_MAX => Err(too_large(format!(
+                    "a compare-and-set of {size} bytes is over the limit of {BATCH_BYTES_MAX} bytes: compare revisions"
+                ))),
+                _ => Ok(()),
+            }
         }
         Operation::Batch { mutations } => check_batch(operation, mutations),
         Operation::Transact(call) => match &**call {
@@ -27,8 +34,8 @@ pub fn check_limits(operation: &Operation) -> Result<()> {
             _ => Ok(()),
         },
         Operation::Scan { start, end, limit } => {
-            check_key(start)?;
-            end.as_ref().map_or(Ok(()), |end| check_key(end))?;
+            check_bound(start)?;
+            end.as_ref().map_or(Ok(()), |end| check_bound(end))?;
             match *limit {
                 0 => Err(invalid("a scan page must ask for at least one item".to_owned())),
                 limit if limit > SCAN_PAGE_ITEMS_MAX => {
@@ -139,8 +146,8 @@ fn check_part(part: &Part) -> Result<()> {
         check_key(&key.key)?;
     }
     for range in &part.ranges {
-        check_key(&range.start)?;
-        range.end.as_ref().map_or(Ok(()), |end| check_key(end))?;
+        check_bound(&range.start)?;
+        range.end.as_ref().map_or(Ok(()), |end| check_bound(end))?;
     }
     part.writes.iter().filter_map(|write| write.value.as_ref()).try_for_each(|value| check_value(value))
 }
@@ -149,6 +156,16 @@ fn check_key(key: &[u8]) -> Result<()> {
     match key.len() {
         length if length > KEY_BYTES_MAX => {
             Err(too_large(format!("a key of {length} bytes is over the limit of {KEY_BYTES_MAX} bytes")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The bound of a range may be what comes right after the longest key.
+fn check_bound(bound: &[u8]) -> Result<()> {
+    match bound.len() {
+        length if length > KEY_BYTES_MAX + 1 => {
+            Err(too_large(format!("a bound of {length} bytes is over the limit of {} bytes", KEY_BYTES_MAX + 1)))
         }
         _ => Ok(()),
     }

@@ -1,6 +1,6 @@
 //! Results that fit one message.
 
-use strata_types::{Error, ErrorCode, Item, Reply, Result};
+use strata_types::{Error, Item, Reply, Result, TransactionReply};
 
 /// Bytes that a result takes in a message beside its keys and values: an upper bound of its framing.
 pub const RESULT_OVERHEAD: usize = 64;
@@ -14,10 +14,7 @@ pub fn fit_results(results: &mut [Result<Reply>], bytes_max: usize) -> usize {
     for result in results {
         let mut size = size_of_result(result);
         if bytes + size > bytes_max && can_be_asked_again(result) {
-            *result = Err(Error::not_applied(
-                ErrorCode::Overloaded,
-                "the answers of the batch do not fit; ask again for this one",
-            ));
+            *result = Err(Error::without_room());
             size = size_of_result(result);
         }
         bytes += size;
@@ -27,18 +24,25 @@ pub fn fit_results(results: &mut [Result<Reply>], bytes_max: usize) -> usize {
 
 /// Upper bound of the bytes that a result takes in a message.
 pub fn size_of_result(result: &Result<Reply>) -> usize {
+    match result {
+        Ok(reply) => size_of_reply(reply),
+        Err(error) => RESULT_OVERHEAD + error.message.len(),
+    }
+}
+
+/// The same of a reply.
+pub fn size_of_reply(reply: &Reply) -> usize {
     let item = |item: &Item| item.key.len() + item.value.len() + RESULT_OVERHEAD;
     RESULT_OVERHEAD
-        + match result {
-            Ok(Reply::Get { item: found, .. }) | Ok(Reply::CompareAndSet { current: found, .. }) => {
+        + match reply {
+            Reply::Get { item: found, .. } | Reply::CompareAndSet { current: found, .. } => {
                 found.as_ref().map_or(0, item)
             }
-            Ok(Reply::Scan { items, resume, .. }) => {
+            Reply::Scan { items, resume, .. } => {
                 items.iter().map(item).sum::<usize>() + resume.as_ref().map_or(0, |key| key.len())
             }
-            Ok(Reply::Transact(reply)) => reply.size(),
-            Ok(Reply::Put { .. } | Reply::Delete { .. } | Reply::Batch { .. } | Reply::Blocked { .. }) => 0,
-            Err(error) => error.message.len(),
+            Reply::Transact(reply) => reply.size(),
+            Reply::Put { .. } | Reply::Delete { .. } | Reply::Batch { .. } | Reply::Blocked { .. } => 0,
         }
 }
 
@@ -46,8 +50,9 @@ fn can_be_asked_again(result: &Result<Reply>) -> bool {
     match result {
         Ok(Reply::Get { .. } | Reply::Scan { .. }) => true,
         Ok(Reply::CompareAndSet { succeeded, .. }) => !succeeded,
-        // The second answer is the first one again.
-        Ok(Reply::Transact(_) | Reply::Blocked { .. }) => true,
-        Ok(Reply::Put { .. } | Reply::Delete { .. } | Reply::Batch { .. }) | Err(_) => false,
+        // Of all steps only this one is large and changes nothing. Another one would get its first answer again, but there
+        // may be no time left to ask: then "not applied" would be the last word about a transaction that is committed.
+        Ok(Reply::Transact(reply)) => matches!(reply, TransactionReply::Locked { item: Some(_), .. }),
+        Ok(Reply::Put { .. } | Reply::Delete { .. } | Reply::Batch { .. } | Reply::Blocked { .. }) | Err(_) => false,
     }
 }

@@ -254,9 +254,13 @@ impl<'c> Flight<'c> {
         }
         let now = self.core.env.now();
         let left = self.waiters.iter().map(|waiter| waiter.deadline.since(now)).min().unwrap_or_default();
-        let delay = self.delay(pace).min(left);
-        if delay > Duration::ZERO {
-            self.core.env.sleep(delay).await;
+        let mut delay = self.delay(pace).min(left);
+        // Those who wait behind this batch have deadlines of their own.
+        while delay > Duration::ZERO {
+            let step = delay.min(self.core.options.sweep);
+            self.core.env.sleep(step).await;
+            delay -= step;
+            self.sweep_queue(self.core.env.now());
         }
     }
 

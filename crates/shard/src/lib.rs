@@ -107,4 +107,4 @@ pub use machine::ShardMachine;
 pub use reads::{Obstacle, decode_item, get, newest, scan};
 pub use rows::{shard_state, status};
 pub use unfinished::{Unfinished, UnfinishedState, unfinished};
-pub use versions::newest_change;
+pub use versions::{are_short, newest_change};

@@ -1,9 +1,9 @@
 //! The [`Machine`] of a shard.
 
 use bytes::Bytes;
-use strata_codec::{Command, SHARD_STATE_KEY, encode_reply};
+use strata_codec::{Command, SHARD_STATE_KEY, decode_reply, encode_reply};
 use strata_machine::{CommandContext, Machine, ViewMut};
-use strata_types::Reply;
+use strata_types::{Error, Reply};
 
 use crate::{sessions, writes};
 
@@ -25,6 +25,16 @@ impl Machine for ShardMachine {
         };
         // Who is blocked tries again: the session must not know of it, or it would get this for an answer.
         reply.unwrap_or_else(|by| encode_reply(&Ok(Reply::Blocked { by })))
+    }
+
+    fn withheld(&self, reply: &Bytes) -> Option<Bytes> {
+        // The other replies are small, or tell of a change.
+        match decode_reply(reply.clone()) {
+            Ok(Ok(Reply::CompareAndSet { succeeded: false, current: Some(_), .. })) => {
+                Some(encode_reply(&Err(Error::without_room())))
+            }
+            _ => None,
+        }
     }
 
     fn common_rows(&self) -> &'static [&'static [u8]] {

@@ -86,6 +86,28 @@ pub(crate) fn change_after(view: &dyn View, range: &SpaceRange, after: Timestamp
     found
 }
 
+/// Whether at most so many rows lie in these ranges, older versions among them: so many are looked at where it is checked
+/// what has changed there. A range that is named twice counts twice.
+pub fn are_short(view: &dyn View, ranges: &[SpaceRange], rows_max: u64) -> bool {
+    let mut rows = 0;
+    for range in ranges {
+        let (space, end) = (range.space, range.end.as_deref());
+        let newest = data_range(space.database, space.key_space, &range.start, end);
+        for (first, last) in [newest, history_range(space, &range.start, end)] {
+            if first < last {
+                view.scan(&first, &last, &mut |_, _| {
+                    rows += 1;
+                    rows <= rows_max
+                });
+            }
+            if rows > rows_max {
+                return false;
+            }
+        }
+    }
+    true
+}
+
 /// Walks a part of the history, and shows of each key the newest version that is not newer than `at`.
 pub(crate) struct HistoryWalk {
     pub(crate) at: Timestamp,

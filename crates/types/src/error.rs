@@ -190,6 +190,8 @@ pub struct Error {
     pub conflict: Option<Box<Conflict>>,
 }
 
+const WITHOUT_ROOM: &str = "the answers of the batch do not fit; ask again for this one";
+
 impl Error {
     /// An error with this outcome.
     pub fn new(code: ErrorCode, outcome: Outcome, message: impl Into<String>) -> Error {
@@ -199,6 +201,16 @@ impl Error {
     /// An error of a request that was not applied.
     pub fn not_applied(code: ErrorCode, message: impl Into<String>) -> Error {
         Error::new(code, Outcome::NotApplied, message)
+    }
+
+    /// What stands for an answer that does not fit beside the others of its batch: nothing was changed.
+    pub fn without_room() -> Error {
+        Error::not_applied(ErrorCode::Overloaded, WITHOUT_ROOM)
+    }
+
+    /// Whether it is [`Error::without_room`]: there is room once the others have their answers.
+    pub fn is_without_room(&self) -> bool {
+        self.code == ErrorCode::Overloaded && self.message == WITHOUT_ROOM
     }
 
     /// An error of a write of which nobody can tell.

@@ -15,6 +15,9 @@ pub const BATCH_OPERATIONS_MAX: usize = 10_000;
 pub const TRANSACTION_WRITES_MAX: usize = 10_000;
 /// Most keys and ranges that one transaction may have read to be able to write: each is checked when it commits.
 pub const TRANSACTION_READS_MAX: usize = 10_000;
+/// Most rows, older versions among them, that one shard has in the ranges which a transaction that writes has read: all of
+/// them are looked at when it commits, while nothing else of the shard is applied.
+pub const TRANSACTION_RANGE_ROWS_MAX: u64 = 250_000;
 /// Most bytes (keys and values) of one transaction: its part on a shard is one log entry, as a batch is.
 pub const TRANSACTION_BYTES_MAX: usize = BATCH_BYTES_MAX;
 /// Longest age of a transaction that writes, from its begin on: what it has read may have to be kept for so long.

@@ -225,3 +225,40 @@ async fn a_damaged_replica_does_not_take_requests() {
     let refusing = &gateways[broken.node.0 as usize - 1];
     assert!(refusing.node.host().group(GroupId::of_shard(ShardId(0))).is_none());
 }
+
+/// What a batch of small requests asks for may be far more than a node has.
+#[tokio::test(start_paused = true)]
+async fn a_batch_reads_no_more_than_one_answer_holds_and_the_rest_is_asked_for_again() {
+    let (_machines, gateways) = cluster(19).await;
+    let key = (0..100).map(|number| format!("key {number}")).find(|key| shard_of(&gateways[0].node, key) == ShardId(0));
+    let key = key.expect("a quarter of all keys");
+    let value = Bytes::from(vec![7; 4 << 20]);
+    let write = Operation::Put { key: key.clone().into(), value: value.clone() };
+    let header = RequestHeader::default();
+    gateways[0].router.call(Request { header, operation: write }, DEADLINE).await.expect("written");
+    let map = gateways[0].node.map();
+    let led = &gateways[map.shards[0].replicas[0].node.0 as usize - 1];
+    let expected = Expected::Value("another one".into());
+    let compare = || {
+        let operation =
+            Operation::CompareAndSet { key: key.clone().into(), expected: expected.clone(), value: Some("v".into()) };
+        Request { header: RequestHeader::default(), operation }
+    };
+    for request in [get(&key), compare()] {
+        let requests = vec![request.clone(); 40].into();
+        let reply = led.local.execute(ShardBatch { epoch: map.epoch, shard: ShardId(0), requests }).await;
+        let ShardReply::Done { results, .. } = reply else { panic!("{reply:?}") };
+        let answered = results.iter().filter(|result| result.is_ok()).count();
+        assert!((4..=8).contains(&answered), "{answered} of {request:?}");
+        assert!(results.iter().filter_map(|result| result.as_ref().err()).all(strata_types::Error::is_without_room));
+        // Callers do not notice.
+        let calls = (0..40).map(|_| led.router.call(request.clone(), DEADLINE));
+        for reply in futures_util::future::join_all(calls).await {
+            let found = match reply.expect("answered") {
+                Reply::Get { item, .. } | Reply::CompareAndSet { succeeded: false, current: item, .. } => item,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(found.expect("there").value, value);
+        }
+    }
+}

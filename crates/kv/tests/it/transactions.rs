@@ -8,8 +8,8 @@ use strata_router::{Kv as _, Router, ShardBatch, ShardExecutor as _, ShardReply}
 use strata_txn::{BeginOptions, Snapshot, TransactionOptions, Transactions};
 use strata_types::{
     ConflictReason, ErrorCode, LockWait, Operation, Outcome, Part, Prepared, ReadPreference, Reply, Request,
-    RequestHeader, Result, ShardId, Slot, Space, SpaceKey, SpaceWrite, Timestamp, Transaction, TransactionCall,
-    TransactionId, TransactionReply,
+    RequestHeader, Result, ShardId, Slot, Space, SpaceKey, SpaceRange, SpaceWrite, Timestamp, Transaction,
+    TransactionCall, TransactionId, TransactionReply,
 };
 
 use crate::requests::{DEADLINE, Gateway, cluster, get, put, shard_of};
@@ -355,4 +355,24 @@ async fn a_node_holds_only_so_many_snapshots_for_readers_outside() {
     hold(1).await.expect("it is held already");
     gateways[0].node.env().sleep(Duration::from_secs(130)).await;
     hold(100_001).await.expect("the others were not asked for again");
+}
+
+/// Every replica has to look at all of it before it applies anything else, and again after each restart.
+#[tokio::test(start_paused = true)]
+async fn ranges_that_hold_too_much_do_not_get_into_the_log() {
+    let (_machines, gateways) = cluster(45).await;
+    let [x, _] = keys(&gateways[0]);
+    for number in 0..60 {
+        gateways[0].router.call(put(&format!("{{{x}}}{number}"), "1"), DEADLINE).await.expect("written");
+    }
+    let by_hand = ByHand::begin(&gateways[0], 1, &x).await;
+    let all = SpaceRange { space: Space::default(), start: Bytes::new(), end: None };
+    let prepare = async |count: usize| {
+        let ranges = vec![all.clone(); count];
+        by_hand.call(TransactionCall::Prepare(Part { ranges, ..by_hand.part(&x, "2") })).await
+    };
+    let error = prepare(5_000).await.expect_err("the same rows, again and again");
+    assert_eq!((error.code, error.outcome), (ErrorCode::TooLarge, Outcome::NotApplied));
+    assert!(error.message.contains("more than 250000 rows of shard"), "{error}");
+    assert!(matches!(prepare(50).await, Ok(TransactionReply::Prepared { .. })));
 }

@@ -104,6 +104,45 @@ async fn a_snapshot_replaces_what_was_known_of_common_rows() {
     assert_eq!(count(&behind), Some(6));
 }
 
+/// Answers and writes a MiB for each command.
+struct Large;
+
+const MIB: usize = 1 << 20;
+
+impl Machine for Large {
+    fn apply(&self, view: &mut dyn ViewMut, context: CommandContext, _command: &Bytes) -> Bytes {
+        let row = Bytes::from(format!("{}.{}", context.index, context.position));
+        view.put(row, vec![1; MIB].into());
+        vec![2; MIB].into()
+    }
+
+    fn withheld(&self, _reply: &Bytes) -> Option<Bytes> {
+        Some(Bytes::from_static(b"ask again"))
+    }
+}
+
+/// Small commands may do large things: memory is bounded by what they do, not by what they are.
+#[tokio::test(start_paused = true)]
+async fn an_apply_ends_when_it_holds_too_much_and_the_rest_follows() {
+    let replica = replica(Arc::new(MemoryTablets::new()), Arc::new(Large));
+    let Ok(left) = replica.apply_some(items(1..=40), Waiting::Allowed) else { panic!("it is in memory") };
+    assert_eq!((left.len(), replica.applied_index()), (32, LogIndex(8)));
+    assert!(replica.apply_entries(left, Waiting::Allowed).is_ok());
+    assert_eq!(replica.applied_index(), LogIndex(40));
+    assert_eq!(replica.tablet().get(b"40.0").expect("memory").map(|row| row.len()), Some(MIB));
+}
+
+#[test]
+fn replies_without_room_are_withheld_and_nobody_makes_those_that_nobody_wants() {
+    let mut room = Room { left: REPLY_BYTES_MAX, is_wanted: true };
+    let replies: Vec<usize> = (0..40).map(|_| room.take(vec![2; MIB].into(), &Large).len()).collect();
+    let whole = REPLY_BYTES_MAX / MIB;
+    assert!(replies[..whole].iter().all(|length| *length == MIB), "{replies:?}");
+    assert!(replies[whole..].iter().all(|length| *length == 9), "{replies:?}");
+    // What must be told is told.
+    assert_eq!(room.take(vec![2; MIB].into(), &Counter).len(), MIB);
+}
+
 fn row(replica: &Replica) -> Bytes {
     replica.tablet().get(APPLIED_KEY).expect("memory").expect("it applied something")
 }

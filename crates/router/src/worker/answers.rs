@@ -38,6 +38,11 @@ impl Flight<'_> {
                 waiter.answer(Err(give_up(ErrorCode::DeadlineExceeded, outcome, &reason, is_read, "")));
             }
         }
+        self.sweep_queue(now);
+    }
+
+    /// The same for the queue alone.
+    pub(super) fn sweep_queue(&mut self, now: Mono) {
         let mut late = self.queue.expired(now);
         for (request, waiter) in late.requests.iter().zip(&mut late.waiters) {
             // Its own trouble, or that of those it waited for.
@@ -119,6 +124,10 @@ impl Flight<'_> {
             });
             return Pace::Soon;
         }
+        // Those without room go again at once, as often as it takes: each time some others are answered.
+        let has_answers = results.iter().any(Result::is_ok);
+        let is_only_without_room =
+            has_answers && results.iter().flat_map(|it| it.as_ref().err()).all(Error::is_without_room);
         let mut pace = Pace::Now;
         let mut is_leading = true;
         let mut keep = Vec::new();
@@ -132,6 +141,11 @@ impl Flight<'_> {
             };
             let request = &mut self.requests[index];
             if error.code == ErrorCode::SessionExpired && waiter.numbered {
+                // The session is not forgotten: only what the first attempt met is, and that nothing was written is known.
+                if error.outcome == Outcome::NotApplied && error.position.is_none() {
+                    waiter.answer(Err(error));
+                    continue;
+                }
                 if let Some(session) = request.header.session.take() {
                     let (fresh, is_wanted) = (self.core.fresh_client(), !waiter.uncertain);
                     request.header.session = self.queue.renew_session(session.client, fresh, error.position, is_wanted);
@@ -144,6 +158,7 @@ impl Flight<'_> {
                 }
             }
             match judge(request, &error).filter(|_| waiter.is_open()) {
+                Some(_) if has_answers && error.is_without_room() => keep.push(index),
                 Some(wanted) => {
                     pace = pace.max(wanted);
                     waiter.uncertain |= error.outcome == Outcome::Unknown && !request.operation.is_read();
@@ -166,6 +181,9 @@ impl Flight<'_> {
             false => self.queue.leader.miss(node, placement),
         }
         self.retain(&keep);
+        if is_only_without_room {
+            (self.attempt, self.hops, self.pauses) = (0, 0, 0);
+        }
         pace
     }
 

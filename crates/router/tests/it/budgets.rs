@@ -96,3 +96,42 @@ async fn refusals_at_the_door_are_not_charged() {
     let (reply, ()) = tokio::join!(router.send(put("b"), 5 * SECOND), comes_back);
     reply.expect("written when the nodes are back");
 }
+
+/// Whoever has no room has it when the others are answered: that costs no budget, no attempt and no pause.
+#[tokio::test(start_paused = true)]
+async fn what_does_not_fit_one_answer_is_asked_for_until_all_of_it_is_there() {
+    let (model, router) = Model::start(1, RouterOptions { inflight: 1, ..tight() });
+    model.always(Some(Fault::Full(3)));
+    let before = tokio::time::Instant::now();
+    let calls = (0..300).map(|number| {
+        let router = router.clone();
+        async move { router.send(get(&format!("key {number}")), SECOND).await }
+    });
+    for reply in futures_util::future::join_all(calls).await {
+        reply.expect("read");
+    }
+    assert_eq!(model.sent().len(), 100);
+    assert!(before.elapsed() < SECOND, "at once");
+    // If nobody gets an answer, it is overload like any other.
+    model.always(Some(Fault::Full(0)));
+    let error = router.send(get("a"), SECOND).await.expect_err("nothing is saved up");
+    assert_eq!(error.code, ErrorCode::Overloaded);
+}
+
+/// ROUTE-3: also of those who wait behind a batch that rests.
+#[tokio::test(start_paused = true)]
+async fn a_call_behind_a_batch_that_rests_ends_by_its_own_deadline() {
+    let options = RouterOptions { inflight: 1, backoff_min: SECOND, backoff_max: SECOND, ..RouterOptions::default() };
+    let (model, router) = Model::start(1, options.clone());
+    model.script([overloaded()]);
+    let first = tokio::spawn({
+        let router = router.clone();
+        async move { router.send(get("a"), 10 * SECOND).await }
+    });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let before = tokio::time::Instant::now();
+    let error = router.send(get("b"), Duration::from_millis(100)).await.expect_err("too late");
+    assert_eq!(error.code, ErrorCode::DeadlineExceeded);
+    assert!(before.elapsed() <= Duration::from_millis(100) + options.sweep, "{error}");
+    first.await.expect("joined").expect("read after the rest");
+}

@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     Slow(Duration),
     /// One result too few.
     Short,
+    /// The answers of the first ones take all the room.
+    Full(usize),
 }
 
 /// One batch that arrived at the link.
@@ -375,6 +377,16 @@ impl Link for Model {
             Some(Fault::Slow(time)) => {
                 self.env.sleep(time).await;
                 Ok(self.carry_out(node, &batch))
+            }
+            Some(Fault::Full(count)) => {
+                let fitting = batch.requests[..count.min(batch.requests.len())].to_vec();
+                let ShardReply::Done { mut results, time } =
+                    self.carry_out(node, &ShardBatch { requests: Arc::new(fitting), ..batch.clone() })
+                else {
+                    panic!("the first ones are carried out");
+                };
+                results.resize_with(batch.requests.len(), || Err(Error::without_room()));
+                Ok(ShardReply::Done { results, time })
             }
             Some(Fault::Short) => Ok(ShardReply::Done { results: Vec::new(), time: Timestamp(0) }),
         }

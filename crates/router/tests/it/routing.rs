@@ -11,8 +11,9 @@ use strata_types::limits::{
     BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, GRPC_MESSAGE_BYTES_MAX, KEY_BYTES_MAX, SCAN_PAGE_ITEMS_MAX, VALUE_BYTES_MAX,
 };
 use strata_types::{
-    ClusterId, Epoch, Error, ErrorCode, Expected, Item, Mutation, Operation, Outcome, Reply, Request, RequestHeader,
-    Revision, ShardId, ShardMap, Slot, Timestamp,
+    ClusterId, Epoch, Error, ErrorCode, Expected, Item, Mutation, Operation, Outcome, Part, Prepared, Reply, Request,
+    RequestHeader, Revision, ShardId, ShardMap, Slot, Space, SpaceRange, Timestamp, Transaction, TransactionCall,
+    TransactionId, TransactionReply,
 };
 
 use crate::model::{Fault, Model, SECOND, get, map, put};
@@ -38,6 +39,10 @@ fn every_limit_holds_at_its_edge() {
     assert_eq!(code(Operation::Put { key: key(1), value: vec![0; VALUE_BYTES_MAX + 1].into() }), too_large);
     let expected = Expected::Value(vec![0; VALUE_BYTES_MAX + 1].into());
     assert_eq!(code(Operation::CompareAndSet { key: key(1), expected, value: None }), too_large);
+    // Each of the two fits, but no message holds both.
+    let half = || Bytes::from(vec![0; BATCH_BYTES_MAX / 2]);
+    let both = |key| Operation::CompareAndSet { key, expected: Expected::Value(half()), value: Some(half()) };
+    assert_eq!([code(both(key(0))), code(both(key(1)))], [None, too_large]);
     let many = |count| Operation::Batch { mutations: vec![write(b"k", 0); count] };
     assert_eq!(code(many(BATCH_OPERATIONS_MAX)), None);
     assert_eq!(code(many(BATCH_OPERATIONS_MAX + 1)), too_large);
@@ -49,6 +54,18 @@ fn every_limit_holds_at_its_edge() {
     assert_eq!(code(scan(SCAN_PAGE_ITEMS_MAX)), None);
     assert_eq!(code(scan(SCAN_PAGE_ITEMS_MAX + 1)), too_large);
     assert_eq!(code(scan(0)), Some(ErrorCode::InvalidArgument));
+    // A page may begin right after the longest key, and a range may end there.
+    let after = |length| Operation::Scan { start: key(length), end: Some(key(length)), limit: 1 };
+    assert_eq!([code(after(KEY_BYTES_MAX + 1)), code(after(KEY_BYTES_MAX + 2))], [None, too_large]);
+    let range = |length| SpaceRange { space: Space::default(), start: key(1), end: Some(key(length)) };
+    let anchor = Slot::of_key(b"k");
+    let transaction = Transaction { id: TransactionId(1), anchor, read_timestamp: Timestamp(1), age: Timestamp(1) };
+    let read = |length| {
+        let (reads, ranges, writes) = (Vec::new(), vec![range(length)], Vec::new());
+        let part = Part { transaction, slot: anchor, reads, ranges, writes, prepared: Prepared::default() };
+        Operation::Transact(Box::new(TransactionCall::Prepare(part)))
+    };
+    assert_eq!([code(read(KEY_BYTES_MAX + 1)), code(read(KEY_BYTES_MAX + 2))], [None, too_large]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,14 +265,18 @@ fn results_are_taken_back_only_when_asking_again_is_harmless() {
     let cas = |succeeded| {
         Ok(Reply::CompareAndSet { succeeded, revision: Revision::default(), current: (!succeeded).then(item) })
     };
-    let mut results = vec![get(), get(), Ok(Reply::Put { revision: Revision::default() }), cas(true), cas(false)];
+    let committed = || Ok(Reply::Transact(TransactionReply::Committed { at: Timestamp(7) }));
+    let locked = || Ok(Reply::Transact(TransactionReply::Locked { item: Some(item()), changed: Timestamp(0) }));
+    let put = || Ok(Reply::Put { revision: Revision::default() });
+    let mut results = vec![get(), get(), put(), cas(true), cas(false), committed(), locked()];
     let before: Vec<_> = results.clone();
     fit_results(&mut results, GRPC_MESSAGE_BYTES_MAX);
     assert_eq!(results, before, "what fits stays");
     let bytes = fit_results(&mut results, 1400);
     assert_eq!(results[0], before[0]);
     assert_eq!(results[2..4], before[2..4], "what was written is told");
-    for taken in [&results[1], &results[4]] {
+    assert_eq!(results[5], before[5], "that it is committed, too: nobody may have the time to ask again");
+    for taken in [&results[1], &results[4], &results[6]] {
         let error = taken.as_ref().expect_err("taken back");
         assert_eq!((error.code, error.outcome), (ErrorCode::Overloaded, Outcome::NotApplied));
     }

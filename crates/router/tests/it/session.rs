@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use strata_router::RouterOptions;
 use strata_types::limits::SESSION_RESULTS_MAX;
-use strata_types::{ClientId, ErrorCode, LogIndex, Outcome, SessionRequest};
+use strata_types::{ClientId, Error, ErrorCode, LogIndex, Outcome, SessionRequest};
 
 use crate::model::{Fault, Model, SECOND, put};
 
@@ -181,4 +181,17 @@ async fn a_full_window_behind_a_silent_node_moves_on() {
         call.await.expect("joined").expect("written");
     }
     assert_eq!(model.applied(), 200);
+}
+
+/// The shard knows that it was not written, and no more: that is no reason for doubt, nor for another session.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_remembered_without_its_answer_is_told_as_it_is() {
+    let (model, router) = Model::start(1, with_sessions());
+    router.send(put("0"), SECOND).await.expect("written");
+    let refusal = Error::not_applied(ErrorCode::SessionExpired, "write 2 was not made because its condition failed");
+    model.script([Fault::LoseRequest, Fault::Refuse(refusal.clone())]);
+    assert_eq!(router.send(put("a"), SECOND).await, Err(refusal));
+    router.send(put("b"), SECOND).await.expect("written");
+    let sessions: Vec<_> = model.requests().iter().filter_map(|request| request.header.session).collect();
+    assert!(sessions.iter().all(|session| session.client == sessions[0].client), "{sessions:?}");
 }

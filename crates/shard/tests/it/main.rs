@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may unwrap, and scripts are files")]
 
+mod cold;
 mod decoding;
 mod hot_keys;
 mod model;
