@@ -100,7 +100,7 @@ impl MetaGroup {
         }
         self.open = None;
         self.open(here, &placement).await?;
-        Ok(true)
+        Ok(self.open.is_some() || self.node.refused(GroupId::META) == Some(here.replica))
     }
 
     /// Writes down who the meta group is, before this node acts on it (CLUSTER-9).
@@ -125,6 +125,9 @@ impl MetaGroup {
             // A deleted one left long ago, or was to be built anew: a newer map says more.
             Err(error @ (OpenError::Corrupt { .. } | OpenError::Deleted { .. })) => {
                 self.node.refuse(GroupId::META, here.replica, error.to_string());
+            }
+            Err(error @ OpenError::Full { .. }) => {
+                tracing::warn!(replica = %here.replica, %error, "this node's part in the meta group waits for room");
             }
             Err(error) => return Err(StartError::Group { group: GroupId::META, detail: error.to_string() }),
         }

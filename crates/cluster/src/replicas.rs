@@ -167,6 +167,11 @@ async fn open(node: &Node, placement: GroupPlacement<'_>, here: ReplicaPlacement
             node.refuse(group, here.replica, error.to_string());
             Ok(())
         }
+        // What is open here goes on, and this one is tried again.
+        Err(error @ OpenError::Full { .. }) => {
+            tracing::warn!(%group, replica = %here.replica, %error, "a replica waits for room");
+            Ok(())
+        }
         Err(error) => Err(StartError::Group { group, detail: error.to_string() }),
     }
 }

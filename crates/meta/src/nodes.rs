@@ -67,7 +67,8 @@ fn describe(id: NodeId, state: NodeState, joiner: Joiner) -> NodeDescriptor {
 }
 
 /// A new node becomes a member. Whoever was at its address has lost its data directory, and is lost with it; should it
-/// be alive at another address after all, it comes back by joining.
+/// be alive at another address after all, it comes back by joining. That goes for one that is being removed, too: nobody
+/// has said that the others are enough without it.
 fn admit(state: &mut State, joiner: Joiner) -> Result<NodeId, MetaRefusal> {
     if state.map.nodes.len() >= NODES_MAX as usize || state.next_node.0 > NODE_ID_MAX {
         return MetaRefusal::because(format!(
@@ -76,7 +77,9 @@ fn admit(state: &mut State, joiner: Joiner) -> Result<NodeId, MetaRefusal> {
         ));
     }
     for node in state.map.nodes.iter_mut().filter(|node| node.peer_address == joiner.peer_address) {
-        node.state = lost(node.state);
+        if node.state != NodeState::Gone {
+            node.state = NodeState::Lost;
+        }
     }
     let id = state.next_node;
     state.next_node = NodeId(id.0 + 1);

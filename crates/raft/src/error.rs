@@ -133,6 +133,12 @@ pub enum OpenError {
         /// The replica.
         replica: ReplicaId,
     },
+    /// There is no room on the disk: it may be tried again when there is.
+    #[error("no room to open the group: detail=`{detail}`")]
+    Full {
+        /// What the disk said.
+        detail: String,
+    },
     /// Anything else.
     #[error("group cannot be opened: detail=`{detail}`")]
     Failed {

@@ -112,6 +112,7 @@ impl Host {
         let replica = match replica {
             Some(Ok(replica)) => replica,
             Some(Err(StorageError::Corrupt { file, detail })) => return Err(OpenError::Corrupt { file, detail }),
+            Some(Err(StorageError::Full { detail })) => return Err(OpenError::Full { detail }),
             Some(Err(error)) => return Err(OpenError::Failed { detail: error.to_string() }),
             None => return Err(OpenError::Failed { detail: "opening the tablet panicked".into() }),
         };

@@ -81,8 +81,9 @@ impl RocksTablets {
         let directory = self.directories.hold_new(home, TABLET)?;
         let database = Database::open(&self.shared, directory, replica, true)?;
         files::sync_directory(home)?;
-        pointer::write(home, database.directory().name())?;
+        // First: the pointer may name it even when writing it fails, and what nobody names is swept up anyway.
         database.directory().keep();
+        pointer::write(home, database.directory().name())?;
         Ok(database)
     }
 }
@@ -127,9 +128,10 @@ impl Tablets for RocksTablets {
         }
         let home = self.home(replica);
         files::sync_directory(&home)?;
+        // First, as when one is made.
+        database.directory().keep();
         pointer::write(&home, database.directory().name())?;
         // From here on the new one is the tablet, whatever happens to the rest.
-        database.directory().keep();
         *present = Arc::downgrade(database);
         if let Some(former) = former {
             former.directory().doom();

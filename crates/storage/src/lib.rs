@@ -18,7 +18,7 @@
 //!
 //! # Invariants
 //! - STORE-1: after a crash the content is that after a prefix of the writes, which includes all flushed ones.
-//! - STORE-2: a checkpoint holds exactly the writes made before it began.
+//! - STORE-2: a checkpoint holds a prefix of the writes, which includes all made before it began.
 //! - STORE-3: a received tablet replaces the old one whole or not at all.
 
 pub mod conformance;

@@ -78,6 +78,8 @@ impl Tablets for MemoryTablets {
         if let Some(tablet) = open.get(&replica).and_then(Weak::upgrade) {
             return Ok(tablet);
         }
+        // As with a real one: whoever opens a tablet writes something.
+        self.life.check_room()?;
         let image = self.life.durable().image(replica);
         let tablet = Arc::new(MemoryTablet::open(self.life.clone(), replica, image, self.write_buffer_bytes)?);
         open.insert(replica, Arc::downgrade(&tablet));

@@ -13,7 +13,7 @@ use strata_raft::{Group, ProposeError};
 use strata_types::{GroupId, Operation, Request, RequestHeader, ShardId};
 use tokio::time::{sleep, timeout};
 
-use crate::hub::{Hub, Machine, start_all};
+use crate::hub::{Hub, Machine, settings, start_all};
 
 const ADDRESSES: [&str; 3] = ["a:1", "b:1", "c:1"];
 /// What each machine still has when its disk begins to fill: less than a segment of the log.
@@ -154,4 +154,26 @@ async fn a_cluster_on_full_disks_refuses_writes_serves_reads_and_recovers_by_its
     machines.iter().for_each(|machine| machine.sim.crash());
     let nodes = start_all(&machines, &ADDRESSES).await;
     journal.check(&nodes).await;
+}
+
+/// What is open goes on, and what cannot be opened for want of room is tried again; the node does not end over it.
+#[tokio::test(start_paused = true)]
+async fn a_node_starts_on_a_full_disk_and_opens_its_replicas_when_there_is_room() {
+    let (world, hub) = (SimWorld::new(22), Hub::new());
+    let machines: Vec<_> = (1..=3).map(|number| Machine::new(&world, &hub, number)).collect();
+    let mut nodes = start_all(&machines, &ADDRESSES).await;
+    put(&nodes, ShardId(0), "before").await;
+    let replicas = nodes[2].0.host().groups().len();
+    let last = nodes.pop();
+    drop(last);
+    machines[2].durable.set_full(true);
+    let (node, switchboard) = machines[2].start(settings(ADDRESSES[2], &ADDRESSES)).await.expect("it starts");
+    sleep(Duration::from_secs(10)).await;
+    assert!(machines[2].sim.halted().is_none());
+    assert_eq!(node.host().groups().len(), 0, "there is no room");
+    machines[2].durable.set_full(false);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(node.host().groups().len(), replicas);
+    nodes.push((node, switchboard));
+    assert!(matches!(put(&nodes, ShardId(0), "after").await, Written::Acknowledged));
 }

@@ -74,6 +74,27 @@ fn leftovers_of_a_crash_are_removed() {
     drop((tablet, checkpoint, receiver, first_receiver));
 }
 
+/// STORE-3: the pointer may name the new tablet even if writing it failed, so that one must not go.
+#[test]
+fn a_received_tablet_stays_when_its_installation_fails() {
+    let mut node = RocksNode::new();
+    let tablet = node.tablets().open(REPLICA).unwrap();
+    put(&*tablet, "sent");
+    let checkpoint = tablet.checkpoint().unwrap();
+    let mut receiver = node.tablets().receive(REPLICA).unwrap();
+    copy_checkpoint(&*checkpoint, &mut *receiver).unwrap();
+    let received = receiver.finish().unwrap();
+    let obstacle = node.shards().join(REPLICA.0.to_string()).join("CURRENT-tablet.tmp");
+    fs::create_dir(&obstacle).unwrap();
+    assert!(node.tablets().install(REPLICA, received).is_err());
+    drop((tablet, checkpoint));
+    fs::remove_dir(&obstacle).unwrap();
+    assert_eq!(home(&node), ["CURRENT-tablet", "tablet-1", "tablet-2"]);
+    node.restart();
+    assert!(node.tablets().open(REPLICA).is_ok());
+    assert_eq!(home(&node), ["CURRENT-tablet", "tablet-1"], "nobody named it");
+}
+
 #[test]
 fn closing_flushes_so_that_a_planned_restart_replays_nothing() {
     let mut node = RocksNode::new();

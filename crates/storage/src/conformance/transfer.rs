@@ -40,7 +40,7 @@ fn is_invalid<T>(result: StorageResult<T>) -> bool {
     matches!(result, Err(StorageError::Invalid { .. }))
 }
 
-/// STORE-2: a checkpoint holds exactly the writes made before it began.
+/// STORE-2: a checkpoint holds a prefix of the writes, which includes all made before it began.
 pub(super) fn a_checkpoint_does_not_change(harness: &mut dyn Harness) {
     let tablet = open(harness, SOURCE);
     write(&*tablet, &[("a", Some("1")), ("b", Some("1"))]);
