@@ -111,5 +111,12 @@ fn log_to_stderr() {
     let filter = std::env::var("STRATA_LOG").unwrap_or_else(|_| LOG_DEFAULT.to_owned());
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
     let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_terminal)
+        .with_writer(std::io::stderr)
+        // A line that cannot be written is lost. A complaint about it would go to standard error too, panic where that
+        // is full or closed, and so stop the node, as every panic in a task does.
+        .log_internal_errors(false)
+        .init();
 }

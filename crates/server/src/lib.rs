@@ -25,7 +25,8 @@
 //! # Invariants
 //! - SERVER-1: no byte of a data directory is read before its lock is held, and none is written after it was let go.
 //! - SERVER-2: without `insecure`, nothing but loopback is ever bound, unless clients must show certificates.
-//! - SERVER-3: connections, and the bytes that each can make us hold, are bounded.
+//! - SERVER-3: connections, and the bytes of requests that each can make us hold, are bounded; and connections
+//!   leave open files for the node itself.
 //! - SERVER-4: when a stop returns, leaders have moved away as far as anybody was there to take over, and everything
 //!   acknowledged is durable.
 #![allow(clippy::disallowed_methods, reason = "an edge: it is here that the world is let in")]
@@ -33,6 +34,7 @@
 mod data_dir;
 mod error;
 mod front;
+mod inbound_bodies;
 mod late_tablets;
 mod port_holder;
 mod ports;
@@ -51,7 +53,7 @@ pub use error::StartError;
 pub use port_holder::port_holder;
 pub use ports::{PortError, Ports, is_free, next_free};
 pub use prefixed::{Prefixed, Wire};
-pub use process::raise_open_files_limit;
+pub use process::{connections_within, raise_open_files_limit};
 pub use server::{Listener, OpenTablets, Server, ServerParts};
 pub use sniff::{Connection, FIRST_BYTES_MAX, HANDSHAKE_DEADLINE, Protocol, Verdict};
 pub use strata_cluster::Phase;

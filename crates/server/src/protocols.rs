@@ -19,6 +19,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
+use crate::inbound_bodies::InboundBodies;
 use crate::sniff::{Connection, Protocol, Verdict, starts_with};
 use crate::stopping::stopped;
 
@@ -30,12 +31,12 @@ const HTTP1_METHODS: [&[u8]; 9] =
 
 /// Bytes of one stream that may be on the way to us before we read them: one page of a scan or a few thousand puts.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// The same for a whole connection: bounds what one client can make us hold.
+/// The same for a whole connection. What was read of it is bounded by [`InboundBodies`].
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// Bytes of replies that wait for a client that does not read; then its calls wait.
 const SEND_BUFFER_BYTES: usize = 1 << 20;
-/// Calls of one connection that may be open at once.
-const STREAMS_MAX: u32 = 4_096;
+/// Calls of one connection that may be open at once: as many as our heaviest clients have, since each may hold a reply.
+const STREAMS_MAX: u32 = 1_024;
 /// Largest head of a request.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
 /// A silent HTTP/2 client is asked this often whether it is still there ...
@@ -63,6 +64,7 @@ pub(crate) struct Grpc {
     pub(crate) routes: Arc<OnceLock<Routes>>,
     pub(crate) router: Router,
     pub(crate) readiness: Arc<dyn Readiness>,
+    pub(crate) bodies: InboundBodies,
 }
 
 #[async_trait]
@@ -77,12 +79,14 @@ impl Protocol for Grpc {
 
     async fn serve(&self, connection: Connection) {
         let (routes, router, readiness) = (self.routes.clone(), self.router.clone(), self.readiness.clone());
+        let bodies = self.bodies.of_connection();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let (routes, router, readiness) = (routes.get().cloned(), router.clone(), readiness.clone());
+            let bodies = bodies.clone();
             async move {
                 match routes {
                     _ if !is_grpc(&request) => plain(router, request).await,
-                    Some(routes) => routes.oneshot(request).await,
+                    Some(routes) => routes.oneshot(bodies.bound(request)).await,
                     None => Ok(not_ready(readiness.as_ref())),
                 }
             }

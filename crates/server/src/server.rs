@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
 use crate::front::Front;
+use crate::inbound_bodies::InboundBodies;
 use crate::late_tablets::LateTablets;
 use crate::protocols::{Grpc, Http};
 use crate::readiness::Life;
@@ -95,7 +96,7 @@ impl Server {
         let life = Life::new();
         let routes = Arc::new(OnceLock::new());
         let (stop_clients, clients_stopping) = watch::channel(false);
-        let front = client_port(&life, &routes, &metrics, &settings, tls, clients_stopping.clone());
+        let front = client_port(&env, &life, &routes, &metrics, &settings, tls, clients_stopping.clone());
         tokio::spawn(front.clone().serve(ports.client));
         tokio::spawn(keep_up(metrics, clients_stopping));
 
@@ -218,6 +219,7 @@ async fn certificates(env: &Env, settings: &Settings) -> Result<Option<Arc<NodeT
 }
 
 fn client_port(
+    env: &Env,
     life: &Arc<Life>,
     routes: &Arc<OnceLock<Routes>>,
     metrics: &Metrics,
@@ -226,7 +228,8 @@ fn client_port(
     stopping: watch::Receiver<bool>,
 ) -> Arc<Front> {
     let router = strata_http::router(metrics.clone(), life.clone());
-    let grpc = Grpc { routes: routes.clone(), router: router.clone(), readiness: life.clone() };
+    let bodies = InboundBodies::new(env);
+    let grpc = Grpc { routes: routes.clone(), router: router.clone(), readiness: life.clone(), bodies };
     let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(grpc), Arc::new(Http { router })];
     Front::new(protocols, tls, settings.connections_max, stopping)
 }

@@ -36,8 +36,10 @@ pub async fn run(args: DemoArgs, format: Format) -> Result<(), Failure> {
     let result = demo.run(&mut signals).await;
     let stopped = demo.stop(&mut signals).await;
     if directory.is_temporary() {
-        drop(directory);
-        demo.say("the data of this demo is removed", json!({ "event": "removed" }));
+        match directory.remove() {
+            Ok(()) => demo.say("the data of this demo is removed", json!({ "event": "removed" })),
+            Err(sentence) => demo.say(&sentence, json!({ "event": "stays", "reason": sentence })),
+        }
     }
     result.and(stopped)
 }

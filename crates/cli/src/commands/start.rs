@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use serde_json::json;
 use strata_net::tls::ClientAuth;
 use strata_server::settings::{Resolved, Settings};
-use strata_server::{Listener, Metrics, Phase, Server, ServerParts, StartError, raise_open_files_limit};
+use strata_server::{
+    Listener, Metrics, Phase, Server, ServerParts, StartError, connections_within, raise_open_files_limit,
+};
 use strata_storage::{StorageResult, Tablets};
 use strata_storage_rocksdb::{RocksOptions, RocksTablets};
 use tokio::io::AsyncReadExt;
@@ -35,11 +37,16 @@ impl From<StartError> for Failure {
 /// Runs one node until it is told to stop.
 pub async fn run(args: StartArgs, format: Format) -> Result<(), Failure> {
     let begin = Instant::now();
-    let settings = Resolved::of_process(args.node.flags(), args.node.config.as_deref())?.settings;
+    let mut settings = Resolved::of_process(args.node.flags(), args.node.config.as_deref())?.settings;
     let mut signals = Signals::take()?;
-    raise_open_files_limit();
+    let open_files = raise_open_files_limit();
     let teller = Teller::new(format);
     teller.say(&opening(&settings));
+    let connections_max = connections_within(open_files, settings.connections_max);
+    if connections_max < settings.connections_max {
+        teller.say(&fewer_connections(connections_max, settings.connections_max, open_files));
+        settings.connections_max = connections_max;
+    }
     let tablet_memory = settings.tablet_memory;
     let parts = ServerParts {
         settings: settings.clone(),
@@ -111,6 +118,15 @@ fn opening(settings: &Settings) -> Answer {
     Answer::new(
         format!("strata {version}, data in {data}"),
         json!({ "event": "starting", "version": version, "data": data }),
+    )
+}
+
+/// The node would rather refuse clients than stop because it cannot open its own files.
+fn fewer_connections(connections: u32, wanted: u32, open_files: Option<u64>) -> Answer {
+    let open_files = open_files.unwrap_or_default();
+    Answer::new(
+        format!("  at most {connections} clients, not {wanted}: this process may open {open_files} files (ulimit -Hn)"),
+        json!({ "event": "fewer_connections", "connections_max": connections, "open_files": open_files }),
     )
 }
 

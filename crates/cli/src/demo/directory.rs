@@ -1,5 +1,6 @@
 //! Where the data of a demo lies, and what becomes of it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::args::DemoArgs;
@@ -46,11 +47,32 @@ impl Directory {
         self.is_temporary
     }
 
+    /// Removes a temporary one before its end, and says how that went. The error is a sentence.
+    pub fn remove(mut self) -> Result<(), String> {
+        self.is_temporary = false;
+        match std::fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(format!("the data of this demo stays in {}: it cannot be removed: {error}", self.path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn temporary() -> Result<Directory, Failure> {
-        let path = std::env::temp_dir().join(format!("strata-demo-{}", std::process::id()));
-        std::fs::create_dir(&path)
-            .map_err(|error| Failure::new(format!("{} cannot be created: {error}", path.display())))?;
-        Ok(Directory { path, is_temporary: true })
+        let name = format!("strata-demo-{}", std::process::id());
+        let mut path = std::env::temp_dir().join(&name);
+        let mut number = 0_u32;
+        loop {
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(Directory { path, is_temporary: true }),
+                // One that was killed has left it behind: in a container each demo has the same process id.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    number += 1;
+                    path.set_file_name(format!("{name}-{number}"));
+                }
+                Err(error) => return Err(Failure::new(format!("{} cannot be created: {error}", path.display()))),
+            }
+        }
     }
 
     /// Somebody else's files must not be mixed with ours.
@@ -128,5 +150,26 @@ mod tests {
         assert!(layout.directory.exists());
         drop(directory);
         assert!(!layout.directory.exists());
+    }
+
+    #[test]
+    fn what_another_demo_left_behind_is_in_nobodys_way() {
+        let (first, first_layout) = Directory::open(&args(None, None)).expect("a temporary directory");
+        let (second, second_layout) = Directory::open(&args(None, None)).expect("another one of the same process");
+        assert_ne!(first_layout.directory, second_layout.directory);
+        assert_eq!((first.remove(), second.remove()), (Ok(()), Ok(())));
+        assert!(!first_layout.directory.exists() && !second_layout.directory.exists());
+    }
+
+    #[test]
+    fn a_directory_that_stays_is_named_and_one_that_is_gone_is_gone() {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let of = |path: &Path| Directory { path: path.to_owned(), is_temporary: true };
+        // No directory, so it cannot be removed as one.
+        let file = place.path().join("file");
+        std::fs::write(&file, "x").expect("writable");
+        let sentence = of(&file).remove().expect_err("it stays");
+        assert!(sentence.contains(&file.display().to_string()), "{sentence}");
+        assert_eq!(of(&place.path().join("nothing")).remove(), Ok(()));
     }
 }

@@ -1,5 +1,6 @@
 //! The child processes.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
@@ -106,7 +107,8 @@ fn start(program: &PathBuf, layout: &Layout, node: u32, events: mpsc::Sender<Eve
     let mut command = Command::new(program);
     command.args(layout.arguments(node)).args(["--stop-with-stdin", "--format", "json"]);
     // The environment of the demo is about the demo: the nodes have their settings file.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STRATA_") && name != "STRATA_LOG") {
+    let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(b"STRATA_") && name != "STRATA_LOG";
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
         command.env_remove(name);
     }
     if std::env::var_os("STRATA_LOG").is_none() {

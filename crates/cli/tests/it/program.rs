@@ -50,6 +50,22 @@ fn an_error_is_one_sentence_and_a_hint_on_standard_error() {
     assert_eq!(error["error"].as_str(), lines[0].strip_prefix("error: "));
 }
 
+#[cfg(unix)]
+#[test]
+fn an_environment_that_is_no_text_is_an_error_only_where_it_is_a_setting() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let show = |name: &str| {
+        let value = OsStr::from_bytes(b"caf\xe9");
+        strata(&["config", "show"]).env(name, value).output().expect("the program starts")
+    };
+    let output = show("LEGACY");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let output = show("STRATA_ZONE");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("error: STRATA_ZONE: "), "{}", text(&output.stderr));
+}
+
 #[test]
 fn a_reader_that_leaves_is_no_error() {
     let mut child =

@@ -1,12 +1,16 @@
 //! The receiving half.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use strata_env::Env;
 use strata_proto::internal::{DeliverRequest, Introduction, Welcome, peer_server};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -17,6 +21,9 @@ use super::receive::{Session, Sessions};
 use super::shared::Shared;
 use super::transport::GrpcTransport;
 use crate::{Inbox, NetError, metrics};
+
+/// After an error of `accept` (no more file handles, most often) the port rests this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The gRPC service that other nodes talk to.
 #[derive(Clone)]
@@ -65,6 +72,7 @@ impl PeerServer {
         match self.shared.tls.clone() {
             None => {
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                let incoming = resting(self.shared.env.clone(), incoming);
                 server.serve_with_incoming_shutdown(incoming, shutdown).await
             }
             Some(tls) => {
@@ -86,6 +94,20 @@ impl PeerServer {
         let session = self.sessions.start(&self.shared, identity.node, accepted);
         Ok((session, Welcome { protocol: accepted.protocol }))
     }
+}
+
+/// The same connections, with a pause after each error: tonic would ask for the next one at once.
+fn resting<T>(env: Env, incoming: impl Stream<Item = io::Result<T>>) -> impl Stream<Item = io::Result<T>> {
+    incoming.then(move |accepted| {
+        let env = env.clone();
+        async move {
+            if let Err(error) = &accepted {
+                tracing::warn!(%error, "a connection of a node could not be accepted");
+                env.sleep(ACCEPT_PAUSE).await;
+            }
+            accepted
+        }
+    })
 }
 
 #[async_trait]
@@ -148,4 +170,30 @@ async fn receive(
     tracing::debug!(reason = reason.message(), "an incoming lane ended");
     // Nobody may be there to read it.
     let _ = outbound.try_send(Err(reason));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use strata_env::real;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Without files every `accept` fails at once, for as long as it lasts.
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_cannot_accept_rests_before_it_tries_again() {
+        let out_of_files = || Err(io::Error::other("too many open files"));
+        let incoming = tokio_stream::iter([Ok(1), out_of_files(), out_of_files(), Ok(2)]);
+        let mut incoming = pin!(resting(real::env(), incoming));
+        let begin = Instant::now();
+        let mut heard = Vec::new();
+        while let Some(accepted) = incoming.next().await {
+            heard.push((accepted.ok(), begin.elapsed()));
+        }
+        assert_eq!(heard[0], (Some(1), Duration::ZERO));
+        assert_eq!((heard[1].0, heard[2].0, heard[3].0), (None, None, Some(2)));
+        assert!(heard[1].1 >= ACCEPT_PAUSE && heard[3].1 >= 2 * ACCEPT_PAUSE, "{heard:?}");
+    }
 }

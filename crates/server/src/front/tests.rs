@@ -15,6 +15,7 @@ use tokio::io::AsyncReadExt;
 use tonic::transport::Endpoint;
 
 use super::*;
+use crate::inbound_bodies::InboundBodies;
 use crate::protocols::{Grpc, Http};
 
 struct Running {
@@ -30,7 +31,8 @@ async fn start(connections_max: u32) -> Running {
 async fn start_with(connections_max: u32, tls: Option<Arc<NodeTls>>) -> Running {
     let readiness: Arc<dyn strata_http::Readiness> = Arc::new(|| Err("waiting for 1 more node".to_owned()));
     let router = strata_http::router(Metrics::detached(), readiness.clone());
-    let grpc = Grpc { routes: Arc::new(OnceLock::new()), router: router.clone(), readiness };
+    let bodies = InboundBodies::new(&real::env());
+    let grpc = Grpc { routes: Arc::new(OnceLock::new()), router: router.clone(), readiness, bodies };
     let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(grpc), Arc::new(Http { router })];
     let (stop, stopping) = watch::channel(false);
     let front = Front::new(protocols, tls, connections_max, stopping);

@@ -1,6 +1,7 @@
 //! Where settings come from, the strongest first: flags, environment, file, defaults.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -68,10 +69,12 @@ impl Layer {
     }
 
     /// Values of environment variables. An unknown `STRATA_*` variable is an error: it is a typo far more often than
-    /// not. The ones that Kubernetes sets for a service called `strata` are let through.
-    pub fn of_environment(variables: impl IntoIterator<Item = (String, String)>) -> Result<Layer, SettingsError> {
+    /// not. The ones that Kubernetes sets for a service called `strata` are let through. Only settings must be text.
+    pub fn of_environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Layer, SettingsError> {
         let mut values = BTreeMap::new();
         for (name, value) in variables {
+            // What is no text is not the name of a setting either.
+            let name = name.to_string_lossy().into_owned();
             let Some(rest) = name.strip_prefix("STRATA_") else { continue };
             if OTHER_VARIABLES.contains(&name.as_str()) || is_service_link(rest) {
                 continue;
@@ -83,6 +86,10 @@ impl Layer {
                 let suggestion = closest(&name, known).map(str::to_owned);
                 return Err(SettingsError::Unknown { name, place: "the environment".to_owned(), suggestion });
             }
+            let value = value.into_string().map_err(|value| SettingsError::Invalid {
+                place: Origin::Environment.place(&key),
+                detail: format!("expected text in UTF-8, but found `{}`", value.to_string_lossy()),
+            })?;
             values.insert(key, value);
         }
         Ok(Layer { origin: Origin::Environment, values })
@@ -140,7 +147,24 @@ mod tests {
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Result<Layer, SettingsError> {
-        Layer::of_environment(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        Layer::of_environment(pairs.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_text_is_an_error_only_in_settings() {
+        use std::os::unix::ffi::OsStringExt;
+        let of = |name: &[u8]| {
+            let pair = (OsString::from_vec(name.to_vec()), OsString::from_vec(b"caf\xe9".to_vec()));
+            Layer::of_environment([pair])
+        };
+        for other in [&b"LC_\xff"[..], b"HOME", b"STRATA_CONFIG"] {
+            assert_eq!(of(other).expect("not a setting").values, BTreeMap::new());
+        }
+        let error = of(b"STRATA_ZONE").expect_err("no text").to_string();
+        assert_eq!(error, "STRATA_ZONE: expected text in UTF-8, but found `caf\u{fffd}`");
+        let error = of(b"STRATA_\xff").expect_err("no name").to_string();
+        assert!(error.starts_with("unknown setting in the environment: name=`STRATA_\u{fffd}`"), "{error}");
     }
 
     #[test]

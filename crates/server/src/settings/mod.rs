@@ -170,7 +170,7 @@ impl Resolved {
     pub fn of_process(flags: BTreeMap<String, String>, file: Option<&Path>) -> Result<Resolved, SettingsError> {
         let named = file.map(Path::to_owned).or_else(|| std::env::var_os("STRATA_CONFIG").map(PathBuf::from));
         let path = named.clone().unwrap_or_else(|| PathBuf::from(FILE_DEFAULT));
-        let mut layers = vec![Layer::of_flags(flags), Layer::of_environment(std::env::vars())?];
+        let mut layers = vec![Layer::of_flags(flags), Layer::of_environment(std::env::vars_os())?];
         match std::fs::read_to_string(&path) {
             Ok(text) => layers.push(Layer::of_file(&path, &text)?),
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}

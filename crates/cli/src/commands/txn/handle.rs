@@ -43,6 +43,11 @@ pub(super) fn handle_text(handle: &v1::TransactionHandle) -> String {
     format!("{}:{}:{}", id_text(handle), handle.anchor.unwrap_or_default(), handle.read_timestamp)
 }
 
+/// The next step when nobody knows how the transaction ended.
+pub(super) fn settle_hint(handle: &v1::TransactionHandle) -> String {
+    format!("at any node, `outcome --settle {}` decides it", handle_text(handle))
+}
+
 fn handle_of(text: &str) -> Result<v1::TransactionHandle, Failure> {
     let parse = || {
         let mut parts = text.splitn(3, ':');

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use strata_proto::v1;
-use strata_types::LockWait;
+use strata_types::{LockWait, Outcome};
 
+use super::handle::settle_hint;
 use crate::encoding::Encoding;
 use crate::failure::Failure;
 use crate::output::Answer;
@@ -102,10 +103,27 @@ impl Open {
         Ok(Answer::new(format!("back at savepoint {savepoint}"), json!({ "savepoint": savepoint })))
     }
 
+    /// Gives it up. After a commit without an answer this can fail because it is committed.
+    pub(super) async fn roll_back(&self) -> Result<(), Failure> {
+        let handle = &self.handle;
+        // With the handle also a node that has forgotten the transaction finds out about that commit.
+        let request = v1::TxnRollbackRequest { id: handle.id.clone(), handle: handle.anchor.map(|_| handle.clone()) };
+        let call = self.stay.txn(request, |mut client, request| async move { client.rollback(request).await });
+        call.await.map(drop).map_err(|failure| not_rolled_back(failure, handle))
+    }
+
     fn told(&mut self, handle: Option<v1::TransactionHandle>) {
         if let Some(handle) = handle {
             self.handle = handle;
         }
+    }
+}
+
+fn not_rolled_back(failure: Failure, handle: &v1::TransactionHandle) -> Failure {
+    match (failure.outcome, handle.anchor) {
+        (Some(Outcome::Unknown), Some(_)) => failure.hint(settle_hint(handle)),
+        (Some(Outcome::Unknown), None) => failure.hint("it has written nothing, so nothing is lost"),
+        _ => failure,
     }
 }
 
@@ -121,7 +139,24 @@ fn item_answer(key: &[u8], item: Option<v1::Item>, encoding: Encoding) -> Answer
 
 #[cfg(test)]
 mod tests {
+    use strata_types::{Error, ErrorCode};
+
     use super::*;
+
+    #[test]
+    fn a_rollback_without_an_answer_says_how_to_get_one() {
+        let id = Bytes::copy_from_slice(&7_u128.to_be_bytes());
+        let handle = v1::TransactionHandle { id, anchor: Some(77), read_timestamp: 1_200, age: 0 };
+        let hint = |error: Error, handle: &v1::TransactionHandle| {
+            not_rolled_back(Failure::from(error), handle).hint.unwrap_or_default()
+        };
+        let unknown = || Error::unknown(ErrorCode::Unavailable, "nobody could tell");
+        assert!(hint(unknown(), &handle).contains(&format!("outcome --settle {:032x}:77:1200", 7)));
+        let committed = Error::not_applied(ErrorCode::InvalidArgument, "it was committed");
+        assert_eq!(hint(committed, &handle), "", "the sentence says it all");
+        let no_writes = v1::TransactionHandle { anchor: None, ..handle };
+        assert!(hint(unknown(), &no_writes).contains("nothing is lost"));
+    }
 
     #[test]
     fn a_key_that_is_not_there_is_an_answer() {

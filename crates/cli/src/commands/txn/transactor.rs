@@ -4,7 +4,7 @@ use serde_json::json;
 use strata_proto::v1;
 use strata_types::{ConflictReason, ErrorCode, LockWait, Outcome};
 
-use super::handle::{handle_text, id_text, outcome};
+use super::handle::{id_text, outcome, settle_hint};
 use super::open::Open;
 use crate::args::{KvCommand, TxnCommand};
 use crate::commands::kv::{bounds, read_stdin};
@@ -27,13 +27,10 @@ impl Transactor {
         self.open.is_some()
     }
 
-    /// Rolls back what is open. Returns whether something was.
-    pub async fn give_up(&mut self) -> bool {
-        let Some(open) = self.open.take() else { return false };
-        let request = v1::TxnRollbackRequest { id: open.handle.id.clone() };
-        // The node does it by itself after a minute.
-        let _ = open.stay.txn(request, |mut client, request| async move { client.rollback(request).await }).await;
-        true
+    /// Rolls back what is open, and returns how that went. None: nothing was open.
+    pub async fn give_up(&mut self) -> Option<Result<(), Failure>> {
+        let open = self.open.take()?;
+        Some(open.roll_back().await)
     }
 
     /// Carries out a step.
@@ -122,9 +119,7 @@ impl Transactor {
     }
 
     async fn rollback(&mut self) -> Result<Answer, Failure> {
-        let open = self.open()?;
-        let request = v1::TxnRollbackRequest { id: open.handle.id.clone() };
-        open.stay.txn(request, |mut client, request| async move { client.rollback(request).await }).await?;
+        self.open()?.roll_back().await?;
         (self.open, self.age) = (None, None);
         Ok(Answer::new("rolled back: nothing was written", json!({ "rolled_back": true })))
     }
@@ -140,9 +135,9 @@ impl Transactor {
                 let at = reply.timestamp;
                 Ok(Answer::new(format!("committed at @{at}"), json!({ "committed": at })))
             }
-            // Asked again it is told what became of it, or still unknown.
+            // Asked again it is told what became of it.
             Err(failure) if failure.outcome == Some(Outcome::Unknown) => Err(failure.hint(match handle.anchor {
-                Some(_) => format!("`commit` asks again, and so does `outcome {}` later", handle_text(&handle)),
+                Some(_) => format!("`commit` asks again; {}", settle_hint(&handle)),
                 None => "it has written nothing, so nothing is lost: `rollback` ends it".to_owned(),
             })),
             Err(failure) => {
@@ -198,7 +193,7 @@ mod tests {
         let get = KvCommand::Del { key: "k".to_owned() };
         let failure = transactor.key(&get, Encoding::default()).await.expect_err("none is open");
         assert!(failure.hint.expect("a hint").contains("begin"));
-        assert!(!transactor.is_open() && !transactor.give_up().await);
+        assert!(!transactor.is_open() && transactor.give_up().await.is_none());
     }
 
     #[test]
