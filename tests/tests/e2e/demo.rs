@@ -1,9 +1,11 @@
 //! `strata demo`, and the commands for people and scripts against it.
 
+use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 
-use crate::harness::{Demo, LONG, command, free_base, run};
+use crate::harness::{Demo, LONG, command, free_base, ran, run};
 
 #[test]
 fn every_node_takes_and_gives_every_key() {
@@ -106,6 +108,16 @@ fn a_script_drives_the_shell() {
     assert!(stdout.contains("\nhello world\n"), "{stdout}");
     assert!(stdout.contains("greeting\thello world\n"), "{stdout}");
     assert!(stdout.contains("\nhealthy\n"), "{stdout}");
+}
+
+#[test]
+fn a_demo_starts_where_the_environment_is_no_text() {
+    let base = free_base().to_string();
+    let mut demo = command(&["demo", "--port", &base]);
+    // Its input is at its end, so that it stops as soon as it is ready.
+    demo.env("LEGACY", OsStr::from_bytes(b"caf\xe9"));
+    let ended = ran(demo);
+    assert!(ended.succeeded().stdout.contains("3 nodes are ready"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `strata start` of one node, and its ports.
 
 use crate::harness::http::{get, http};
-use crate::harness::{LONG, Node, free_base, run};
+use crate::harness::{LONG, Node, command, free_base, run};
 
 #[test]
 fn one_node_keeps_its_data_and_serves_all_protocols_on_one_port() {
@@ -36,12 +36,28 @@ fn one_node_keeps_its_data_and_serves_all_protocols_on_one_port() {
     assert_eq!(run(&["kv", "get", "k", "--addr", &address]).succeeded().stdout, "v\n", "also after kill -9");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_cannot_be_written_stops_no_node() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let data = place.path().display().to_string();
+    let address = format!("127.0.0.1:{}", free_base());
+    let line = ["start", "--data", &data, "--listen", &address, "--shards", "1", "--format", "json"];
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device that is always full");
+    let mut talkative = command(&line);
+    talkative.env("STRATA_LOG", "debug").stderr(full);
+    let mut node = Node::spawn(talkative);
+    node.wait_event("ready", LONG);
+    run(&["kv", "put", "k", "v", "--addr", &address]).succeeded();
+    assert_eq!(run(&["kv", "get", "k", "--addr", &address]).succeeded().stdout, "v\n");
+}
+
 #[test]
 fn settings_say_where_they_come_from() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let file = place.path().join("strata.toml");
     std::fs::write(&file, "zone = \"file\"\nshards = 8\n").expect("writable");
-    let mut command = crate::harness::command(&["config", "show", "--zone", "flag", "--format", "json"]);
+    let mut command = command(&["config", "show", "--zone", "flag", "--format", "json"]);
     let output = command.env("STRATA_CONFIG", &file).env("STRATA_EXPECT", "1").output().expect("it runs");
     let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
     let of = |key: &str| (shown[key]["value"].clone(), shown[key]["from"].clone());

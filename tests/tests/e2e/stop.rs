@@ -108,6 +108,30 @@ fn a_second_signal_stops_a_node_at_once() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_terminal_stops_a_node_in_good_order_unless_it_was_started_to_outlive_it() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (program, data) = (crate::harness::program().display().to_string(), place.path().display().to_string());
+    let address = format!("127.0.0.1:{}", free_base());
+    // What this test itself was started with does not matter.
+    let start = |how: &str| {
+        let flags = format!("--data {data} --listen {address} --shards 1");
+        let mut node = Node::start_line(&format!("env --{how}-signal=HUP {program} start {flags}"));
+        node.wait_event("ready", LONG);
+        node
+    };
+    let mut node = start("default");
+    signal("HUP", node.pid());
+    let ended = node.wait_end(LONG);
+    assert_eq!(ended.status, 0, "{ended:?}");
+    // As `nohup` does it.
+    let node = start("ignore");
+    signal("HUP", node.pid());
+    let (ran, _) = node.stop(LONG);
+    assert_eq!(ran.status, 0, "the only signal that counts is the one to stop: {ran:?}");
+}
+
 #[test]
 fn a_second_signal_stops_a_demo_at_once_and_removes_its_data() {
     let mut demo = Demo::start();

@@ -8,7 +8,7 @@ use strata_router::TimestampKind;
 use strata_txn::{Savepoint, Snapshot, Transaction, TransactionHandle};
 use strata_types::{
     Conflict, ConflictReason, DatabaseId, Error, ErrorCode, Item, KeySpaceId, LockWait, Result, Slot, Space, SpaceKey,
-    Timestamp,
+    Timestamp, TransactionId,
 };
 
 use super::OpenTransactions;
@@ -143,11 +143,7 @@ pub(crate) async fn commit(
     deadline: Duration,
 ) -> Result<v1::TxnCommitReply> {
     let id = transaction_id_of(&request.id)?;
-    let handle = request.handle.map(|handle| handle_of(&handle)).transpose()?;
-    if handle.is_some_and(|handle| handle.id != id) {
-        return Err(invalid("the handle is that of another transaction"));
-    }
-    let at = open.commit(id, handle, deadline).await?;
+    let at = open.commit(id, own_handle(id, request.handle)?, deadline).await?;
     Ok(v1::TxnCommitReply { timestamp: at.0 })
 }
 
@@ -156,7 +152,8 @@ pub(crate) async fn rollback(
     request: v1::TxnRollbackRequest,
     deadline: Duration,
 ) -> Result<v1::TxnRollbackReply> {
-    open.roll_back(transaction_id_of(&request.id)?, deadline).await?;
+    let id = transaction_id_of(&request.id)?;
+    open.roll_back(id, own_handle(id, request.handle)?, deadline).await?;
     Ok(v1::TxnRollbackReply {})
 }
 
@@ -235,6 +232,15 @@ fn told(entered: Entered) -> Option<v1::TransactionHandle> {
     let entry = entered.entry.clone();
     drop(entered);
     Some(entry.wire())
+}
+
+/// The handle that a client sends along, if it does.
+fn own_handle(id: TransactionId, wire: Option<v1::TransactionHandle>) -> Result<Option<TransactionHandle>> {
+    let handle = wire.map(|handle| handle_of(&handle)).transpose()?;
+    match handle {
+        Some(handle) if handle.id != id => Err(invalid("the handle is that of another transaction")),
+        handle => Ok(handle),
+    }
 }
 
 fn handle_of(wire: &v1::TransactionHandle) -> Result<TransactionHandle> {

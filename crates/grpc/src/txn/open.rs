@@ -87,9 +87,17 @@ impl OpenTransactions {
         Ok(())
     }
 
-    /// Ends it without its writes. Doing so twice does no harm, nor does it for one that nobody knows.
-    pub(crate) async fn roll_back(&self, id: TransactionId, deadline: Duration) -> Result<()> {
-        let Some(entry) = self.registry.entry(id) else { return Ok(()) };
+    /// Ends it without its writes. Doing so twice does no harm. `handle`: where to ask if nobody here knows.
+    pub(crate) async fn roll_back(
+        &self,
+        id: TransactionId,
+        handle: Option<TransactionHandle>,
+        deadline: Duration,
+    ) -> Result<()> {
+        let Some(entry) = self.registry.entry(id) else {
+            let Some(handle) = handle else { return Err(unknown_end(id)) };
+            return rolled_back(self.settle(handle, deadline).await?, &handle);
+        };
         let mut entered = self.registry.wait_for(entry, deadline).await?;
         if let State::Over(over) = &*entered.state {
             return match over.status() {
@@ -118,7 +126,7 @@ impl OpenTransactions {
         deadline: Duration,
     ) -> Result<Timestamp> {
         let Some(entry) = self.registry.entry(id) else {
-            let Some(handle) = handle else { return Err(unknown_commit(id)) };
+            let Some(handle) = handle else { return Err(unknown_end(id)) };
             return answer_of(self.registry.settled_elsewhere(handle, deadline).await?, &handle);
         };
         let mut entered = self.registry.wait_for(entry, deadline).await?;
@@ -200,7 +208,7 @@ fn not_here(id: TransactionId) -> Error {
     Error { message: sentence, ..aborted("") }
 }
 
-fn unknown_commit(id: TransactionId) -> Error {
+fn unknown_end(id: TransactionId) -> Error {
     let sentence = format!(
         "this node does not know transaction {id}: if it was to be committed before, ask again with the handle that its \
          last write answered"

@@ -170,7 +170,7 @@ async fn a_commit_goes_on_when_its_client_has_left() {
     let again = v1::TxnCommitRequest { id: writer.id.clone(), handle: None };
     let error = calls::commit(&open, again, SECOND / 20).await.expect_err("it does not wait for long");
     assert_eq!((error.outcome, error.code), (Outcome::Unknown, ErrorCode::DeadlineExceeded), "{error}");
-    let give_up = v1::TxnRollbackRequest { id: writer.id.clone() };
+    let give_up = v1::TxnRollbackRequest { id: writer.id.clone(), handle: None };
     let error = calls::rollback(&open, give_up, SECOND / 20).await.expect_err("too late for that");
     assert_eq!(error.outcome, Outcome::Unknown, "{error}");
     let at = commit(&open, &writer.id, None).await.expect("it waits for the first answer");
@@ -188,7 +188,7 @@ async fn a_rollback_may_be_repeated_and_gives_locks_back() {
     let error = lock(&open, &other.id, &one, 50).await.expect_err("taken");
     assert_eq!(reason(&error), ConflictReason::Locked);
     assert_eq!(error.conflict.expect("typed").key.expect("named").key, one);
-    let request = || v1::TxnRollbackRequest { id: writer.id.clone() };
+    let request = || v1::TxnRollbackRequest { id: writer.id.clone(), handle: None };
     calls::rollback(&open, request(), SECOND).await.expect("rolled back");
     calls::rollback(&open, request(), SECOND).await.expect("again");
     lock(&open, &other.id, &one, 0).await.expect("free now");
@@ -198,7 +198,9 @@ async fn a_rollback_may_be_repeated_and_gives_locks_back() {
     assert_eq!(outcome(&open, &writer).await, aborted());
     let error = commit(&open, &writer.id, None).await.expect_err("over");
     assert_eq!(error.outcome, Outcome::NotApplied, "{error}");
-    calls::rollback(&open, v1::TxnRollbackRequest { id: text("0123456789abcdef") }, SECOND).await.expect("nobody");
+    let nobody = v1::TxnRollbackRequest { id: text("0123456789abcdef"), handle: None };
+    let error = calls::rollback(&open, nobody, SECOND).await.expect_err("it may have been committed and forgotten");
+    assert_eq!(error.outcome, Outcome::Unknown, "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Demo, LONG, Lines, Ran, poll, run};
+use crate::harness::{Demo, LONG, Lines, Ran, command, poll, ran, run};
 
 /// What is told on standard error with `--format json`.
 fn complaint(ran: &Ran) -> Value {
@@ -34,6 +34,21 @@ fn a_script_that_meets_another_transaction_ends_with_4_and_names_the_key() {
     assert_eq!(demo.run(&["kv", "get", "acct/1"]).succeeded().stdout, "70\n");
     assert_eq!(demo.run(&["kv", "get", "acct/2"]).status, 3, "nothing of it was written");
     assert_eq!(demo.ask("transactions")["transactions"], serde_json::json!([]));
+}
+
+/// CLI-1
+#[test]
+fn a_reader_that_leaves_before_the_commit_leaves_a_failure() {
+    let demo = Demo::start();
+    demo.wait_healthy(LONG);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut lines = command(&["txn", "--addr", &demo.addresses(), "begin", "put a 1", "commit"]);
+    lines.stdout(writer);
+    let ended = ran(lines);
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(ended.stderr.contains("the transaction was rolled back"), "{ended:?}");
+    assert_eq!(demo.run(&["kv", "get", "a"]).status, 3, "nothing of it was written");
 }
 
 #[test]

@@ -54,7 +54,7 @@ async fn one_transaction_too_many_is_refused_until_another_one_ends() {
     let error = begin_now().await.expect_err("there is no room");
     assert_eq!((error.code, error.outcome), (ErrorCode::Overloaded, Outcome::NotApplied));
     assert!(error.message.contains("10000 transactions are open on this node already"), "{error}");
-    calls::rollback(&open, v1::TxnRollbackRequest { id: first.id }, SECOND).await.expect("rolled back");
+    calls::rollback(&open, v1::TxnRollbackRequest { id: first.id, handle: None }, SECOND).await.expect("rolled back");
     begin_now().await.expect("there is room for one");
     assert_eq!(begin_now().await.expect_err("and for no more").code, ErrorCode::Overloaded);
     assert_eq!(open.list().len(), OPEN_MAX);
@@ -89,7 +89,7 @@ async fn what_all_transactions_hold_together_is_bounded() {
             get(&open, &ids[0], &text("k")).await.expect("its own write").map(|read| read.len()),
             Some(15 << 20)
         );
-        let rollback = |id: Bytes| calls::rollback(&open, v1::TxnRollbackRequest { id }, SECOND);
+        let rollback = |id: Bytes| calls::rollback(&open, v1::TxnRollbackRequest { id, handle: None }, SECOND);
         rollback(ids.remove(0)).await.expect("rolled back");
         put(&late).await.expect("there is room now");
         for id in ids.into_iter().chain([late]) {
@@ -130,7 +130,7 @@ async fn bounds_of_what_was_scanned_and_savepoints_take_room_too() {
         marks += 1;
     }
     assert!(marks < 1_000, "{marks} in what is left");
-    calls::rollback(&open, v1::TxnRollbackRequest { id: id.clone() }, SECOND).await.expect("rolled back");
+    calls::rollback(&open, v1::TxnRollbackRequest { id: id.clone(), handle: None }, SECOND).await.expect("rolled back");
     let next = begin(&open, false).await.id;
     calls::savepoint(&open, v1::TxnSavepointRequest { id: next }, SECOND).await.expect("there is room again");
 }

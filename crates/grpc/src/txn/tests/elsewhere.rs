@@ -91,6 +91,8 @@ async fn a_commit_of_a_node_that_is_gone_is_settled_by_its_repetition() {
             None => assert_eq!(reason(&again.expect_err("it never will be")), ConflictReason::Aborted),
         }
         assert_eq!(outcome(&second, &handle).await, done.map_or_else(aborted, committed));
+        let give_up = v1::TxnRollbackRequest { id: writer.id.clone(), handle: Some(handle.clone()) };
+        assert_eq!(calls::rollback(&second, give_up, SECOND).await.is_err(), is_sent, "not if it is committed");
         // What the first node does later changes nothing.
         assert_eq!(commit(&first, &writer.id, None).await.ok(), done);
         let reader = begin(&first, true).await;
@@ -141,7 +143,7 @@ async fn a_rollback_after_a_commit_without_an_answer_settles_it() {
     assert_eq!(error.outcome, Outcome::Unknown);
     first.env().sleep(SECOND * 90).await;
     shards.refuse(Some(Error::not_applied(ErrorCode::DiskFull, "the disk of n1 is full")));
-    let request = || v1::TxnRollbackRequest { id: writer.id.clone() };
+    let request = || v1::TxnRollbackRequest { id: writer.id.clone(), handle: None };
     let (rolled_back, again) =
         (calls::rollback(&first, request(), SECOND).await, commit(&first, &writer.id, None).await);
     for again in [rolled_back.map(drop), again.map(drop)] {
