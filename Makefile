@@ -78,7 +78,7 @@ sim-long: setup ## Simulate for HOURS=n simulated hours and add a line to docs/s
 sim-mutants: setup ## Search for every seeded bug of transactions in the simulator: minutes
 	SIM_TURN=all $(CARGO) test -p strata-sim --test it seeded_bugs_of_transactions
 
-model: setup ## Play the rules of transactions alone, millions of random schedules, release build (ARGS='--without RULE')
+model: setup ## Play the rules of transactions alone, a million random schedules, release build (ARGS='--without RULE')
 	$(CARGO) run --release --bin strata-model -- --schedules 1000000 $(ARGS)
 
 # Beside etcd, transactions are measured only if it is installed: `make bench-peers` installs it.

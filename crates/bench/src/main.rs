@@ -22,11 +22,8 @@
 //! ```
 //! Commands for the Makefile (`--strata` defaults to the binary beside this one):
 //! ```text
-//!   make bench         cargo build --release -p strata-cli -p strata-bench
-//!                      $(TARGET_DIR)/release/strata-bench all $(ARGS)
-//!   make bench-peers   command -v etcd >/dev/null || { apt-get update && apt-get install -y etcd-server; }
-//!                      cargo build --release -p strata-cli -p strata-bench
-//!                      $(TARGET_DIR)/release/strata-bench peers $(ARGS)
+//!   make bench ARGS=...         strata-bench all
+//!   make bench-peers ARGS=...   strata-bench peers, with an etcd that is installed if need be
 //! ```
 //!
 //! # Invariants

@@ -65,7 +65,7 @@
 //!
 //! # Time
 //! Timestamps for the whole cluster are handed out by the leader of the meta group, and the clocks of shards are opened by
-//! them: see `time`, with invariants of its own (TIME-1 to TIME-6).
+//! them: see `time`, with invariants of its own (TIME-1 to TIME-7).
 //!
 //! # Leaders by load
 //! Nodes count the requests that they carry out as leaders (`paces`) and tell the rates when they are asked how they are. The

@@ -21,8 +21,11 @@ use crate::snapshot_view::{CachedView, EngineView, SnapshotView};
 /// may block is asked.
 const INLINE_GETS_MAX: usize = 8;
 
-/// So many keys are looked up in one step of the engine.
-const LOOKUPS_MAX: usize = 64;
+/// So many keys are looked up in one step of the engine: as many as RocksDB looks up together. That their values are large
+/// is only seen then.
+const LOOKUPS_MAX: usize = 32;
+/// The same as long as nothing is known of the values.
+const BLIND_LOOKUPS_MAX: usize = 16;
 
 /// Why a read has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,9 +104,16 @@ pub(crate) async fn status(
     with_snapshot(env, tablet, move |view| strata_shard::status(view, transaction)).await
 }
 
-/// Whether it can be checked in one apply what has changed in these ranges.
-pub(crate) async fn are_short(env: &Env, tablet: Arc<dyn Engine>, ranges: Vec<SpaceRange>) -> Result<bool, ReadFailed> {
-    with_snapshot(env, tablet, move |view| strata_shard::are_short(view, &ranges, TRANSACTION_RANGE_ROWS_MAX)).await
+/// Which of these have ranges such that it can be checked in one apply what has changed there.
+pub(crate) async fn are_short(
+    env: &Env,
+    tablet: Arc<dyn Engine>,
+    parts: Vec<Vec<SpaceRange>>,
+) -> Result<Vec<bool>, ReadFailed> {
+    let read = move |view: &dyn View| {
+        parts.iter().map(|ranges| strata_shard::are_short(view, ranges, TRANSACTION_RANGE_ROWS_MAX)).collect()
+    };
+    with_snapshot(env, tablet, read).await
 }
 
 /// Reads on a thread that may wait, on one state of the tablet.
@@ -222,7 +232,7 @@ impl Room {
     /// How many keys to look up at once: few as long as nothing is known of their values, and if these are large.
     fn lookups(&self) -> usize {
         match self.largest {
-            0 => INLINE_GETS_MAX,
+            0 => BLIND_LOOKUPS_MAX,
             largest => (GRPC_MESSAGE_BYTES_MAX.saturating_sub(self.bytes) / largest).clamp(1, LOOKUPS_MAX),
         }
     }

@@ -29,9 +29,7 @@ impl LocalShards {
     ) -> Vec<Written> {
         let asked = |at: usize| &requests[plan.writes[at]].operation;
         let mut written: Vec<Option<Written>> = (0..commands.len()).map(|at| self.enter(work, asked(at))).collect();
-        for (at, written) in written.iter_mut().enumerate().filter(|(_, written)| written.is_none()) {
-            *written = self.check_ranges(work, asked(at)).await;
-        }
+        self.check_ranges(work, plan, requests, &mut written).await;
         let mut todo: Vec<usize> = (0..commands.len()).filter(|at| written[*at].is_none()).collect();
         let until = self.node().env().now() + BLOCKED_SLICE;
         while !todo.is_empty() {
@@ -76,24 +74,32 @@ impl LocalShards {
         }
     }
 
-    /// The refusal of a part whose ranges hold too much. Every replica has to look at all of it before it applies anything
-    /// else, and again after a restart: so it does not get into the log.
-    async fn check_ranges(&self, work: &Work<'_>, operation: &Operation) -> Option<Written> {
-        let Operation::Transact(call) = operation else { return None };
-        let (TransactionCall::Commit(part) | TransactionCall::Prepare(part)) = &**call else { return None };
-        if part.ranges.is_empty() {
-            return None;
+    /// Refuses parts whose ranges hold too much. Every replica has to look at all of it before it applies anything else,
+    /// and again after a restart: so it does not get into the log.
+    async fn check_ranges(&self, work: &Work<'_>, plan: &Plan, requests: &[Request], written: &mut [Option<Written>]) {
+        let of = |at: usize| match &requests[plan.writes[at]].operation {
+            Operation::Transact(call) => match &**call {
+                TransactionCall::Commit(part) | TransactionCall::Prepare(part) => part.ranges.as_slice(),
+                _ => &[],
+            },
+            _ => &[],
+        };
+        let ranged: Vec<usize> =
+            (0..written.len()).filter(|at| written[*at].is_none() && !of(*at).is_empty()).collect();
+        if ranged.is_empty() || !work.place.group.leads() {
+            return;
         }
-        let short = reads::are_short(self.node().env(), work.place.group.tablet(), part.ranges.clone()).await;
+        let parts = ranged.iter().map(|at| of(*at).to_vec()).collect();
         // What cannot be read is found out where it is applied.
-        short.is_ok_and(|short| !short).then(|| {
+        let Ok(short) = reads::are_short(self.node().env(), work.place.group.tablet(), parts).await else { return };
+        for (at, _) in ranged.into_iter().zip(short).filter(|(_, is_short)| !is_short) {
             let sentence = format!(
                 "the ranges that the transaction has read hold more than {TRANSACTION_RANGE_ROWS_MAX} rows of shard {}: \
                  read them through a snapshot, or in several transactions",
                 work.place.shard
             );
-            Ok(Err(Error::not_applied(ErrorCode::TooLarge, sentence)))
-        })
+            written[at] = Some(Ok(Err(Error::not_applied(ErrorCode::TooLarge, sentence))));
+        }
     }
 
     /// Gives back the locks of a transaction that has ended here.

@@ -23,7 +23,7 @@ use crate::group::Group;
 use crate::host::Host;
 use crate::types::{Raft, Types};
 
-/// A group whose core panics more often than this within [`REOPEN_WINDOW`] stays down and says so.
+/// A node halts on which the core of a group panics more often than this within [`REOPEN_WINDOW`].
 const REOPENS_MAX: usize = 3;
 const REOPEN_WINDOW: Duration = Duration::from_secs(600);
 /// While a snapshot is sent, the log may get this many times longer than otherwise. A receiver that never has it all

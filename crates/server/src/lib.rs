@@ -8,18 +8,18 @@
 //! ```text
 //!   settings     flag > environment > strata.toml > default, each value with its origin
 //!   data_dir     LOCK: one process per directory
-//!   ports        both taken before anything else, or a sentence about who has them
+//!   ports        both taken before anything is read, or a sentence about who has them
 //!
 //!   certificates read, if there are any; then both ports speak TLS, and what follows is inside it
 //!
-//!   client port -> front: count, sniff --+-- PRI * HTTP/2.0 --> Grpc  -> Kv, Admin, health, reflection
+//!   client port -> front: count, sniff --+-- PRI * HTTP/2.0 --> Grpc  -> Kv, Txn, Admin, health, reflection
 //!                                        +-- GET, POST, ...  --> Http -> /metrics, /health
 //!                                        +-- anything else   --> one helpful line
 //!   peer port   -> net::grpc::PeerServer -> switchboard -> raft, cluster, kv
 //! ```
 //!
 //! # Path of a start
-//! [`Server::start`]: file limit, lock, ports, peer port and client port answer (health says "not ready: ..."), the
+//! [`Server::start`]: certificates, lock, ports, peer port and client port answer (health says "not ready: ..."), the
 //! node checks the format of its directory, recovers its log and finds its cluster, gRPC is let in.
 //!
 //! # Invariants

@@ -10,7 +10,7 @@ const USAGE: &str = "\
 usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--hours H] [--nodes N] [--stories S] [--version V]
                   [--trace] [--mutant NAME] [--log FILTER] [--ledger FILE --commit ID]
 
-  --seed N      first seed (default 1); alone it replays that seed and prints what happened
+  --seed N      first seed (default 1)
   --seconds S   simulated seconds under faults a run (default 60)
   --runs R      number of seeds (default 1)
   --wall W      go on with further seeds for W seconds of real time

@@ -73,7 +73,11 @@ impl Transactions {
     }
 
     /// Commits. If there was no answer, it is made to fail now, or found committed: nobody is at work on it any more.
-    async fn finish(&self, transaction: Transaction) -> Result<()> {
+    async fn finish(&self, mut transaction: Transaction) -> Result<()> {
+        if transaction.has_writes() {
+            // Before it has a timestamp nobody could be asked for it.
+            transaction.begun().await?;
+        }
         let handle = transaction.handle();
         let error = match transaction.commit().await {
             Ok(_) => return Ok(()),

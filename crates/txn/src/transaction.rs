@@ -73,7 +73,8 @@ impl Transaction {
     }
 
     /// Which one it is, and what finds it again when its commit gets no answer. Before it has written something the
-    /// anchor may still change.
+    /// anchor may still change, and before it has read something it may have no timestamp yet, which
+    /// [`crate::Transactions::settle`] needs: the error of its commit names the right one.
     pub fn handle(&self) -> TransactionHandle {
         TransactionHandle::from(&self.identity(Slot::of_key(&[])))
     }
@@ -87,6 +88,11 @@ impl Transaction {
     /// The age of its first attempt: give it to the next one ([`BeginOptions::age`]). Zero while it has none.
     pub fn age(&self) -> Timestamp {
         self.age.unwrap_or_default()
+    }
+
+    /// Whether there is something to commit.
+    pub(crate) fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
     }
 
     /// Bytes of the keys and bounds that it has read and must find unchanged.
@@ -186,7 +192,7 @@ impl Transaction {
     /// An error whose outcome is `unknown` means that nobody could tell in time: ask [`crate::Transactions::outcome`]
     /// or [`crate::Transactions::settle`] with the handle. Once sent, the commit goes on even if nobody waits for it.
     pub async fn commit(mut self) -> Result<Timestamp> {
-        let Some(anchor) = self.writes.anchor().filter(|_| !self.writes.is_empty()) else {
+        let Some(anchor) = self.writes.anchor().filter(|_| self.has_writes()) else {
             return Ok(self.read_timestamp());
         };
         self.check_age()?;

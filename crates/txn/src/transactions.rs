@@ -82,6 +82,11 @@ impl Transactions {
     /// the shard of its record. `Unknown`: it ended so long ago that nobody remembers it. One that wrote nothing leaves no
     /// record: `Aborted` says only that nothing was written.
     pub async fn settle(&self, handle: TransactionHandle) -> Result<TransactionStatus> {
+        if handle.read_timestamp == Timestamp::default() {
+            // The mark that keeps a late commit out would not last.
+            let message = "the handle is from before the transaction began to read: take the one that its commit named";
+            return Err(Error::not_applied(ErrorCode::InvalidArgument, message));
+        }
         self.ask(TransactionCall::Abort { transaction: handle.transaction() }).await
     }
 

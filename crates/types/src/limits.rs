@@ -55,8 +55,8 @@ pub const REQUEST_DEADLINE_MAX: Duration = Duration::from_secs(60);
 pub const REQUEST_DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
 /// Most client connections of one node; the next one is refused with a sentence.
 pub const CLIENT_CONNECTIONS_MAX: usize = 20_000;
-/// Bytes of proposals of one shard that wait for their log entry or for its commit. Past it, new writes wait in
-/// their callers, and past twice that they are refused as overloaded.
+/// Bytes of proposals of one shard that wait for their log entry or for its commit. Past it, new writes are
+/// refused as overloaded. As much again may wait in a router's queue.
 pub const SHARD_INFLIGHT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Target size of one log entry: a batch closes when it passes this.
 pub const ENTRY_BYTES_TARGET: usize = 1024 * 1024;

@@ -68,10 +68,10 @@ pub struct NodeArgs {
     /// How often a leader is heard of [default: 200ms]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub heartbeat: Option<String>,
-    /// Shortest silence before an election [default: 300ms]
+    /// Shortest silence before an election, beyond election_max [default: 300ms]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub election_min: Option<String>,
-    /// Longest silence before an election [default: 350ms]
+    /// Longest such silence; as long a follower votes for nobody else [default: 350ms]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub election_max: Option<String>,
     /// Let leaders answer reads of level lease without asking their followers: trusts that the clocks of all nodes run at
@@ -84,7 +84,7 @@ pub struct NodeArgs {
     /// How long what was overwritten or removed can still be read by snapshots of the past [default: 10m]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub history: Option<String>,
-    /// How long an open snapshot or transaction keeps history beyond that [default: 1h]
+    /// How long an open snapshot or transaction keeps history at most [default: 1h]
     #[arg(long, value_name = "TIME", help_heading = "Tuning")]
     pub reader_age_max: Option<String>,
     /// Highest cluster version that the node admits to know, to try out an upgrade [default: the newest]

@@ -14,7 +14,7 @@ Examples:
   strata txn begin 'get acct/1' 'put acct/1 90' commit         each argument is a line
   strata txn --format json < transfer.txt                      lines from a file
 
-Without a terminal it stops at the first line that fails. Exits with 4 when the transaction cannot commit because of
+Except at a prompt it stops at the first line that fails. Exits with 4 when the transaction cannot commit because of
 another one: begin again, read again, and decide again. A line may also be one of `strata kv`.";
 
 /// `strata txn`.

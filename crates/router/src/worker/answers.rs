@@ -141,8 +141,9 @@ impl Flight<'_> {
             };
             let request = &mut self.requests[index];
             if error.code == ErrorCode::SessionExpired && waiter.numbered {
-                // The session is not forgotten: only what the first attempt met is, and that nothing was written is known.
-                if error.outcome == Outcome::NotApplied && error.position.is_none() {
+                // The session is not forgotten: only what an earlier attempt met is, and that nothing was written is known.
+                // If that attempt was answered, and only had no room, it is made anew.
+                if waiter.uncertain && error.outcome == Outcome::NotApplied && error.position.is_none() {
                     waiter.answer(Err(error));
                     continue;
                 }
@@ -163,7 +164,7 @@ impl Flight<'_> {
                     pace = pace.max(wanted);
                     waiter.uncertain |= error.outcome == Outcome::Unknown && !request.operation.is_read();
                     is_leading &= !matches!(error.code, ErrorCode::NotLeader | ErrorCode::Corrupt);
-                    self.is_charged |= is_charged(error.code);
+                    self.is_charged |= is_charged(error.code) && !error.is_without_room();
                     if keep.is_empty() {
                         tracing::debug!(target: "strata_router::attempts", shard = self.queue.shard.0, "{node}: {error}");
                     }

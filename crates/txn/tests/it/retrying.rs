@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 use strata_txn::{Attempt, TransactionOptions};
-use strata_types::{Error, ErrorCode, LockWait, Outcome, Timestamp};
+use strata_types::{Error, ErrorCode, LockWait, Operation, Outcome, Timestamp, TransactionCall};
 
 use crate::committing::{apart, read};
 use crate::model::{Fault, Model, SECOND, value};
@@ -59,8 +59,8 @@ async fn the_age_goes_with_the_lock() {
         .sent()
         .iter()
         .filter_map(|request| match &request.operation {
-            strata_types::Operation::Transact(call) => match &**call {
-                strata_types::TransactionCall::Lock { transaction, .. } => Some(transaction.age),
+            Operation::Transact(call) => match &**call {
+                TransactionCall::Lock { transaction, .. } => Some(transaction.age),
                 _ => None,
             },
             _ => None,
@@ -176,6 +176,19 @@ async fn a_commit_that_was_lost_is_settled_and_done_again() {
         .await;
     assert_eq!((result, attempts), (Ok(()), 2));
     assert_eq!(read(&transactions, "k").await.as_deref(), Some("mine"));
+    // What keeps the lost one out names the time when it began: only so long it has to last.
+    let aborted = model.sent().into_iter().find_map(|request| match request.operation {
+        Operation::Transact(call) => match *call {
+            TransactionCall::Abort { transaction } => Some(transaction.read_timestamp),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert!(aborted.expect("it was settled") > Timestamp(0));
+    let mut unread = transactions.open(strata_txn::BeginOptions::default());
+    unread.put("k", "other").await.expect("buffered");
+    let error = transactions.settle(unread.handle()).await.expect_err("it has not begun");
+    assert_eq!(error.code, ErrorCode::InvalidArgument);
 }
 
 #[tokio::test(start_paused = true)]

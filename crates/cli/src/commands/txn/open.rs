@@ -109,7 +109,7 @@ impl Open {
         // With the handle also a node that has forgotten the transaction finds out about that commit.
         let request = v1::TxnRollbackRequest { id: handle.id.clone(), handle: handle.anchor.map(|_| handle.clone()) };
         let call = self.stay.txn(request, |mut client, request| async move { client.rollback(request).await });
-        call.await.map(drop).map_err(|failure| not_rolled_back(failure, handle))
+        call.await.map(drop).or_else(|failure| not_rolled_back(failure, handle))
     }
 
     fn told(&mut self, handle: Option<v1::TransactionHandle>) {
@@ -119,11 +119,12 @@ impl Open {
     }
 }
 
-fn not_rolled_back(failure: Failure, handle: &v1::TransactionHandle) -> Failure {
+fn not_rolled_back(failure: Failure, handle: &v1::TransactionHandle) -> Result<(), Failure> {
     match (failure.outcome, handle.anchor) {
-        (Some(Outcome::Unknown), Some(_)) => failure.hint(settle_hint(handle)),
-        (Some(Outcome::Unknown), None) => failure.hint("it has written nothing, so nothing is lost"),
-        _ => failure,
+        (Some(Outcome::Unknown), Some(_)) => Err(failure.hint(settle_hint(handle))),
+        // It has written nothing: whatever has become of it, there is nothing to roll back.
+        (Some(Outcome::Unknown), None) => Ok(()),
+        _ => Err(failure),
     }
 }
 
@@ -148,14 +149,15 @@ mod tests {
         let id = Bytes::copy_from_slice(&7_u128.to_be_bytes());
         let handle = v1::TransactionHandle { id, anchor: Some(77), read_timestamp: 1_200, age: 0 };
         let hint = |error: Error, handle: &v1::TransactionHandle| {
-            not_rolled_back(Failure::from(error), handle).hint.unwrap_or_default()
+            not_rolled_back(Failure::from(error), handle).err().map(|failure| failure.hint.unwrap_or_default())
         };
         let unknown = || Error::unknown(ErrorCode::Unavailable, "nobody could tell");
-        assert!(hint(unknown(), &handle).contains(&format!("outcome --settle {:032x}:77:1200", 7)));
+        let settle = format!("outcome --settle {:032x}:77:1200", 7);
+        assert!(hint(unknown(), &handle).is_some_and(|hint| hint.contains(&settle)));
         let committed = Error::not_applied(ErrorCode::InvalidArgument, "it was committed");
-        assert_eq!(hint(committed, &handle), "", "the sentence says it all");
+        assert_eq!(hint(committed, &handle), Some(String::new()), "the sentence says it all");
         let no_writes = v1::TransactionHandle { anchor: None, ..handle };
-        assert!(hint(unknown(), &no_writes).contains("nothing is lost"));
+        assert_eq!(hint(unknown(), &no_writes), None, "there was nothing to roll back");
     }
 
     #[test]
