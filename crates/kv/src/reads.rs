@@ -1,31 +1,23 @@
 //! Reads of one batch on one tablet.
 
+mod batch;
+
 use std::sync::Arc;
 
-use bytes::Bytes;
-use strata_codec::data_key;
 use strata_env::Env;
 use strata_machine::View;
-use strata_router::size_of_reply;
-use strata_shard::{Obstacle, decode_item};
+use strata_shard::Obstacle;
 use strata_storage::{Engine, Snapshot, StorageError};
 use strata_types::{
-    Item, Operation, Reply, Request, ShardPlacement, Slot, SlotRange, SpaceKey, SpaceRange, Timestamp, TransactionId,
-    TransactionStatus,
-    limits::{GRPC_MESSAGE_BYTES_MAX, TRANSACTION_RANGE_ROWS_MAX},
+    Item, Operation, Reply, Request, ShardPlacement, SpaceKey, SpaceRange, Timestamp, TransactionId, TransactionStatus,
+    limits::TRANSACTION_RANGE_ROWS_MAX,
 };
 
-use crate::snapshot_view::{CachedView, EngineView, SnapshotView};
+use crate::snapshot_view::{CachedView, SnapshotView};
 
 /// So many keys are looked up where the batch runs, if they are in memory. For the others, and for scans, a thread that
 /// may block is asked.
 const INLINE_GETS_MAX: usize = 8;
-
-/// So many keys are looked up in one step of the engine: as many as RocksDB looks up together. That their values are large
-/// is only seen then.
-const LOOKUPS_MAX: usize = 32;
-/// The same as long as nothing is known of the values.
-const BLIND_LOOKUPS_MAX: usize = 16;
 
 /// Why a read has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,14 +55,10 @@ pub(crate) async fn read(
     let done = match requests.iter().all(|request| request.operation.is_long_page()) {
         true => {
             let snapshot = tablet.snapshot();
-            let read = move || {
-                let mut room = Room::default();
-                let page = |position: usize| (position, room.take(|| scan(snapshot.as_ref(), slots, &all[position])));
-                owned.into_iter().map(page).collect()
-            };
+            let read = move || batch::pages(snapshot.as_ref(), slots, &all, &owned);
             env.background(read).await
         }
-        false => env.blocking(move || on_tablet(tablet.as_ref(), slots, &all, &owned)).await,
+        false => env.blocking(move || batch::on_tablet(tablet.as_ref(), slots, &all, &owned)).await,
     };
     done.unwrap_or_else(|| positions.iter().map(|&position| (position, Err(ReadFailed::BrokeOff))).collect())
 }
@@ -161,128 +149,17 @@ fn got(item: Option<Item>) -> Reply {
     Reply::Get { item, freshness: None }
 }
 
-fn on_tablet(
-    tablet: &dyn Engine,
-    slots: SlotRange,
-    requests: &[Request],
-    positions: &[usize],
-) -> Vec<(usize, ReadResult)> {
-    // Read before the keys: what was committed before, and is not prepared any more now, is in its place.
-    let state = EngineView::new(tablet);
-    let is_simple = strata_shard::shard_state(&state).prepared == 0;
-    let is_simple = state.finish(is_simple).unwrap_or(false);
-    let (mut gets, mut results) = (Vec::new(), Vec::with_capacity(positions.len()));
-    let mut room = Room::default();
-    for &position in positions {
-        let request = &requests[position];
-        match &request.operation {
-            Operation::Get { key } if is_simple && request.header.at.is_none() => gets.push((position, key)),
-            Operation::Get { key } => results.push((position, room.take(|| get(tablet, request, key)))),
-            Operation::Scan { .. } => {
-                results.push((position, room.take(|| scan(tablet.snapshot().as_ref(), slots, request))));
-            }
-            _ => unreachable!("the plan put a write among the reads"),
-        }
-    }
-    let mut left = gets.as_slice();
-    while !left.is_empty() {
-        let (some, others) = left.split_at(room.lookups().min(left.len()));
-        left = others;
-        if room.is_full() {
-            results.extend(some.iter().map(|(position, _)| (*position, Err(ReadFailed::NoRoom))));
-            continue;
-        }
-        let found = newest_of_many(tablet, requests, some);
-        found.iter().for_each(|(_, result)| room.note(result));
-        results.extend(found);
-    }
-    results
-}
-
-/// What one answer may hold. Requests are small, what they ask for is not: without it a batch of gets could ask for more
-/// than the machine has.
-#[derive(Default)]
-struct Room {
-    bytes: usize,
-    /// The largest result so far.
-    largest: usize,
-}
-
-impl Room {
-    /// Reads, unless what was read before fills a message.
-    fn take(&mut self, read: impl FnOnce() -> ReadResult) -> ReadResult {
-        if self.is_full() {
-            return Err(ReadFailed::NoRoom);
-        }
-        let result = read();
-        self.note(&result);
-        result
-    }
-
-    fn note(&mut self, result: &ReadResult) {
-        let bytes = result.as_ref().map_or(0, size_of_reply);
-        self.bytes += bytes;
-        self.largest = self.largest.max(bytes);
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes > GRPC_MESSAGE_BYTES_MAX
-    }
-
-    /// How many keys to look up at once: few as long as nothing is known of their values, and if these are large.
-    fn lookups(&self) -> usize {
-        match self.largest {
-            0 => BLIND_LOOKUPS_MAX,
-            largest => (GRPC_MESSAGE_BYTES_MAX.saturating_sub(self.bytes) / largest).clamp(1, LOOKUPS_MAX),
-        }
-    }
-}
-
-/// Several keys at once, where no transaction is in the way of any.
-fn newest_of_many(tablet: &dyn Engine, requests: &[Request], gets: &[(usize, &Bytes)]) -> Vec<(usize, ReadResult)> {
-    let data_key_of = |(position, key): &(usize, &Bytes)| {
-        let header = &requests[*position].header;
-        data_key(header.database, header.key_space, key)
-    };
-    let keys: Vec<Bytes> = gets.iter().map(data_key_of).collect();
-    match tablet.multi_get(&keys) {
-        Ok(values) => {
-            let item = |((position, key), stored): (&(usize, &Bytes), Option<Bytes>)| {
-                (*position, Ok(got(stored.map(|stored| decode_item((*key).clone(), stored)))))
-            };
-            gets.iter().zip(values).map(item).collect()
-        }
-        Err(error) => gets.iter().map(|(position, _)| (*position, Err(ReadFailed::Storage(error.clone())))).collect(),
-    }
-}
-
-fn get(tablet: &dyn Engine, request: &Request, key: &Bytes) -> ReadResult {
-    let view = EngineView::new(tablet);
-    let read = strata_shard::get(&view, &request.header, key);
-    view.finish(read).map_err(ReadFailed::Storage)?.map(got).map_err(ReadFailed::Met)
-}
-
-/// One page of the shard. Keys that it does not own, left behind by a split, are not shown.
-fn scan(snapshot: &dyn Snapshot, slots: SlotRange, request: &Request) -> ReadResult {
-    let Operation::Scan { start, end, limit } = &request.operation else {
-        unreachable!("only scans are given to this function");
-    };
-    let view = SnapshotView::new(snapshot);
-    let keep = |key: &[u8]| slots.contains(Slot::of_key(key));
-    let page = strata_shard::scan(&view, &request.header, start, end.as_deref(), *limit, &keep);
-    view.finish(page).map_err(ReadFailed::Storage)?.map_err(ReadFailed::Met)
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use strata_codec::StoredValue;
+    use strata_codec::{StoredValue, data_key};
 
     use strata_env::sim::SimWorld;
     use strata_env::{BoxFuture, Halt, TaskHandle, Tasks};
     use strata_storage::memory::MemoryTablets;
     use strata_storage::{Tablets, WriteBatch};
-    use strata_types::{ReplicaId, RequestHeader, Revision, ShardId, Timestamp};
+    use strata_types::{ReplicaId, RequestHeader, Revision, ShardId, Slot, SlotRange, Timestamp};
 
     use super::*;
 

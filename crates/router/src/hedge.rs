@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use strata_types::{Epoch, NodeId, ReadPreference, Request, ShardPlacement};
 
+use crate::core::Core;
 use crate::load::Waiter;
 use crate::path::Path;
 use crate::queue::ShardQueue;
-use crate::router::Core;
 use crate::{LinkError, ShardReply};
 
 type Attempt = Result<ShardReply, LinkError>;

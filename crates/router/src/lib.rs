@@ -43,6 +43,7 @@
 //! timestamp ([`strata_types::RequestHeader::at`]).
 
 mod budget;
+mod core;
 mod hedge;
 mod keepers;
 mod kv;

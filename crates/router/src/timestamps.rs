@@ -8,7 +8,7 @@ use strata_env::Mono;
 use strata_types::{Error, ErrorCode, Result, Retry, Timestamp, limits::REQUEST_DEADLINE_MAX};
 use tokio::sync::oneshot;
 
-use crate::router::Core;
+use crate::core::Core;
 use crate::verdict::{Pace, pause};
 use crate::{Router, TimestampKind};
 

@@ -10,12 +10,12 @@ use std::time::Duration;
 use strata_env::Elapsed;
 use strata_types::{Error, ErrorCode, NodeId, Request, ShardPlacement, limits::REQUEST_DEADLINE_MAX};
 
+use crate::core::Core;
 use crate::hedge::{Arrived, Asked, Hedge, race};
 use crate::leader::Miss;
 use crate::load::{Load, Waiter, can_move};
 use crate::path::Path;
 use crate::queue::ShardQueue;
-use crate::router::Core;
 use crate::verdict::{Pace, pause};
 use crate::{LinkError, ShardReply};
 
