@@ -221,8 +221,9 @@ impl Desk {
     /// Asks what became of a transaction. Returns whether it is still under way.
     pub(crate) async fn find_out(&mut self, entry: usize) -> bool {
         let Some(handle) = self.book.handle(entry) else { return false };
-        // Every other one is made to end.
-        let asked = match entry.is_multiple_of(2) && self.book.has_writes(entry) {
+        // Every other one is made to end, if its client knew when it began.
+        let has_begun = handle.read_timestamp > strata_types::Timestamp(0);
+        let asked = match entry.is_multiple_of(2) && has_begun && self.book.has_writes(entry) {
             true => self.transactions[0].settle(handle).await,
             false => self.transactions[0].outcome(handle).await,
         };
