@@ -73,8 +73,8 @@ impl Transaction {
     }
 
     /// Which one it is, and what finds it again when its commit gets no answer. Before it has written something the
-    /// anchor may still change, and before it has read something it may have no timestamp yet, which
-    /// [`crate::Transactions::settle`] needs: the error of its commit names the right one.
+    /// anchor may still change, and before it has read something it may have no timestamp yet; locking a
+    /// key may raise it. [`crate::Transactions::settle`] needs the last one, which the error of the commit names.
     pub fn handle(&self) -> TransactionHandle {
         TransactionHandle::from(&self.identity(Slot::of_key(&[])))
     }

@@ -81,6 +81,9 @@ impl Transactions {
     /// What became of a transaction, for good: one that is not committed by now never will be. Nobody has to be there but
     /// the shard of its record. `Unknown`: it ended so long ago that nobody remembers it. One that wrote nothing leaves no
     /// record: `Aborted` says only that nothing was written.
+    ///
+    /// The handle must be that of the commit: taken after the last read, or named by the commit's error. An older one may
+    /// name an earlier timestamp, and then what keeps a late commit out is forgotten earlier, too.
     pub async fn settle(&self, handle: TransactionHandle) -> Result<TransactionStatus> {
         if handle.read_timestamp == Timestamp::default() {
             // The mark that keeps a late commit out would not last.

@@ -26,7 +26,8 @@ fn connections() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1_024_usize);
-    IDLE_CONNECTIONS.min(soft.saturating_sub(OTHER_FILES).max(100))
+    // The node keeps a quarter for itself.
+    IDLE_CONNECTIONS.min((soft - soft / 4).saturating_sub(OTHER_FILES).max(100))
 }
 
 fn resident_bytes(pid: u32) -> Option<u64> {

@@ -33,10 +33,8 @@ impl Keeper for Registry {
             && let Ok(mut entered) = self.wait_for(entry.clone(), deadline).await
             && !matches!(&*entered.state, State::Over(_))
         {
-            drop(self.end(
-                &mut entered,
-                Over::GivenUp("an operator aborted the transaction, or who owns it settled it".to_owned()),
-            ));
+            let why = "an operator aborted the transaction, or who owns it settled it";
+            drop(self.end(&mut entered, Over::GivenUp(why.to_owned())));
         }
         Some(self.kept(&entry))
     }

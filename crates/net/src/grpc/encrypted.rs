@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
@@ -10,14 +9,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint, Error, Uri};
 
+use super::server::ACCEPT_PAUSE;
 use super::shared::Shared;
 use crate::metrics;
 use crate::tls::{Dialer, NodeTls, TlsStream};
 
 /// Handshakes at once. A node has a few connections to each other node; more than this is a flood, which waits.
 const HANDSHAKES_MAX: usize = 256;
-/// After an error of `accept` (no more file handles, most often) the port rests this long.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connects, through TLS if there is a dialer.
 pub async fn connect(endpoint: &Endpoint, dialer: Option<&Dialer>) -> Result<Channel, Error> {

@@ -23,7 +23,7 @@ use super::transport::GrpcTransport;
 use crate::{Inbox, NetError, metrics};
 
 /// After an error of `accept` (no more file handles, most often) the port rests this long.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The gRPC service that other nodes talk to.
 #[derive(Clone)]

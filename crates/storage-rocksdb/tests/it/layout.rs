@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use strata_storage::conformance::{Harness, copy_checkpoint};
-use strata_storage::{Engine, WriteBatch};
+use strata_storage::{Checkpoint, Engine, Receiver, WriteBatch};
 use strata_types::ReplicaId;
 
 use crate::node::RocksNode;
@@ -55,15 +55,21 @@ fn directories_go_with_their_last_holder() {
     assert_eq!(home(&node), [""; 0]);
 }
 
+/// A checkpoint, and all of it received.
+fn sent(node: &RocksNode, tablet: &dyn Engine) -> (Arc<dyn Checkpoint>, Box<dyn Receiver>) {
+    let checkpoint = tablet.checkpoint().unwrap();
+    let mut receiver = node.tablets().receive(REPLICA).unwrap();
+    copy_checkpoint(&*checkpoint, &mut *receiver).unwrap();
+    (checkpoint, receiver)
+}
+
 /// ROCKS-1: what was not named when the node crashed is not a tablet.
 #[test]
 fn leftovers_of_a_crash_are_removed() {
     let mut node = RocksNode::new();
     let tablet = node.tablets().open(REPLICA).unwrap();
     put(&*tablet, "kept");
-    let checkpoint = tablet.checkpoint().unwrap();
-    let mut receiver = node.tablets().receive(REPLICA).unwrap();
-    copy_checkpoint(&*checkpoint, &mut *receiver).unwrap();
+    let (checkpoint, receiver) = sent(&node, &*tablet);
     let first_receiver = node.tablets().receive(ReplicaId(3)).unwrap();
     node.crash();
     assert_eq!(home(&node), ["CURRENT-tablet", "checkpoint-1", "tablet-1", "tablet-2"], "the crash left them");
@@ -80,9 +86,7 @@ fn a_received_tablet_stays_when_its_installation_fails() {
     let mut node = RocksNode::new();
     let tablet = node.tablets().open(REPLICA).unwrap();
     put(&*tablet, "sent");
-    let checkpoint = tablet.checkpoint().unwrap();
-    let mut receiver = node.tablets().receive(REPLICA).unwrap();
-    copy_checkpoint(&*checkpoint, &mut *receiver).unwrap();
+    let (checkpoint, receiver) = sent(&node, &*tablet);
     let received = receiver.finish().unwrap();
     let obstacle = node.shards().join(REPLICA.0.to_string()).join("CURRENT-tablet.tmp");
     fs::create_dir(&obstacle).unwrap();
