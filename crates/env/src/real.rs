@@ -26,6 +26,8 @@ pub use priority::give_way;
 
 /// Exit status of a node that stopped itself (`EX_SOFTWARE`): supervisors tell it from a signal and from a clean stop.
 const HALT_EXIT_CODE: i32 = 70;
+/// How long a process that halts tries to say why.
+const MESSAGE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The environment of a production process.
 ///
@@ -123,10 +125,21 @@ async fn guarded(name: &'static str, future: BoxFuture<()>) {
     }
 }
 
+/// Ends the process at once: nothing more may be acknowledged. An orderly exit would wait for what C++ libraries have under
+/// way, a compaction of RocksDB for one, while the other threads go on.
 fn stop_process(halt: &Halt) -> ! {
-    // Nothing can be done about a closed stderr, and the exit status tells as well.
-    let _ = writeln!(std::io::stderr().lock(), "strata: stopped: {}", halt.reason);
-    std::process::exit(HALT_EXIT_CODE)
+    let message = format!("strata: stopped: {}\n", halt.reason);
+    let (written, is_written) = std::sync::mpsc::channel();
+    // In a thread, because nobody may read standard error. Nothing can be done about a closed one.
+    let write = move || written.send(std::io::stderr().lock().write_all(message.as_bytes()).is_ok());
+    if std::thread::Builder::new().spawn(write).is_ok() {
+        let _ = is_written.recv_timeout(MESSAGE_PATIENCE);
+    }
+    #[allow(unsafe_code, reason = "the standard library has no exit that runs nothing and keeps the status")]
+    // SAFETY: it takes nothing and does not return.
+    unsafe {
+        libc::_exit(HALT_EXIT_CODE)
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +159,34 @@ mod tests {
         });
         assert_eq!(receiver.recv().await, Some("own"));
         assert_eq!(env.blocking(|| 7).await, Some(7));
+    }
+
+    /// Also while nobody reads what it has to say.
+    #[test]
+    fn a_process_that_halts_ends_with_its_status() {
+        const CHILD: &str = "STRATA_TEST_HALT";
+        match std::env::var(CHILD).as_deref() {
+            Ok("heard") => env().halt("a sync failed"),
+            Ok(_) => {
+                std::thread::spawn(|| while std::io::stderr().lock().write_all(&[b'.'; 1 << 16]).is_ok() {});
+                env().halt("a sync failed");
+            }
+            Err(_) => {}
+        }
+        for (how, is_heard) in [("heard", true), ("unheard", false)] {
+            let mut child = std::process::Command::new(std::env::current_exe().expect("this is a program"))
+                .args(["--exact", "real::tests::a_process_that_halts_ends_with_its_status", "--nocapture"])
+                .env(CHILD, how)
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .expect("it starts");
+            assert_eq!(child.wait().expect("it ends").code(), Some(HALT_EXIT_CODE));
+            if is_heard {
+                let said = std::io::read_to_string(child.stderr.take().expect("it is piped")).expect("text");
+                assert!(said.contains("strata: stopped: a sync failed\n"), "{said}");
+            }
+        }
     }
 
     #[tokio::test]

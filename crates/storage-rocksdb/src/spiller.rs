@@ -38,8 +38,9 @@ impl Spiller {
     /// Begins to give RocksDB the rows of a bundle, the newest first: all or none of them.
     pub(crate) fn spill(&self, rocks: &Arc<Rocks>, bundle: Vec<Arc<Part>>) -> Spill {
         let (done, outcome) = sync_channel(1);
-        // Without the thread the job is dropped: then nobody has spilled anything.
-        let _ = self.jobs.send(Job::Spill { rocks: Arc::clone(rocks), bundle, done });
+        let job = Job::Spill { rocks: Arc::clone(rocks), bundle, done };
+        // A panic of the storage stops the node, wherever it was.
+        self.jobs.send(job).expect("the thread ends only when its inbox is gone, or by a panic");
         Spill(outcome)
     }
 

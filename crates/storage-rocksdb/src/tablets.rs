@@ -97,6 +97,10 @@ impl Tablets for RocksTablets {
         }
         let home = self.home(replica);
         let name = pointer::read(&home)?;
+        if name.is_some() {
+            // A former process may have died before the pointer was durable. What it no longer names must not go before it is.
+            files::sync_directory(&home)?;
+        }
         self.directories.sweep(&home, name.as_deref())?;
         let database = Arc::new(match &name {
             Some(name) => self.open_named(replica, &home, name)?,

@@ -24,6 +24,10 @@ use crate::{Completion, WalError, WalOptions};
 /// The first segment of a new log is this long, so that a first start does not wait for a whole one to be zeroed.
 const FIRST_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 
+/// So much of a segment, one part in four, is not for entries of other nodes' leaders while the disk is full: votes, and the
+/// truncations and removals that make room, must not wait for room.
+const RESERVED_SHARE: u64 = 4;
+
 /// The one writer.
 pub(crate) struct Lane {
     pub(crate) env: Env,
@@ -230,6 +234,7 @@ impl Lane {
         self.assembly.open_frame();
         checkpoint.into_iter().for_each(|change| self.assembly.put(change));
         self.active = Some(Active { segment, offset: 0, fresh: true });
+        self.note_room();
         Ok(())
     }
 
@@ -255,7 +260,14 @@ impl Lane {
             changes.into_iter().for_each(|change| index.apply(change));
         }
         self.assembly.clear(self.options.batch_bytes_max);
+        self.note_room();
         Ok(())
+    }
+
+    fn note_room(&self) {
+        let Some(Active { segment, offset, .. }) = &self.active else { return };
+        let left = segment.length.saturating_sub(*offset);
+        self.shared.entry_bytes.store(left.saturating_sub(segment.length / RESERVED_SHARE), Ordering::Relaxed);
     }
 
     /// Entries of the batch are on the disk: memory may let go of them.

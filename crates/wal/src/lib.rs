@@ -34,7 +34,8 @@
 //! - WAL-2: truncations, votes and removals are durable before they return. (A truncated tail that comes back after a
 //!   crash would be a newer log than the state machine, with another history.)
 //! - WAL-3: after an error of a write or a sync nothing is acknowledged any more and the node halts: what a failed
-//!   sync has dropped cannot be known, and a second one would succeed.
+//!   sync has dropped cannot be known, and a second one would succeed. When the log is read back, its last frame is
+//!   written again, because it may be in the system's cache only, and pass for written there.
 //! - WAL-4: frames form one gapless sequence. Where it ends with nothing durable missing, the tail is cut; where
 //!   something durable is missing, the log refuses to open and names the file.
 //! - WAL-5: a frame validates only in the segment and run it was written for, so a reused file never brings old entries
@@ -70,6 +71,7 @@ pub use error::WalError;
 pub use options::Mutant;
 pub use options::WalOptions;
 pub use recovery::RecoveryProgress;
+pub use replica::ENTRY_BYTES;
 pub use replica_log::{LogState, ReplicaLog};
 pub use wal::Wal;
 

@@ -13,8 +13,10 @@ use crate::WalError;
 use crate::segment::{Directory, Segment};
 use crate::shared::Shared;
 
-/// How often a full disk is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+/// How soon a full disk is tried again, at first and in the end. While it is tried, it has no room for anybody: others need
+/// some to free more.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 
 enum Job {
     Make(Make),
@@ -151,12 +153,16 @@ struct Preparer {
 
 impl Preparer {
     async fn run(mut self) {
+        let mut pause = RETRY_MIN;
         loop {
             let received = if self.pending.is_empty() {
+                pause = RETRY_MIN;
                 self.jobs.recv().await
             } else {
                 // The disk is full: try again after a while, or when something changes.
-                self.env.timeout(RETRY, self.jobs.recv()).await.unwrap_or(Some(Job::Retry))
+                let received = self.env.timeout(pause, self.jobs.recv()).await;
+                pause = (pause * 2).min(RETRY_MAX);
+                received.unwrap_or(Some(Job::Retry))
             };
             let Some(job) = received else { return };
             if let Err(error) = self.serve(job).await {

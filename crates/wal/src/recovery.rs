@@ -84,14 +84,34 @@ async fn open_all(directory: &Directory) -> Result<Vec<Segment>, WalError> {
 struct Reader {
     index: Index,
     last_batch: u64,
-    /// The last segment with frames, and where they end.
-    tail: Option<(Arc<Segment>, usize)>,
+    tail: Option<Tail>,
     /// Segments without a frame, behind the tail.
     empty: Vec<Segment>,
     /// The highest frame that any frame calls durable.
     claimed: u64,
     /// Runs that wrote the segments so far.
     epochs: BTreeSet<u64>,
+}
+
+/// The last segment with frames.
+struct Tail {
+    segment: Arc<Segment>,
+    /// Where its frames end.
+    end: usize,
+    /// What the last write of a run put there: the last frame, with the segment's header if it is the first one.
+    last_write: (u64, Bytes),
+}
+
+impl Tail {
+    /// Makes sure that what was read is on the disk. A sync alone would not: where one has failed before, the system may take
+    /// for written what is in its cache only, and lose it when the power goes. So the last frame is written once more; all
+    /// before it was durable before it was written.
+    async fn secure(&self) -> Result<(), WalError> {
+        let failed = |action, error: io::Error| WalError::io(action, &self.segment.path, &error);
+        let (offset, bytes) = &self.last_write;
+        self.segment.file.write_at(*offset, bytes).await.map_err(|error| failed("write", error))?;
+        self.segment.file.sync_data().await.map_err(|error| failed("sync", error))
+    }
 }
 
 impl Reader {
@@ -119,7 +139,13 @@ impl Reader {
             changes.into_iter().for_each(|change| self.index.apply(change));
             self.last_batch = frame.header.batch;
         }
-        self.tail = Some((segment, scan.end));
+        let start = match scan.frames.last() {
+            Some(last) if scan.frames.len() > 1 => last.body_offset as usize - frame::FRAME_HEADER_BYTES,
+            _ => 0,
+        };
+        // Not a slice, which would hold the whole segment.
+        let last_write = (start as u64, Bytes::copy_from_slice(&content[start..scan.end.min(content.len())]));
+        self.tail = Some(Tail { segment, end: scan.end, last_write });
         Ok(())
     }
 
@@ -127,7 +153,7 @@ impl Reader {
         if let Some(empty) = self.empty.first() {
             return Err(WalError::corrupt(&empty.path, "no valid frame at offset 64, but later segments have some"));
         }
-        let Some((tail, end)) = &self.tail else { return Ok(()) };
+        let Some(Tail { segment: tail, end, .. }) = &self.tail else { return Ok(()) };
         if segment.number != tail.number + 1 {
             return Err(WalError::corrupt(&tail.path, "the segment that follows this one is missing"));
         }
@@ -146,23 +172,22 @@ impl Reader {
         let Reader { index, last_batch, tail, empty, claimed, epochs: _ } = self;
         if claimed > last_batch {
             let (path, end) = match (&tail, empty.first()) {
-                (Some((segment, end)), _) => (&segment.path, *end),
+                (Some(tail), _) => (&tail.segment.path, tail.end),
                 (None, Some(segment)) => (&segment.path, frame::SEGMENT_HEADER_BYTES),
                 (None, None) => unreachable!("a claim was found in some file"),
             };
             let detail = format!("no valid frame at offset {end}, but frame {claimed} was durable");
             return Err(WalError::corrupt(path, detail));
         }
-        if let (Some((replica, index)), Some((segment, _))) = (index.hole(), &tail) {
+        if let (Some((replica, index)), Some(tail)) = (index.hole(), &tail) {
             let detail = format!("entry {index} of replica {replica} is missing");
-            return Err(WalError::corrupt(&segment.path, detail));
+            return Err(WalError::corrupt(&tail.segment.path, detail));
         }
-        // What was read may so far be in the operating system's cache only, if just the process died.
-        if let Some((segment, end)) = &tail {
-            segment.file.sync_data().await.map_err(|error| WalError::io("sync", &segment.path, &error))?;
-            tracing::info!(frames = last_batch, file = %segment.path.display(), end, "read the log back");
+        if let Some(tail) = &tail {
+            tail.secure().await?;
+            tracing::info!(frames = last_batch, file = %tail.segment.path.display(), end = tail.end, "read the log back");
         }
-        let mut next_number = tail.as_ref().map(|(segment, _)| segment.number + 1);
+        let mut next_number = tail.as_ref().map(|tail| tail.segment.number + 1);
         let (mut spares, mut useless) = (Vec::new(), Vec::new());
         for segment in empty {
             let fits = next_number.is_none_or(|next| next == segment.number) && useless.is_empty();

@@ -9,6 +9,10 @@ use strata_types::{LogIndex, ReplicaId};
 use crate::WalError;
 use crate::index::ReplicaIndex;
 
+/// What each entry costs beside its bytes, in memory for as long as it is kept, and in its frame: roughly. Many small entries
+/// would cost far more than they count for.
+pub const ENTRY_BYTES: u64 = 128;
+
 /// One replica's log in memory.
 pub(crate) struct Replica {
     pub(crate) id: ReplicaId,
@@ -43,8 +47,15 @@ pub(crate) struct Memory {
 }
 
 struct Slot {
-    bytes: Option<Bytes>,
+    content: Option<Bytes>,
     length: u32,
+}
+
+impl Slot {
+    /// What it counts for.
+    fn bytes(&self) -> u64 {
+        u64::from(self.length) + ENTRY_BYTES
+    }
 }
 
 /// Entries to read: some are at hand, the rest must be fetched.
@@ -62,7 +73,7 @@ impl Replica {
     pub(crate) fn recovered(id: ReplicaId, index: &ReplicaIndex) -> Replica {
         let first = index.entries.first_key_value().map_or(0, |(first, _)| first.0);
         let slots: VecDeque<Slot> =
-            index.entries.values().map(|place| Slot { bytes: None, length: place.length }).collect();
+            index.entries.values().map(|place| Slot { content: None, length: place.length }).collect();
         let memory = Memory {
             vote: index.vote.clone(),
             committed: index.committed.clone(),
@@ -70,7 +81,7 @@ impl Replica {
             first,
             evicted: slots.len(),
             durable_end: first + slots.len() as u64,
-            bytes: slots.iter().map(|slot| u64::from(slot.length)).sum(),
+            bytes: slots.iter().map(Slot::bytes).sum(),
             slots,
             ..Memory::default()
         };
@@ -126,9 +137,9 @@ impl Memory {
         for (_, bytes) in entries {
             added += bytes.len();
             let length = u32::try_from(bytes.len()).expect("entries are far below 4 GiB");
-            self.slots.push_back(Slot { bytes: Some(bytes.clone()), length });
+            self.slots.push_back(Slot { content: Some(bytes.clone()), length });
         }
-        self.bytes += added as u64;
+        self.bytes += added as u64 + entries.len() as u64 * ENTRY_BYTES;
         self.cached += added;
         Ok(added)
     }
@@ -182,7 +193,7 @@ impl Memory {
         let mut freed = 0;
         while freed < wanted && self.first + (self.evicted as u64) < self.durable_end {
             let Some(slot) = self.slots.get_mut(self.evicted) else { break };
-            if slot.bytes.take().is_some() {
+            if slot.content.take().is_some() {
                 freed += slot.length as usize;
             }
             self.evicted += 1;
@@ -211,7 +222,7 @@ impl Memory {
             if !pieces.is_empty() && total > bytes_max {
                 break;
             }
-            pieces.push(match &slot.bytes {
+            pieces.push(match &slot.content {
                 Some(bytes) => Piece::Hot(bytes.clone()),
                 None => Piece::Cold(LogIndex(index)),
             });
@@ -220,8 +231,8 @@ impl Memory {
     }
 
     fn forget(&mut self, slot: &Slot) -> usize {
-        self.bytes -= u64::from(slot.length);
-        let freed = if slot.bytes.is_some() { slot.length as usize } else { 0 };
+        self.bytes -= slot.bytes();
+        let freed = if slot.content.is_some() { slot.length as usize } else { 0 };
         self.cached -= freed;
         freed
     }

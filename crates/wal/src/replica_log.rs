@@ -65,7 +65,7 @@ impl ReplicaLog {
         self.replica.memory.lock().vote.clone()
     }
 
-    /// Live bytes of entries.
+    /// Live bytes of entries, with what each of them costs beside its content.
     pub fn bytes(&self) -> u64 {
         self.replica.memory.lock().bytes()
     }

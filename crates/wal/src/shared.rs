@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) full: AtomicBool,
     /// Bytes of prepared segments.
     pub(crate) spare_bytes: AtomicU64,
+    /// Bytes of the active segment that entries may take while the disk is full.
+    pub(crate) entry_bytes: AtomicU64,
     pub(crate) syncs: AtomicU64,
     /// Why the lane stopped, if it did.
     failure: OnceLock<WalError>,

@@ -104,6 +104,13 @@ impl Wal {
         !self.shared.full.load(Ordering::Relaxed)
     }
 
+    /// Whether entries of another node's leader should be taken. On a full disk only as long as enough is left for votes, and for
+    /// what makes room: roughly, because what is on its way to the lane is not counted.
+    pub fn takes(&self, bytes: u64) -> bool {
+        let left = || self.shared.entry_bytes.load(Ordering::Relaxed) + self.shared.spare_bytes.load(Ordering::Relaxed);
+        self.room() || bytes <= left()
+    }
+
     /// Who keeps the oldest segment alive, with how many bytes, biggest first: whom to flush so that it can purge.
     pub fn oldest_pins(&self) -> Vec<(ReplicaId, u64)> {
         let index = self.shared.index.lock();

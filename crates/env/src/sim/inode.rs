@@ -17,6 +17,8 @@ pub(super) struct Inode {
     durable: Vec<u8>,
     length: u64,
     dirty: BTreeMap<u64, Sector>,
+    /// Sectors of a failed sync that are still in the cache, and pass for written: no sync writes them any more.
+    ghosts: BTreeMap<u64, Sector>,
     writes: u64,
     /// A sync failed: nothing may be written or synced until the node restarts.
     failed: bool,
@@ -37,7 +39,8 @@ pub(super) struct Captured {
 
 impl Inode {
     pub(super) fn new(id: u64) -> Inode {
-        Inode { id, durable: Vec::new(), length: 0, dirty: BTreeMap::new(), writes: 0, failed: false }
+        let (dirty, ghosts) = (BTreeMap::new(), BTreeMap::new());
+        Inode { id, durable: Vec::new(), length: 0, dirty, ghosts, writes: 0, failed: false }
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -56,7 +59,7 @@ impl Inode {
             buffer[..source.len()].copy_from_slice(source);
         }
         let sectors = offset / SECTOR_BYTES as u64..=(end - 1) / SECTOR_BYTES as u64;
-        for (number, sector) in self.dirty.range(sectors) {
+        for (number, sector) in self.ghosts.range(sectors.clone()).chain(self.dirty.range(sectors)) {
             let sector_start = number * SECTOR_BYTES as u64;
             let from = offset.max(sector_start);
             let to = end.min(sector_start + SECTOR_BYTES as u64);
@@ -75,9 +78,9 @@ impl Inode {
             let number = position / SECTOR_BYTES as u64;
             let within = (position % SECTOR_BYTES as u64) as usize;
             let (piece, after) = rest.split_at(rest.len().min(SECTOR_BYTES - within));
-            let (durable, write) = (&self.durable, self.writes);
-            let sector =
-                self.dirty.entry(number).or_insert_with(|| Sector { bytes: sector_of(durable, number), write });
+            let (durable, ghosts, write) = (&self.durable, &mut self.ghosts, self.writes);
+            let mut present = || ghosts.remove(&number).map_or_else(|| sector_of(durable, number), |ghost| ghost.bytes);
+            let sector = self.dirty.entry(number).or_insert_with(|| Sector { bytes: present(), write });
             sector.write = write;
             sector.bytes[within..within + piece.len()].copy_from_slice(piece);
             position += piece.len() as u64;
@@ -106,15 +109,21 @@ impl Inode {
         Ok(())
     }
 
-    /// The device failed to write back: some of it arrived, the rest is gone, also from the cache.
+    /// The device failed to write back. Some of it arrived, and the rest is gone, also from the cache; or it all stays in the
+    /// cache as if it had been written, which is what ext4 and XFS do.
     pub(super) fn fail_sync(&mut self, rng: &SimRng) -> io::Error {
-        self.lose(rng);
+        if rng.coin() {
+            self.lose(rng);
+        } else {
+            self.ghosts.append(&mut self.dirty);
+        }
         self.failed = true;
         device_error()
     }
 
     /// Power loss: keeps a random part of what was not synced (SIM-2), and all that was (ENV-2).
     pub(super) fn crash(&mut self, rng: &SimRng) {
+        self.ghosts.clear();
         self.lose(rng);
         self.failed = false;
     }
@@ -131,7 +140,8 @@ impl Inode {
         if let Some(byte) = self.durable.get_mut(offset as usize) {
             *byte ^= 1;
         }
-        if let Some(sector) = self.dirty.get_mut(&(offset / SECTOR_BYTES as u64)) {
+        let number = offset / SECTOR_BYTES as u64;
+        for sector in [&mut self.dirty, &mut self.ghosts].into_iter().filter_map(|sectors| sectors.get_mut(&number)) {
             sector.bytes[(offset % SECTOR_BYTES as u64) as usize] ^= 1;
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use strata_env::sim::SimWorld;
 use strata_types::{LogIndex, ReplicaId};
-use strata_wal::{LogState, WalError, WalOptions};
+use strata_wal::{ENTRY_BYTES, LogState, WalError, WalOptions};
 
 use crate::support::{Journal, append, entries, entry, open, read_all, replica, small, text, try_open};
 
@@ -29,14 +29,14 @@ async fn everything_is_there_after_a_power_loss() {
         committed: Some(text("committed")),
     };
     assert_eq!(first.state(), expected);
-    assert_eq!(first.bytes(), 4 * 10 + 2 * 20);
+    assert_eq!(first.bytes(), 4 * 10 + 2 * 20 + 6 * ENTRY_BYTES);
     node.crash();
     node.restart();
     let wal = open(&node, small()).await;
     assert_eq!(wal.replicas(), [ReplicaId(1), ReplicaId(2)]);
     let (first, second) = (replica(&wal, 1), replica(&wal, 2));
     assert_eq!(first.state(), expected);
-    assert_eq!(first.bytes(), 4 * 10 + 2 * 20);
+    assert_eq!(first.bytes(), 4 * 10 + 2 * 20 + 6 * ENTRY_BYTES);
     let kept: Vec<_> = (3..=6).map(|index| entry(index, 10)).chain((7..=8).map(|index| entry(index, 20))).collect();
     assert_eq!(read_all(&first).await, kept);
     assert_eq!(read_all(&second).await, (5..=7).map(|index| entry(index, 10)).collect::<Vec<_>>());
