@@ -16,7 +16,7 @@ use strata_net::{Caller, Replier};
 use strata_storage::{Engine, StorageError};
 use strata_types::{GroupId, NodeId, ReplicaId, Timestamp};
 use strata_wal::{ReplicaLog, Wal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::barriers::Barriers;
 use crate::batcher::{Batcher, Traffic};
@@ -34,6 +34,9 @@ use crate::types::Raft;
 const APPENDS_QUEUED_MAX: usize = 256;
 /// Unanswered pieces of snapshots of one group.
 const PIECES_QUEUED_MAX: usize = 16;
+/// Unanswered questions of one group: candidates ask again and again, and while the disk stands still nobody answers.
+const QUESTIONS_MAX: usize = 64;
+
 /// What a group is made of.
 pub struct GroupSpec {
     /// The group.
@@ -69,6 +72,7 @@ pub struct Group {
     barriers: Arc<Barriers>,
     pub(crate) appends: mpsc::Sender<Append>,
     pub(crate) pieces: mpsc::Sender<Piece>,
+    questions: Arc<Semaphore>,
     status: watch::Sender<GroupStatus>,
     tasks: Mutex<Vec<TaskHandle>>,
     /// When the group was reopened after openraft panicked, for bounding how often.
@@ -109,6 +113,7 @@ impl Group {
             barriers: Arc::default(),
             appends,
             pieces,
+            questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             status: watch::Sender::new(GroupStatus::default()),
             tasks: Mutex::default(),
             reopened: Mutex::default(),
@@ -254,6 +259,11 @@ impl Group {
         }
     }
 
+    /// Whether there is room for entries of another replica: see [`Wal::takes`].
+    pub(crate) fn log_takes(&self, bytes: u64) -> bool {
+        self.wal.takes(bytes)
+    }
+
     /// Queues an append request of another replica.
     pub(crate) fn take_append(&self, append: Append) {
         if let Err(mpsc::error::TrySendError::Full(append)) = self.appends.try_send(append) {
@@ -276,7 +286,13 @@ impl Group {
         let Some(raft) = self.raft() else {
             return replier.reply(Err("the replica is stopped".into()));
         };
+        let Ok(permit) = self.questions.clone().try_acquire_owned() else {
+            return replier.reply(Err("too many questions are waiting".into()));
+        };
         let answer = question(raft);
-        self.env.spawn("raft-ask", async move { replier.reply(answer.await) });
+        self.env.spawn("raft-ask", async move {
+            replier.reply(answer.await);
+            drop(permit);
+        });
     }
 }

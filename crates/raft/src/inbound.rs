@@ -20,7 +20,7 @@ use crate::messages::{
 use crate::read_index::decode_question;
 use crate::replica::Replica;
 use crate::snapshot::Inlet;
-use crate::types::{Raft, Types};
+use crate::types::{Entry, EntryBody, Raft, Types};
 
 /// An append request that waits for its turn.
 pub(crate) struct Append {
@@ -80,7 +80,12 @@ impl Inbound {
         }
         match self.kind {
             MessageKind::Append => {
+                let bytes = input.remaining() as u64;
                 let (order, request) = decoded!(decode_append(input));
+                if !group.log_takes(bytes) && brings_writes(group, &request) {
+                    let refusal = "the disk is full, and what room its log has left is kept for votes and removals";
+                    return Err((replier, refusal.to_owned()));
+                }
                 group.take_append(Append { from, order, request, replier });
             }
             MessageKind::Snapshot => {
@@ -126,6 +131,15 @@ impl Inbound {
         }
         Ok(())
     }
+}
+
+/// Whether a request has writes that this replica's log has no place for yet. Without what a new leader writes first, and
+/// without memberships, a shard may have no quorum; and a leader finds out by entries that are here already how far this
+/// log goes.
+fn brings_writes(group: &Group, request: &AppendEntriesRequest<Types>) -> bool {
+    let last = group.log().state().last;
+    let is_write = |entry: &Entry| matches!(entry.payload, EntryBody::Normal(_));
+    request.entries.iter().any(|entry| is_write(entry) && last.is_none_or(|last| entry.log_id.index > last.0))
 }
 
 impl Handler for Inbound {

@@ -31,7 +31,7 @@
 //! - RAFT-3: the tablet holds the position it reached in the same atomic write as the data, so no entry is applied
 //!   twice or skipped, whatever a crash leaves.
 //! - RAFT-4: the log is cut only behind what the tablet would show after a crash, and not while a snapshot is sent or
-//!   may go on where it broke off, unless that would make it very long.
+//!   may go on where it broke off, nor what its receiver lacks then, unless that would make it very long.
 //! - RAFT-5: a message is handed to the replica it was sent to, or refused: replica ids are never used twice.
 //! - RAFT-6: a linearizable read waits for a round of the leader that began after the read arrived, on whichever replica.
 //! - RAFT-7: replicas that applied the same entries have equal hash chains.
@@ -59,6 +59,7 @@ mod apply;
 mod ballot;
 mod barriers;
 mod batcher;
+mod catch_up;
 mod claims;
 mod clock;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use strata_storage::StorageError;
 use strata_types::{LogIndex, ReplicaId};
 
 use crate::applied::Applied;
+use crate::error::OpenError;
 use crate::group::Group;
 use crate::host::Host;
 use crate::types::{Raft, Types};
@@ -26,8 +27,11 @@ use crate::types::{Raft, Types};
 /// A node halts on which the core of a group panics more often than this within [`REOPEN_WINDOW`].
 const REOPENS_MAX: usize = 3;
 const REOPEN_WINDOW: Duration = Duration::from_secs(600);
-/// While a snapshot is sent, the log may get this many times longer than otherwise. A receiver that never has it all
-/// cannot hold the log for ever: it gets another snapshot.
+/// How often a group is tried again that there is no room to reopen.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+/// While a snapshot is sent and until its receiver has caught up, the log may get this many times longer than
+/// otherwise, or as long as the tablet: the larger that is, the longer it takes. A receiver that never has it all cannot
+/// hold the log for ever: it gets another snapshot.
 const HELD_LOG_FACTOR: u64 = 8;
 /// When the log is this many times longer than it may be, it is not a follower's hiccup: who still needs what is to be
 /// cut gets a snapshot.
@@ -76,7 +80,7 @@ fn fullest(mut unflushed: Vec<(ReplicaId, u64)>, max: u64) -> Vec<ReplicaId> {
 #[derive(Clone, Copy)]
 struct Forced {
     flush: bool,
-    /// Flushed, and its log cut.
+    /// Its log is cut, and it is flushed where that lets it be cut further.
     cut: bool,
 }
 
@@ -84,10 +88,13 @@ struct Forced {
 fn reopen(group: Arc<Group>) {
     let env = group.env().clone();
     env.spawn("raft-reopen", async move {
-        if let Err(error) = group.restart().await
+        while let Err(error) = group.restart().await
             && !group.is_stopped()
         {
-            group.env().halt(format!("{} could not be reopened: {error}", group.id()));
+            if !matches!(error, OpenError::Full { .. }) {
+                return group.env().halt(format!("{} could not be reopened: {error}", group.id()));
+            }
+            group.env().sleep(REOPEN_PAUSE).await;
         }
     });
 }
@@ -146,30 +153,42 @@ async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: Forced) -> Resul
     let Some(raft) = group.raft() else { return Ok(()) };
     let (env, retention) = (&host.parts.env, &host.parts.retention);
     let tablet = group.tablet();
-    let read = env.blocking(move || Ok((tablet.get_persisted(APPLIED_KEY)?, tablet.unflushed_bytes()))).await;
-    let Some(read) = read else { return Ok(()) };
-    let (persisted, unflushed): (_, u64) = read?;
+    let look = move || {
+        let persisted = tablet.get_persisted(APPLIED_KEY)?;
+        Ok::<_, StorageError>((persisted, tablet.unflushed_bytes(), tablet.disk_bytes()))
+    };
+    let Some(looked) = env.blocking(look).await else { return Ok(()) };
+    let (persisted, unflushed, disk_bytes) = looked?;
     let flushed = LogIndex(Applied::decode(persisted)?.log_id.map_or(0, |id| id.index));
     let applied = group.state().applied_index();
 
-    let log_bytes = group.log().bytes();
+    let length = Length {
+        bytes: group.log().bytes(),
+        max: retention.keep_bytes_max,
+        held_max: retention.keep_bytes_max.saturating_mul(HELD_LOG_FACTOR).max(disk_bytes),
+    };
+    let (snapshot, last) = ends(&raft);
+    let cuttable = snapshot.min(flushed);
+    let spare = spare(group, &length, last);
+    // Where a follower holds the log, flushing would be for nothing.
+    let would_cut = spare.is_some_and(|spare| spare > cuttable);
+    let is_long = length.bytes >= retention.keep_bytes.max(retention.flush_bytes);
     let old = env.now().since(*group.flushed.lock()) >= retention.flush_age;
-    let due = unflushed >= retention.flush_bytes || log_bytes >= retention.keep_bytes.max(retention.flush_bytes);
+    let due = unflushed >= retention.flush_bytes || (would_cut && (is_long || forced.cut));
     group.unflushed.store(unflushed, Ordering::Relaxed);
-    if flushed < applied && (due || old || forced.flush || forced.cut) {
+    if flushed < applied && (due || old || forced.flush) {
         *group.flushed.lock() = env.now();
         group.unflushed.store(0, Ordering::Relaxed);
         // Asks the adapter for a "snapshot", which is a flush; openraft then lets the log be cut up to there.
         let _ = raft.trigger().snapshot().await;
     }
 
-    let snapshot = raft.metrics().borrow_watched().snapshot.map_or(0, |id| id.index);
-    let cuttable = LogIndex(snapshot.min(flushed.0));
-    if let Some(cut) = cut_at(group, retention.keep_bytes_max, cuttable, log_bytes)
-        && (log_bytes > retention.keep_bytes || forced.cut)
+    if let Some(spare) = spare
+        && (length.bytes > retention.keep_bytes || forced.cut)
     {
+        let cut = cuttable.min(spare);
         host.transfers.outrun(group.replica(), cut.0);
-        if log_bytes > retention.keep_bytes_max.saturating_mul(CUT_OFF_FACTOR) {
+        if length.bytes > length.max.saturating_mul(CUT_OFF_FACTOR) {
             group.state().note_cut(cut);
         }
         let _ = raft.trigger().purge_log(cut.0).await;
@@ -177,22 +196,42 @@ async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: Forced) -> Resul
     Ok(())
 }
 
-/// Where the log may be cut: behind what is durable in the tablet, and behind what all members have, unless they hold
-/// back too much (RAFT-4). Learners count: one that has just got a snapshot would need another one.
-fn cut_at(group: &Arc<Group>, keep_bytes_max: u64, cuttable: LogIndex, log_bytes: u64) -> Option<LogIndex> {
+/// Up to where openraft lets the log be cut, and where it ends.
+fn ends(raft: &Raft) -> (LogIndex, LogIndex) {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    (LogIndex(metrics.snapshot.map_or(0, |id| id.index)), LogIndex(metrics.last_log_index.unwrap_or(0)))
+}
+
+/// How long the log of a group is, and how long it may be.
+struct Length {
+    bytes: u64,
+    /// For followers that need it.
+    max: u64,
+    /// For those that get a snapshot or have just got one.
+    held_max: u64,
+}
+
+/// Up to where nobody needs the log: all members have it, unless they hold back too much (RAFT-4). Learners count: one
+/// that has just got a snapshot would need another one. `None`: all of it is needed.
+fn spare(group: &Arc<Group>, length: &Length, last: LogIndex) -> Option<LogIndex> {
+    const ALL: LogIndex = LogIndex(u64::MAX);
     #[cfg(debug_assertions)]
     if crate::mutant::is(crate::mutant::Mutant::PurgeDuringTransfer) {
-        return Some(cuttable);
+        return Some(ALL);
     }
-    let is_held = group.state().transfers.holds_log(group.replica());
-    if is_held && log_bytes <= keep_bytes_max.saturating_mul(HELD_LOG_FACTOR) {
+    let catching_up = group.state().catching_up.look(group.env().now(), last, |follower| group.matched(follower));
+    if length.bytes > length.held_max {
+        return Some(ALL);
+    }
+    if group.state().transfers.holds_log(group.replica()) {
         return None;
     }
-    if log_bytes > keep_bytes_max {
-        return Some(cuttable);
+    if length.bytes > length.max {
+        return Some(catching_up.unwrap_or(ALL));
     }
     let slowest = group.everybody().into_iter().filter_map(|member| group.matched(member)).min();
-    Some(slowest.map_or(cuttable, |slowest| cuttable.min(slowest)))
+    Some(slowest.unwrap_or(ALL))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use strata_types::{GroupId, LogIndex, ReplicaId};
 use tokio::sync::Notify;
 
 use crate::applied::Applied;
+use crate::catch_up::CatchingUp;
 use crate::clock::Clock;
 use crate::lease::Leases;
 use crate::overlay::Rows;
@@ -39,13 +40,16 @@ pub(crate) struct Replica {
     told: Mutex<Option<LogId>>,
     /// The log is to be cut up to here, whoever still needs it.
     cut: AtomicU64,
+    /// For whom it is not yet to be cut there.
+    pub(crate) catching_up: CatchingUp,
     /// The time of this shard here, for when this replica leads.
     pub(crate) clock: Arc<Clock>,
     /// What was promised here and to this replica.
     pub(crate) leases: Arc<Leases>,
     /// Bytes that are there of a snapshot on its way to this replica.
     pub(crate) arrived: AtomicU64,
-    /// openraft asks for the current snapshot several times while it starts; a checkpoint would be wasted then.
+    /// openraft asks for the current snapshot several times while it starts; a checkpoint would be wasted then. And
+    /// whoever starts it does not wait for room.
     running: AtomicBool,
     /// Snapshots on their way, of all replicas of the node.
     pub(crate) transfers: Arc<Transfers>,
@@ -82,6 +86,7 @@ impl Replica {
             applied_changed: Notify::new(),
             told: Mutex::default(),
             cut: AtomicU64::new(0),
+            catching_up: CatchingUp::default(),
             clock,
             leases: Arc::new(Leases::new(id)),
             arrived: AtomicU64::new(0),

@@ -61,15 +61,41 @@ impl StateMachine {
                 }
                 Some(Err((back, StorageError::WouldBlock))) => (items, waiting) = (back, Waiting::Allowed),
                 Some(Err((back, StorageError::Full { detail }))) => {
-                    tracing::warn!(group = %self.replica.group, detail, "disk full: applying waits for room");
                     (items, is_full) = (back, true);
-                    self.replica.set_obstacle(Some(format!("there is no room to apply entries: {detail}")));
-                    self.replica.env.sleep(DISK_FULL_RETRY).await;
+                    wait_for_room(&self.replica, "apply entries", &detail).await?;
                 }
                 Some(Err((_, error))) => return Err(self.replica.storage_failed(&error)),
             }
         }
     }
+
+    /// What is durable of the tablet, if anything is. While openraft starts, it only wants to know how far that goes: the
+    /// answer takes no room on the disk.
+    async fn persisted(&self) -> io::Result<Option<Snapshot>> {
+        let tablet = self.replica.tablet();
+        let read = self.replica.env.blocking(move || Applied::decode(tablet.get_persisted(APPLIED_KEY)?)).await;
+        match read {
+            Some(Ok(applied)) => Ok(applied.log_id.map(|_| flushed(&applied))),
+            Some(Err(error)) => Err(self.replica.storage_failed(&error)),
+            None => Err(io::Error::other("reading a tablet panicked")),
+        }
+    }
+}
+
+fn flushed(applied: &Applied) -> Snapshot {
+    Snapshot { meta: applied.snapshot_meta(), snapshot: SnapshotSource::Flushed }
+}
+
+/// Waits a while for room on the disk, and says so. Not while the group is opened: whoever opens it waits, and lets
+/// others be opened meanwhile.
+async fn wait_for_room(replica: &Replica, purpose: &str, detail: &str) -> io::Result<()> {
+    tracing::warn!(group = %replica.group, detail, "disk full: there is no room to {purpose}");
+    replica.set_obstacle(Some(format!("there is no room to {purpose}: {detail}")));
+    if !replica.is_running() {
+        return Err(io::Error::other(format!("disk full: {detail}")));
+    }
+    replica.env.sleep(DISK_FULL_RETRY).await;
+    Ok(())
 }
 
 impl RaftStateMachine<Types> for StateMachine {
@@ -123,11 +149,20 @@ impl RaftStateMachine<Types> for StateMachine {
         };
         assert_eq!(applied.log_id, meta.last_log_id, "{}: the receiver checked this", self.replica.group);
         self.replica.transfers.forget(self.replica.id);
+        let mut is_full = false;
         loop {
             let (replica, received, applied) = (self.replica.clone(), received.clone(), applied.clone());
             match self.replica.env.blocking(move || replica.install(received, applied)).await {
-                Some(Ok(())) => return Ok(()),
-                Some(Err(StorageError::Full { .. })) => self.replica.env.sleep(DISK_FULL_RETRY).await,
+                Some(Ok(())) => {
+                    if is_full {
+                        self.replica.set_obstacle(None);
+                    }
+                    return Ok(());
+                }
+                Some(Err(StorageError::Full { detail })) => {
+                    is_full = true;
+                    wait_for_room(&self.replica, "install a snapshot of the shard", &detail).await?;
+                }
                 Some(Err(error)) => return Err(self.replica.storage_failed(&error)),
                 None => return Err(io::Error::other("installing a snapshot panicked")),
             }
@@ -136,7 +171,7 @@ impl RaftStateMachine<Types> for StateMachine {
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
         if !self.replica.is_running() {
-            return Ok(None);
+            return self.persisted().await;
         }
         let transfers = &self.replica.transfers;
         // One that broke off goes on; and what one follower takes serves another one.
@@ -156,7 +191,7 @@ impl RaftStateMachine<Types> for StateMachine {
             // A full disk ends nobody: what cannot be sent is asked for again after a while.
             Some(Err(StorageError::Full { detail })) => {
                 tracing::warn!(group = %self.replica.group, detail, "disk full: no snapshot can be made");
-                Ok(Some(Snapshot { meta: applied.snapshot_meta(), snapshot: SnapshotSource::Flushed }))
+                Ok(Some(flushed(&applied)))
             }
             Some(Err(error)) => Err(self.replica.storage_failed(&error)),
             None => Err(io::Error::other("making a checkpoint panicked")),
@@ -179,10 +214,11 @@ impl RaftSnapshotBuilder<Types> for FlushingBuilder {
             let tablet = self.replica.tablet();
             // Not in the background: for a moment nobody else can write to the tablet.
             match self.replica.env.blocking(move || tablet.flush()).await {
-                Some(Ok(())) => {
-                    return Ok(Snapshot { meta: self.applied.snapshot_meta(), snapshot: SnapshotSource::Flushed });
+                Some(Ok(())) => return Ok(flushed(&self.applied)),
+                Some(Err(StorageError::Full { .. })) if self.replica.is_running() => {
+                    self.replica.env.sleep(DISK_FULL_RETRY).await;
                 }
-                Some(Err(StorageError::Full { .. })) => self.replica.env.sleep(DISK_FULL_RETRY).await,
+                Some(Err(StorageError::Full { detail })) => wait_for_room(&self.replica, "open", &detail).await?,
                 Some(Err(error)) => return Err(self.replica.storage_failed(&error)),
                 None => return Err(io::Error::other("flushing a tablet panicked")),
             }

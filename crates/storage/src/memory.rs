@@ -4,14 +4,16 @@
 //!   MemoryTablet (lost by a crash)          Durable (survives it)
 //!   +---------------------------+  flush   +-----------------------------+
 //!   | items: every write so far | -------> | image: state at last flush  |
-//!   | dirty: keys since a flush |  copies  | one per replica             |
-//!   +---------------------------+  dirty   +-----------------------------+
+//!   | dirty: keys since a flush |  copies  | one per replica; and what   |
+//!   +---------------------------+  dirty   | was written since, in order |
+//!                                          +-----------------------------+
 //! ```
 //!
 //! A crash is [`Durable::crash`], or simply new [`MemoryTablets`] over the same [`Durable`]: every handle of the former
 //! life then fails for ever, so that a task that outlives its node cannot write to the next one's disk, and an opened
-//! tablet begins as its image. A flush copies only the keys written since the last one. Like RocksDB, a tablet also
-//! flushes by itself when much is unflushed.
+//! tablet begins as its image. With [`Durable::crash_keeping`] some of what was not flushed survives, oldest first. A
+//! flush copies only the keys written since the last one. Like RocksDB, a tablet also flushes by itself when much is
+//! unflushed.
 //!
 //! Scans and snapshots share the live map; the first write while one is held copies it. So do not hold a snapshot
 //! across writes.
@@ -79,7 +81,7 @@ impl Tablets for MemoryTablets {
             return Ok(tablet);
         }
         // As with a real one: whoever opens a tablet writes something.
-        self.life.check_room()?;
+        self.life.check_some_room()?;
         let image = self.life.durable().image(replica);
         let tablet = Arc::new(MemoryTablet::open(self.life.clone(), replica, image, self.write_buffer_bytes)?);
         open.insert(replica, Arc::downgrade(&tablet));

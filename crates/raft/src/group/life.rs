@@ -34,12 +34,16 @@ impl Group {
         let log = LogStore::new(self.log.clone(), self.replica.leases.clone());
         let machine = StateMachine::new(self.replica.clone());
         self.replica.set_running(false);
+        // What a former core waited for.
+        self.replica.set_obstacle(None);
         let has_voted = self.log.state().vote.is_some();
         self.replica.leases.start(self.env.now(), has_voted, self.timing.silence_max());
         let starting = Raft::new(self.replica.id, Arc::new(config), network, log, machine);
         // Election timeouts are drawn from this seed: equal in equal simulations, different on every node.
-        let raft =
-            Runtime::scope(self.env.rng.next_u64(), starting).await.map_err(|error| failed(error.to_string()))?;
+        let raft = Runtime::scope(self.env.rng.next_u64(), starting).await.map_err(|error| {
+            // openraft passes no error of the tablet on as it is.
+            self.replica.obstacle().map_or_else(|| failed(error.to_string()), |detail| OpenError::Full { detail })
+        })?;
         self.replica.set_running(true);
         self.raft.store(Some(Arc::new(raft)));
         self.publish_status();

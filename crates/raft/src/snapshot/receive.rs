@@ -22,13 +22,15 @@ const PAUSE_AFTER: Duration = Duration::from_secs(15);
 /// How long a piece waits for the turn of its transfer: shorter than its sender waits for an answer.
 const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a sender is kept away after there was no room for a piece: each try sends one.
+/// How long senders are kept away after there was no room: each try sends something, some all of it.
 const FULL_PAUSE: Duration = Duration::from_secs(5);
 
 /// Where the snapshots for one replica arrive, one at a time.
 pub(crate) struct Inlet {
     replica: Arc<Replica>,
     incoming: Option<Incoming>,
+    /// When there was no room for a snapshot, whatever became of it, and what the disk said. Until a piece is written.
+    full: Option<(Mono, String)>,
 }
 
 /// What is there of a snapshot: a beginning of it, or all.
@@ -37,8 +39,6 @@ struct Incoming {
     /// How many bytes of it are written.
     received: u64,
     state: State,
-    /// When there was no room for a piece, and what the disk said.
-    full: Option<(Mono, String)>,
 }
 
 enum State {
@@ -60,28 +60,27 @@ struct Chunk {
     bytes: Bytes,
 }
 
-impl Incoming {
-    fn new(snapshot: u64, received: u64, state: State) -> Incoming {
-        Incoming { snapshot, received, state, full: None }
-    }
-}
-
 impl Inlet {
     pub(crate) fn new(replica: Arc<Replica>) -> Inlet {
-        Inlet { replica, incoming: None }
+        Inlet { replica, incoming: None, full: None }
     }
 
     /// How long to wait for a piece before [`Inlet::rest`]; `None`: for ever.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        let incoming = self.incoming.as_ref()?;
-        Some(if matches!(incoming.state, State::Arriving { turn: Some(_), .. }) { PAUSE_AFTER } else { KEEP_FOR })
+        match &self.incoming {
+            Some(Incoming { state: State::Arriving { turn: Some(_), .. }, .. }) => Some(PAUSE_AFTER),
+            Some(_) => Some(KEEP_FOR),
+            None => self.full.is_some().then_some(KEEP_FOR),
+        }
     }
 
     /// Nothing came for long: gives up the turn, and later what is there.
     pub(crate) async fn rest(&mut self) {
         if let Some(Incoming { state: State::Arriving { turn: turn @ Some(_), .. }, .. }) = &mut self.incoming {
             *turn = None;
-        } else if let Some(gone) = self.incoming.take() {
+        } else {
+            let gone = self.incoming.take();
+            self.full = None;
             self.note_arrived();
             self.replica.env.background(move || drop(gone)).await;
         }
@@ -94,9 +93,17 @@ impl Inlet {
             _ => 0,
         };
         self.replica.arrived.store(arrived, Ordering::Relaxed);
-        let full = self.incoming.as_ref().and_then(|incoming| incoming.full.as_ref());
-        let no_room = full.map(|(_, detail)| format!("there is no room for a snapshot of the shard: {detail}"));
+        let no_room =
+            self.full.as_ref().map(|(_, detail)| format!("there is no room for a snapshot of the shard: {detail}"));
         self.replica.set_obstacle(no_room);
+    }
+
+    /// What a sender is told whose snapshot could not be written.
+    fn failed(&mut self, error: &StorageError) -> String {
+        if matches!(error, StorageError::Full { .. }) {
+            self.full = Some((self.replica.env.now(), error.to_string()));
+        }
+        error.to_string()
     }
 
     /// Takes one piece. Returns the body of the answer.
@@ -114,12 +121,12 @@ impl Inlet {
 
     /// How much of a snapshot is there. Of another one nothing is kept: pieces of two never mix (RAFT-11).
     async fn begin(&mut self, snapshot: u64) -> Result<u64, String> {
-        if let Some(incoming) = self.incoming.as_ref().filter(|incoming| incoming.snapshot == snapshot) {
-            let now = self.replica.env.now();
-            return match &incoming.full {
-                Some((since, detail)) if now.since(*since) < FULL_PAUSE => Err(detail.clone()),
-                _ => Ok(incoming.received),
-            };
+        let now = self.replica.env.now();
+        if let Some((_, detail)) = self.full.as_ref().filter(|(since, _)| now.since(*since) < FULL_PAUSE) {
+            return Err(detail.clone());
+        }
+        if let Ok(incoming) = self.current(snapshot) {
+            return Ok(incoming.received);
         }
         let (former, turn) = match self.incoming.take() {
             Some(Incoming { state: State::Arriving { receiver, turn }, .. }) => (Some(receiver), turn),
@@ -131,8 +138,8 @@ impl Inlet {
             drop(former);
             target.receive()
         });
-        let receiver = receiver.await?.map_err(|error| error.to_string())?;
-        self.incoming = Some(Incoming::new(snapshot, 0, State::Arriving { receiver, turn }));
+        let receiver = receiver.await?.map_err(|error| self.failed(&error))?;
+        self.incoming = Some(Incoming { snapshot, received: 0, state: State::Arriving { receiver, turn } });
         Ok(0)
     }
 
@@ -164,19 +171,19 @@ impl Inlet {
         match written {
             Ok(Ok(())) => {
                 metrics::counter!("strata_raft_snapshot_received_bytes_total").increment(length);
-                self.incoming = Some(Incoming::new(snapshot, end, State::Arriving { receiver, turn }));
+                self.incoming = Some(Incoming { snapshot, received: end, state: State::Arriving { receiver, turn } });
+                self.full = None;
                 Ok(())
             }
             // Nothing was written. When there is room, it goes on from here; until then others may have their turn.
             Ok(Err(error @ StorageError::Full { .. })) => {
-                let full = Some((self.replica.env.now(), error.to_string()));
                 let state = State::Arriving { receiver, turn: None };
-                self.incoming = Some(Incoming { full, ..Incoming::new(snapshot, received, state) });
-                Err(error.to_string())
+                self.incoming = Some(Incoming { snapshot, received, state });
+                Err(self.failed(&error))
             }
             Ok(Err(error)) => Err(error.to_string()),
             Err(damaged) => {
-                self.incoming = Some(Incoming::new(snapshot, received, State::Arriving { receiver, turn }));
+                self.incoming = Some(Incoming { snapshot, received, state: State::Arriving { receiver, turn } });
                 Err(damaged)
             }
         }
@@ -199,7 +206,7 @@ impl Inlet {
             Some(State::Arriving { receiver, turn }) => (receiver, turn),
             Some(State::Installed { reply }) => {
                 let state = State::Installed { reply: reply.clone() };
-                self.incoming = Some(Incoming::new(snapshot, received, state));
+                self.incoming = Some(Incoming { snapshot, received, state });
                 return Ok(reply);
             }
             None => return Err(unknown()),
@@ -209,10 +216,12 @@ impl Inlet {
             let applied = Applied::decode(tablet.get(APPLIED_KEY)?)?;
             Ok::<_, StorageError>((tablet, applied))
         });
-        let finished = finished.await?.map_err(|error| error.to_string())?;
+        // What there was no room to finish is gone, and comes again.
+        let finished = finished.await?.map_err(|error| self.failed(&error))?;
+        self.full = None;
         let (reply, is_installed) = install(finished, vote, meta, raft).await?;
         if is_installed {
-            self.incoming = Some(Incoming::new(snapshot, received, State::Installed { reply: reply.clone() }));
+            self.incoming = Some(Incoming { snapshot, received, state: State::Installed { reply: reply.clone() } });
         }
         Ok(reply)
     }

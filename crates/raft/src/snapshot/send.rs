@@ -8,6 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use openraft::raft::SnapshotResponse;
 use strata_codec::checksum;
 use strata_storage::{Checkpoint, StorageError};
+use strata_types::LogIndex;
 
 use super::parts::{Part, Parts};
 use super::{SendError, SnapshotSource};
@@ -45,6 +46,8 @@ pub(crate) async fn send(
     let end = SnapshotPiece::End { snapshot: sender.sending.kept().id, total, vote, meta };
     let reply = sender.peer.snapshot_piece(&end, END_DEADLINE).await.map_err(SendError::Net)?;
     let reply = decode_snapshot_reply(reply).map_err(|error| SendError::Protocol(error.to_string()))?;
+    let has = LogIndex(sender.sending.kept().meta.last_log_id.map_or(0, |id| id.index));
+    replica.catching_up.begin(peer.target(), has, replica.env.now());
     sender.sending.done();
     Ok(reply)
 }

@@ -109,6 +109,22 @@ async fn a_reopened_core_vouches_for_nothing_that_is_not_durable() {
     cluster.write("b", "1").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn questions_for_votes_do_not_pile_up_where_the_disk_stands_still() {
+    let mut cluster = Cluster::new(75, Retention::default()).await;
+    cluster.write("a", "1").await;
+    cluster.converge().await;
+    let leader = cluster.leader().await;
+    let stuck = (1..=3).find(|node| *node != leader).expect("three nodes");
+    cluster.world.node(stuck).set_stuck(true);
+    cluster.crash(leader).await;
+    tokio::time::sleep(Duration::from_secs(180)).await;
+    let refusals = cluster.network.refusals.lock().clone();
+    assert!(refusals.iter().any(|refusal| refusal.contains("too many questions")), "{} refusals", refusals.len());
+    cluster.world.node(stuck).set_stuck(false);
+    cluster.write("a", "2").await;
+}
+
 /// RAFT-1, RAFT-2: no reply while the logs of a majority are not synced, and the reply when they are.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_acknowledged_while_the_disks_of_a_majority_stand_still() {

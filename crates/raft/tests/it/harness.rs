@@ -90,7 +90,13 @@ pub(crate) enum Pieces {
     Damage(usize),
     /// So many more are delivered, then they are lost.
     Lose(usize),
+    /// The last ones of their snapshots are lost.
+    LoseLast,
 }
+
+/// Where a piece says what it is: behind the two replicas. And what the last one says.
+const PIECE_KIND_AT: usize = 16;
+const LAST_PIECE: u8 = 5;
 
 impl Network {
     /// How many pieces of snapshots wait.
@@ -131,6 +137,8 @@ impl Network {
                 message.body = body.into();
                 Some(message)
             }
+            Pieces::LoseLast if message.body[PIECE_KIND_AT] == LAST_PIECE => None,
+            Pieces::LoseLast => Some(message),
             Pieces::Lose(0) => None,
             Pieces::Lose(more) => {
                 *pieces = Pieces::Lose(more - 1);
@@ -389,6 +397,11 @@ impl Cluster {
     /// The disk of a node's tablets has no room any more, or has some again.
     pub(crate) fn set_full(&self, node: u64, full: bool) {
         self.tablets[&node].set_full(full);
+    }
+
+    /// The same, but a tablet can still be opened.
+    pub(crate) fn set_nearly_full(&self, node: u64, full: bool) {
+        self.tablets[&node].set_nearly_full(full);
     }
 
     /// The tablet of a node cannot be read any more.

@@ -6,6 +6,7 @@
 mod births;
 mod damage;
 mod faults;
+mod full_disk;
 mod handovers;
 mod harness;
 mod histories;

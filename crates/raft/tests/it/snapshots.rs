@@ -90,8 +90,9 @@ async fn a_follower_that_cannot_keep_up_does_not_hold_the_log() {
     let slow = (1..=3).find(|node| *node != leader).expect("three nodes");
     cluster.world.node(slow).set_latency(Duration::from_millis(700)..=Duration::from_millis(700));
     let mut longest = 0;
-    for round in 0..60 {
-        fill(&cluster, round * 20, round * 20 + 20).await;
+    for _ in 0..60 {
+        // The same keys again: the log may be as long as the tablet.
+        fill(&cluster, 0, 20).await;
         cluster.maintain().await;
         tokio::time::sleep(Duration::from_millis(200)).await;
         longest = longest.max(cluster.group(leader).status().log_bytes);
@@ -102,8 +103,46 @@ async fn a_follower_that_cannot_keep_up_does_not_hold_the_log() {
         cluster.maintain().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    cluster.write("last", "1").await;
     cluster.converge().await;
-    assert!(cluster.value(slow, "k1199").is_some());
+    assert!(cluster.value(slow, "last").is_some());
+}
+
+/// RAFT-4: the log is longer than it should be, and the follower that is away holds it.
+#[tokio::test(start_paused = true)]
+async fn a_tablet_is_not_flushed_for_a_log_that_is_not_cut() {
+    const LIMIT: u64 = 16 * 1024;
+    let patient = Retention {
+        flush_bytes: LIMIT,
+        flush_node_bytes: 1 << 30,
+        keep_bytes: 1,
+        keep_bytes_max: 1 << 30,
+        log_bytes: 1 << 30,
+        flush_age: Duration::from_secs(600),
+    };
+    let mut cluster = Cluster::new(43, patient).await;
+    let leader = cluster.leader().await;
+    let away = (1..=3).find(|node| *node != leader).expect("three nodes");
+    cluster.crash(away).await;
+    fill(&cluster, 0, 100).await;
+    maintain(&cluster, 5).await;
+    assert!(cluster.group(leader).status().log_bytes > LIMIT);
+    let mut flushes = 0;
+    for tick in 0..30 {
+        let key = format!("tick{tick}");
+        cluster.write(&key, "1").await;
+        maintain(&cluster, 1).await;
+        let persisted = cluster.group(leader).tablet().get_persisted(key.as_bytes()).expect("memory");
+        flushes += usize::from(persisted.is_some());
+    }
+    assert!(flushes <= 2, "{flushes} flushes in 30 ticks");
+    assert!(cluster.group(leader).status().log_bytes > LIMIT, "{:?}", cluster.statuses());
+
+    cluster.start(away).await;
+    cluster.converge().await;
+    maintain(&cluster, 10).await;
+    let status = cluster.group(leader).status();
+    assert!(status.purged > LogIndex(100) && status.log_bytes < LIMIT, "nobody needs it any more: {status:?}");
 }
 
 /// Also openraft#2116: a snapshot that arrives while the follower's own log writes are slow.
@@ -148,7 +187,7 @@ pub(crate) async fn maintain(cluster: &Cluster, rounds: u32) {
 }
 
 /// A cluster one of whose followers needs a snapshot: the node of the leader, and that of the follower, which is down.
-async fn left_behind(seed: u64) -> (Cluster, u64, u64) {
+pub(crate) async fn left_behind(seed: u64) -> (Cluster, u64, u64) {
     let mut cluster = Cluster::new(seed, EAGER).await;
     fill(&cluster, 0, 5).await;
     cluster.converge().await;

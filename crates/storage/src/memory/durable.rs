@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use strata_types::ReplicaId;
 
-use crate::{StorageError, StorageResult};
+use crate::{StorageError, StorageResult, WriteBatch, WriteOp};
 
 pub(super) type Items = BTreeMap<Bytes, Bytes>;
 
@@ -17,6 +17,7 @@ pub(super) type Items = BTreeMap<Bytes, Bytes>;
 pub struct Durable {
     life: AtomicU64,
     full: AtomicBool,
+    nearly_full: AtomicBool,
     images: Mutex<BTreeMap<ReplicaId, Arc<Image>>>,
 }
 
@@ -28,12 +29,26 @@ impl Durable {
 
     /// The node crashes: unflushed writes are lost and every handle fails for ever.
     pub fn crash(&self) {
+        self.crash_keeping(|_| 0);
+    }
+
+    /// The same, but of each tablet's unflushed batches the first ones survive (STORE-1): `keep` is told how many there
+    /// are, and says how many.
+    pub fn crash_keeping(&self, mut keep: impl FnMut(usize) -> usize) {
         self.life.fetch_add(1, Ordering::SeqCst);
+        for image in self.images.lock().values() {
+            image.crash(&mut keep);
+        }
     }
 
     /// While the disk is full, everything that needs room fails with [`StorageError::Full`]; reads go on.
     pub fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// While the disk is nearly full, tablets are opened, and everything else that needs room fails.
+    pub fn set_nearly_full(&self, nearly_full: bool) {
+        self.nearly_full.store(nearly_full, Ordering::SeqCst);
     }
 
     /// Damages a replica's stored tablet: from now on opening and reading it fails with [`StorageError::Corrupt`], until
@@ -48,6 +63,7 @@ impl Durable {
     }
 
     pub(super) fn begin_life(self: Arc<Durable>) -> Life {
+        self.crash();
         let number = self.life.fetch_add(1, Ordering::SeqCst) + 1;
         Life { durable: self, number }
     }
@@ -73,6 +89,8 @@ impl Durable {
 #[derive(Default)]
 pub(super) struct Image {
     items: Mutex<Items>,
+    /// What was written since, in order.
+    unflushed: Mutex<Vec<WriteBatch>>,
     bytes: AtomicU64,
     damaged: AtomicBool,
 }
@@ -80,7 +98,7 @@ pub(super) struct Image {
 impl Image {
     pub(super) fn of(items: Items) -> Image {
         let bytes = items.iter().map(|(key, value)| item_bytes(key, value)).sum();
-        Image { items: Mutex::new(items), bytes: AtomicU64::new(bytes), damaged: AtomicBool::new(false) }
+        Image { items: Mutex::new(items), bytes: AtomicU64::new(bytes), ..Image::default() }
     }
 
     pub(super) fn check(&self, replica: ReplicaId) -> StorageResult<()> {
@@ -104,8 +122,27 @@ impl Image {
         self.bytes.load(Ordering::SeqCst)
     }
 
+    /// A batch was written that no flush has taken over yet.
+    pub(super) fn note_unflushed(&self, batch: WriteBatch) {
+        self.unflushed.lock().push(batch);
+    }
+
+    /// Nobody has the tablet open any more. Of the unflushed batches it keeps the first ones, as many as `keep` says.
+    pub(super) fn crash(&self, keep: impl FnOnce(usize) -> usize) {
+        let unflushed = std::mem::take(&mut *self.unflushed.lock());
+        if unflushed.is_empty() {
+            return;
+        }
+        let kept = keep(unflushed.len()).min(unflushed.len());
+        let mut live = self.items();
+        let ops = unflushed[..kept].iter().flat_map(WriteBatch::ops);
+        let keys: Vec<Bytes> = ops.map(|op| apply(op, &mut live).clone()).collect();
+        self.take_over(keys, &live);
+    }
+
     /// Takes over the present values of `keys`, all at once.
     pub(super) fn take_over(&self, keys: impl IntoIterator<Item = Bytes>, live: &Items) {
+        self.unflushed.lock().clear();
         let mut items = self.items.lock();
         let mut bytes = self.bytes();
         for key in keys {
@@ -118,6 +155,20 @@ impl Image {
             bytes -= old.map_or(0, |value| item_bytes(&key, &value));
         }
         self.bytes.store(bytes, Ordering::SeqCst);
+    }
+}
+
+/// Makes one write. Returns its key.
+pub(super) fn apply<'a>(op: &'a WriteOp, items: &mut Items) -> &'a Bytes {
+    match op {
+        WriteOp::Put(key, value) => {
+            items.insert(key.clone(), value.clone());
+            key
+        }
+        WriteOp::Delete(key) => {
+            items.remove(key);
+            key
+        }
     }
 }
 
@@ -151,10 +202,20 @@ impl Life {
 
     /// Fails when the life is over or the disk is full.
     pub(super) fn check_room(&self) -> StorageResult<()> {
+        self.check_some_room()?;
+        full_if(&self.durable.nearly_full)
+    }
+
+    /// The same for the little that opening a tablet takes.
+    pub(super) fn check_some_room(&self) -> StorageResult<()> {
         self.check()?;
-        match self.durable.full.load(Ordering::SeqCst) {
-            true => Err(StorageError::Full { detail: "no space left on simulated device".into() }),
-            false => Ok(()),
-        }
+        full_if(&self.durable.full)
+    }
+}
+
+fn full_if(full: &AtomicBool) -> StorageResult<()> {
+    match full.load(Ordering::SeqCst) {
+        true => Err(StorageError::Full { detail: "no space left on simulated device".into() }),
+        false => Ok(()),
     }
 }

@@ -8,11 +8,9 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use strata_types::ReplicaId;
 
-use super::durable::{Image, Items, Life};
+use super::durable::{Image, Items, Life, apply};
 use super::files;
-use crate::{
-    Checkpoint, CheckpointFile, Engine, Snapshot, StorageError, StorageResult, WriteBatch, WriteOp, check_file_name,
-};
+use crate::{Checkpoint, CheckpointFile, Engine, Snapshot, StorageError, StorageResult, WriteBatch, check_file_name};
 
 /// A tablet in memory.
 pub(super) struct MemoryTablet {
@@ -39,6 +37,8 @@ impl MemoryTablet {
         write_buffer_bytes: u64,
     ) -> StorageResult<MemoryTablet> {
         image.check(replica)?;
+        // What an earlier handle of this life left unflushed went with it.
+        image.crash(|_| 0);
         let items = Arc::new(image.items());
         let state = RwLock::new(State { items, dirty: BTreeSet::new(), unflushed_bytes: 0 });
         Ok(MemoryTablet { life, replica, image, write_buffer_bytes, state })
@@ -117,20 +117,9 @@ impl Engine for MemoryTablet {
         let mut state = self.state.write();
         let State { items, dirty, unflushed_bytes } = &mut *state;
         let items = Arc::make_mut(items);
-        for op in batch.ops() {
-            let key = match op {
-                WriteOp::Put(key, value) => {
-                    items.insert(key.clone(), value.clone());
-                    key
-                }
-                WriteOp::Delete(key) => {
-                    items.remove(key);
-                    key
-                }
-            };
-            dirty.insert(key.clone());
-        }
+        dirty.extend(batch.ops().iter().map(|op| apply(op, items).clone()));
         *unflushed_bytes += batch.bytes() as u64;
+        self.image.note_unflushed(batch);
         if *unflushed_bytes > self.write_buffer_bytes {
             self.flush_state(&mut state);
         }

@@ -67,6 +67,20 @@ fn a_full_disk_refuses_writes_and_recovers() {
 }
 
 #[test]
+fn a_nearly_full_disk_opens_tablets_and_takes_nothing_more() {
+    let durable = Durable::new();
+    durable.set_nearly_full(true);
+    let tablets = MemoryTablets::over(Arc::clone(&durable));
+    let tablet = tablets.open(REPLICA).unwrap();
+    let full = |error: StorageError| matches!(error, StorageError::Full { .. });
+    assert!(full(put(&*tablet, "refused").unwrap_err()));
+    assert!(full(tablet.flush().unwrap_err()));
+    durable.set_nearly_full(false);
+    put(&*tablet, "after").unwrap();
+    tablet.flush().unwrap();
+}
+
+#[test]
 fn a_damaged_tablet_refuses_until_another_is_installed() {
     let durable = Durable::new();
     assert!(!durable.damage(REPLICA), "there is nothing to damage yet");

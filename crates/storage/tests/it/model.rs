@@ -17,7 +17,8 @@ const REPLICA: ReplicaId = ReplicaId(1);
 enum Step {
     Write(Vec<(u8, Option<Vec<u8>>)>),
     Flush,
-    Crash,
+    /// Of what is not flushed so many writes are kept.
+    Crash(usize),
     Replace,
 }
 
@@ -26,7 +27,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => prop::collection::vec(op, 0..6).prop_map(Step::Write),
         2 => Just(Step::Flush),
-        1 => Just(Step::Crash),
+        1 => (0..8_usize).prop_map(Step::Crash),
         1 => Just(Step::Replace),
     ]
 }
@@ -43,8 +44,9 @@ proptest! {
         let durable = Durable::new();
         let mut tablets = MemoryTablets::over(Arc::clone(&durable));
         let mut tablet = tablets.open(REPLICA).unwrap();
-        let mut flushed: BTreeMap<Bytes, Bytes> = BTreeMap::new();
-        let mut model = flushed.clone();
+        let mut model: BTreeMap<Bytes, Bytes> = BTreeMap::new();
+        // What a crash may leave: the state when it was last flushed, and after each write since.
+        let mut states = vec![model.clone()];
         for step in steps {
             match step {
                 Step::Write(ops) => {
@@ -62,15 +64,23 @@ proptest! {
                         }
                     }
                     tablet.write(batch).unwrap();
+                    states.push(model.clone());
                 }
                 Step::Flush => {
                     tablet.flush().unwrap();
-                    flushed = model.clone();
+                    states = vec![model.clone()];
                 }
-                Step::Crash => {
+                Step::Crash(kept) => {
+                    let mut unflushed = Vec::new();
+                    durable.crash_keeping(|batches| {
+                        unflushed.push(batches);
+                        kept
+                    });
+                    prop_assert_eq!(unflushed.iter().sum::<usize>(), states.len() - 1);
                     tablets = MemoryTablets::over(Arc::clone(&durable));
                     tablet = tablets.open(REPLICA).unwrap();
-                    model = flushed.clone();
+                    model = states.swap_remove(kept.min(states.len() - 1));
+                    states = vec![model.clone()];
                 }
                 Step::Replace => {
                     let mut receiver = tablets.receive(REPLICA).unwrap();
@@ -78,7 +88,7 @@ proptest! {
                     let received = receiver.finish().unwrap();
                     tablets.install(REPLICA, Arc::clone(&received)).unwrap();
                     tablet = received;
-                    flushed = model.clone();
+                    states = vec![model.clone()];
                 }
             }
             let expected: Vec<_> = model.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -86,9 +96,9 @@ proptest! {
             for number in 0..12 {
                 let key = key(number);
                 prop_assert_eq!(tablet.get(&key).unwrap(), model.get(&key).cloned());
-                prop_assert_eq!(tablet.get_persisted(&key).unwrap(), flushed.get(&key).cloned());
+                prop_assert_eq!(tablet.get_persisted(&key).unwrap(), states[0].get(&key).cloned());
             }
-            let disk: usize = flushed.iter().map(|(key, value)| key.len() + value.len()).sum();
+            let disk: usize = states[0].iter().map(|(key, value)| key.len() + value.len()).sum();
             prop_assert_eq!(tablet.disk_bytes(), disk as u64);
         }
     }
