@@ -7,6 +7,10 @@ use parking_lot::Mutex;
 use strata_net::Transport;
 use strata_types::{InstanceId, NodeDescriptor, NodeId, ShardMap};
 
+/// Most nodes that no map names, and that are heard of all the same: their maps are newer than this one's. Any id may
+/// be given out for one, and the transport never lets go of what it was told of.
+const STRANGERS_MAX: usize = 64;
+
 /// A living process of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Heard {
@@ -44,15 +48,37 @@ impl AddressBook {
 
     /// A node said where it is.
     pub(crate) fn hear(&self, node: NodeId, heard: Heard) {
+        self.note(&mut self.heard.lock(), node, heard);
+    }
+
+    /// The same, unless another process than `former` was heard of for the node meanwhile. Returns whether none was.
+    pub(crate) fn hear_after(&self, node: NodeId, former: Option<&Heard>, heard: Heard) -> bool {
+        let mut all = self.heard.lock();
+        let is_unchanged = all.get(&node) == former;
+        if is_unchanged {
+            self.note(&mut all, node, heard);
+        }
+        is_unchanged
+    }
+
+    fn note(&self, all: &mut BTreeMap<NodeId, Heard>, node: NodeId, heard: Heard) {
+        let members = self.members.lock();
+        let is_stranger = |node: &&NodeId| !members.contains_key(*node);
+        if is_stranger(&&node) && !all.contains_key(&node) && all.keys().filter(is_stranger).count() >= STRANGERS_MAX {
+            // It has an address as soon as a map names it.
+            return tracing::warn!(%node, address = %heard.address, "too many nodes that the map does not know");
+        }
         self.transport.set_address(node, &heard.address);
-        self.heard.lock().insert(node, heard);
+        all.insert(node, heard);
     }
 
     /// A newer map is known.
     pub(crate) fn follow(&self, old: &ShardMap, new: &ShardMap) {
         let member = |node: &NodeDescriptor| (node.id, (node.instance, node.peer_address.clone()));
         *self.members.lock() = new.nodes.iter().map(member).collect();
-        let heard = self.heard.lock();
+        let mut heard = self.heard.lock();
+        // Who was removed is no stranger that may be taken in.
+        heard.retain(|node, _| old.node(*node).is_none() || new.node(*node).is_some());
         for node in &new.nodes {
             let before = old.node(node.id).map(|node| &node.peer_address);
             // The first map may be of before the restart of that node; a change of it is of after.

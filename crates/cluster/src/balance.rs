@@ -3,7 +3,8 @@
 //! After a failover leaders pile up on the nodes that stayed. When the preferred node of a shard is back, has caught up
 //! and both have been stable for a while, the shard's leader hands over: one shard at a time, so that a move that does
 //! harm does little of it. A node that is not to lead gives its leaders, also that of the meta group, to whoever can
-//! take them.
+//! take them. So does one whose disk is full, and nobody gives it any: a leader there would refuse writes that a
+//! majority has room for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,6 +72,7 @@ pub(crate) fn can_take_over(report: &NodeReport, one: &Misplaced, successor: Rep
     let Some(group) = report.replica(one.group, successor) else { return false };
     report.uptime >= STABLE
         && !report.is_stopping
+        && report.has_room()
         && group.serving
         && group.term == one.term
         && group.leader.is_some_and(|(leader, _)| leader == one.leader)
@@ -110,10 +112,10 @@ pub(crate) async fn run(node: std::sync::Arc<Node>) {
 }
 
 fn misplaced(node: &Node) -> Vec<Misplaced> {
-    let map = node.map();
+    let (map, has_room) = (node.map(), node.wal().room());
     let mut found = Vec::new();
     for placement in map.groups() {
-        let successors = successors(&map, &placement, node.identity().node);
+        let successors = successors(&map, &placement, node.identity().node, has_room);
         let Some(group) = node.host().group(placement.group).filter(|_| !successors.is_empty()) else { continue };
         if !group.watch().borrow().is_leader {
             continue;
@@ -131,12 +133,12 @@ fn misplaced(node: &Node) -> Vec<Misplaced> {
 }
 
 /// Who should lead a group rather than its replica on this node: the preferred one, if that is another. A node that is
-/// not to lead takes anybody who may. The meta group has no preferred leader.
-fn successors(map: &ShardMap, placement: &GroupPlacement<'_>, own: NodeId) -> Vec<ReplicaPlacement> {
+/// not to lead, or has no room, takes anybody who may. The meta group has no preferred leader.
+fn successors(map: &ShardMap, placement: &GroupPlacement<'_>, own: NodeId, has_room: bool) -> Vec<ReplicaPlacement> {
     let takes = |id: NodeId| map.node(id).is_some_and(|node| node.state.takes());
     let stays = |replica: &ReplicaPlacement| placement.changes.removed() != Some(replica.replica);
     let preferred = placement.replicas.first().filter(|_| placement.group != GroupId::META);
-    if takes(own) {
+    if takes(own) && has_room {
         return preferred.copied().filter(|first| first.node != own && stays(first)).into_iter().collect();
     }
     let others = placement.replicas.iter().copied();
@@ -148,7 +150,7 @@ mod tests {
     use strata_types::{ChangeId, ChangeReason, GroupChanges, NodeDescriptor, NodeState, ReplicaChange};
 
     use super::*;
-    use crate::report::GroupReport;
+    use crate::report::{DISK_FULL, GroupReport};
 
     fn at(seconds: u64) -> Mono {
         Mono(Duration::from_secs(seconds))
@@ -201,9 +203,10 @@ mod tests {
             ..NodeReport::default()
         };
         assert!(can_take_over(&good(), &one(1, 3), ReplicaId(4)));
-        let spoiled: [fn(&mut NodeReport); 6] = [
+        let spoiled: [fn(&mut NodeReport); 7] = [
             |report| report.uptime = Duration::from_secs(4),
             |report| report.is_stopping = true,
+            |report| report.problems.push(DISK_FULL.to_owned()),
             |report| report.groups[0].serving = false,
             |report| report.groups[0].term = Term(4),
             |report| report.groups[0].leader = None,
@@ -223,7 +226,7 @@ mod tests {
         let placed = |replica, node| ReplicaPlacement { replica: ReplicaId(replica), node: NodeId(node) };
         let node = |id, state| NodeDescriptor { id: NodeId(id), state, ..NodeDescriptor::default() };
         let replicas = [placed(4, 1), placed(5, 2), placed(6, 3)];
-        let whom = |states: [NodeState; 3], group, own| -> Vec<u64> {
+        let whom_of = |states: [NodeState; 3], group, own, has_room| -> Vec<u64> {
             let nodes = (1..).zip(states).map(|(id, state)| node(id, state)).collect();
             let map = ShardMap { nodes, ..ShardMap::default() };
             let change = ReplicaChange {
@@ -236,9 +239,10 @@ mod tests {
             };
             let changes = GroupChanges { change: Some(change), ..GroupChanges::default() };
             let placement = GroupPlacement { group: GroupId(group), replicas: &replicas, changes: &changes };
-            let successors = successors(&map, &placement, NodeId(own));
+            let successors = successors(&map, &placement, NodeId(own), has_room);
             successors.iter().map(|successor| successor.node.0).collect()
         };
+        let whom = |states, group, own| whom_of(states, group, own, true);
         use NodeState::{Active, Draining, Removing};
         assert_eq!(whom([Active; 3], 1, 1), [0; 0], "the preferred one");
         assert_eq!(whom([Active; 3], 1, 2), [1]);
@@ -247,5 +251,7 @@ mod tests {
         assert_eq!(whom([Active, Active, Draining], 1, 3), [1, 2]);
         assert_eq!(whom([Removing, Active, Draining], 1, 1), [2]);
         assert_eq!(whom([Draining; 3], 1, 1), [0; 0]);
+        assert_eq!(whom_of([Active; 3], 1, 1, false), [2], "it has no room, and another one is about to go");
+        assert_eq!(whom_of([Active; 3], 0, 2, false), [1]);
     }
 }

@@ -125,6 +125,26 @@ mod tests {
     }
 
     #[test]
+    fn few_nodes_that_no_map_names_are_given_an_address() {
+        let transport = Arc::new(Addresses::default());
+        let book = Arc::new(AddressBook::new(transport.clone()));
+        let keeper = MapKeeper::new(map(0, &["a:1", "b:1"]), book.clone());
+        let hear = |node: u64| book.hear(NodeId(node), Heard { incarnation: node, address: format!("x:{node}") });
+        (100..300).for_each(hear);
+        assert_eq!(take(&transport).len(), 2 + 64);
+        [2, 100, 299].into_iter().for_each(hear);
+        assert_eq!(take(&transport), [(2, "x:2".into()), (100, "x:100".into())], "a member, and one that was heard of");
+        // What the map names is no stranger, and who was removed is forgotten.
+        keeper.install(map(1, &["a:1", "b:1", "c:1"]));
+        hear(3);
+        assert_eq!(take(&transport), [(3, "c:1".into()), (3, "x:3".into())]);
+        keeper.install(map(2, &["a:1"]));
+        assert_eq!((book.heard(NodeId(3)), book.heard(NodeId(100)).is_some()), (None, true));
+        hear(299);
+        assert_eq!(take(&transport), []);
+    }
+
+    #[test]
     fn what_a_node_said_of_itself_counts_more_than_an_old_map() {
         let transport = Arc::new(Addresses::default());
         let book = Arc::new(AddressBook::new(transport.clone()));

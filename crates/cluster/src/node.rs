@@ -18,7 +18,7 @@ use crate::identity_file::Membership;
 use crate::map_keeper::MapKeeper;
 use crate::overview::{ClusterOverview, assemble};
 use crate::paces::Paces;
-use crate::report::{GroupReport, NodeReport};
+use crate::report::{DISK_FULL, GroupReport, NodeReport};
 use crate::{CommandError, NodeSettings, Phase, Timestamps, commanding};
 
 /// How long a node that stops waits until the others know.
@@ -307,7 +307,7 @@ impl Node {
         }));
         let mut problems = Vec::new();
         if !self.core.wal.room() {
-            problems.push("the disk is full: writes are refused until there is room".to_owned());
+            problems.push(DISK_FULL.to_owned());
         }
         NodeReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),

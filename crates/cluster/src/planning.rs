@@ -1,7 +1,8 @@
 //! On the leader of the meta group: proposes what the state of the nodes asks for.
 //!
 //! ```text
-//!   every half second:     replicas that refuse to serve           --> CancelChange, Rebuild
+//!   every half second:     replicas that refuse to serve, and
+//!                          changes that do not get on              --> CancelChange, Rebuild
 //!                          is there something to plan?             --> Plan
 //!   every few seconds:     nodes that do not answer for long       --> SetNodeState Lost
 //!                          leaders that have too much to do        --> PreferLeader
@@ -9,19 +10,19 @@
 //! The machine decides; what is proposed here is a suggestion that it refuses when it is not safe. Times and what is
 //! remembered only say how often to suggest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use strata_env::Mono;
 use strata_meta::{Imbalance, LeaderWish, MetaCommand, MetaReply, plan, spread};
-use strata_types::{Epoch, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
+use strata_types::{ChangeId, Epoch, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
 
 use crate::commanding::command;
 use crate::hurry::{LIMITS, limits};
 use crate::leader_loads::LeaderLoads;
 use crate::node::Node;
-use crate::repairs::{Damaged, changes_under_way, damaged, in_the_way, to_rebuild};
+use crate::repairs::{Damaged, changes_under_way, damaged, in_the_way, obstructed, to_rebuild};
 use crate::report::NodeReport;
 use crate::tally::{Pace, Tally};
 use crate::vigil::{Rests, Vigil};
@@ -92,6 +93,10 @@ struct Planning {
     vigil: Vigil,
     /// Members that refused to serve when their nodes were asked last.
     damaged: Vec<Damaged>,
+    /// Changes whose new replicas did not get on then.
+    obstructed: BTreeSet<ChangeId>,
+    /// Those that did not the time before either.
+    stuck: BTreeSet<ChangeId>,
     resting_nodes: Rests<NodeId>,
     resting_replicas: Rests<(GroupId, ReplicaId)>,
 }
@@ -105,6 +110,8 @@ impl Planning {
             loads: LeaderLoads::new(now),
             vigil: Vigil::default(),
             damaged: Vec::new(),
+            obstructed: BTreeSet::new(),
+            stuck: BTreeSet::new(),
             resting_nodes: Rests::default(),
             resting_replicas: Rests::default(),
         }
@@ -117,16 +124,16 @@ impl Planning {
         self.pace.note(node.env(), tally);
     }
 
-    /// Before anything else is planned for the groups of damaged replicas: it would come first.
+    /// Before anything else is planned for groups that need repair: it would come first.
     async fn repair(&mut self, node: &Node, map: &ShardMap) {
         let now = node.env().now();
         self.damaged.retain(|one| one.is_member(map));
         let mut damaged = self.damaged.clone();
         damaged.retain(|one| !self.resting_replicas.is_resting(&(one.group, one.replica), now));
-        for (group, change) in in_the_way(map, &damaged) {
+        for (group, change) in in_the_way(map, &damaged, &self.stuck) {
             let wish = MetaCommand::CancelChange { group, change };
             let reply = command(node, wish, DEADLINE).await;
-            tracing::info!(%group, %change, ?reply, "a replica refuses to serve: the group loses no other one first");
+            tracing::info!(%group, %change, ?reply, "a change is in the way of the group's repair");
         }
         for (group, replica) in to_rebuild(map, &damaged, LIMITS) {
             self.rebuild(node, group, replica, now).await;
@@ -174,6 +181,9 @@ impl Planning {
             }
         }
         self.damaged = damaged(&reports);
+        let obstructed = obstructed(map, &reports);
+        self.stuck = obstructed.intersection(&self.obstructed).copied().collect();
+        self.obstructed = obstructed;
         self.loads.heard(now, map, &reports);
         show_imbalance_of_loads(&self.loads.of_nodes(map));
         self.spread_leaders(node, map, now).await;

@@ -215,22 +215,32 @@ impl Reception {
                 self.book.member(greeting.node).or(seat)
             }
         };
-        let heard = self.book.heard(greeting.node);
         if let Some((_, address)) = member.filter(|(instance, _)| *instance != greeting.instance) {
-            return taken(heard.map_or(address, |heard| heard.address));
+            return taken(self.book.heard(greeting.node).map_or(address, |heard| heard.address));
         }
-        // One address has one process. At another one, the former process may still live: then this one is its copy.
-        if let Some(former) = heard
-            && former.incarnation != greeting.incarnation
-            && former.address != greeting.peer_address
-            && let Ok(answer) = self.ask(&former.address, &Introduction::Probe, PROBE_DEADLINE).await
-            && answer.who.incarnation == former.incarnation
-        {
-            return taken(former.address);
+        let own = Heard { incarnation: greeting.incarnation, address: greeting.peer_address.clone() };
+        loop {
+            let former = self.book.heard(greeting.node);
+            if let Some(former) = &former
+                && self.is_copy_of(&own, former).await
+            {
+                return taken(former.address.clone());
+            }
+            // Another copy may have come while the former process was asked.
+            if self.book.hear_after(greeting.node, former.as_ref(), own.clone()) {
+                return Verdict::Noted;
+            }
         }
-        let Greeting { node, incarnation, peer_address, .. } = greeting;
-        self.book.hear(node, Heard { incarnation, address: peer_address });
-        Verdict::Noted
+    }
+
+    /// Whether one process has what another one has that lives. One address has one process; at another one the former
+    /// may live on.
+    async fn is_copy_of(&self, process: &Heard, former: &Heard) -> bool {
+        if former.incarnation == process.incarnation || former.address == process.address {
+            return false;
+        }
+        let answer = self.ask(&former.address, &Introduction::Probe, PROBE_DEADLINE).await;
+        answer.is_ok_and(|answer| answer.who.incarnation == former.incarnation)
     }
 }
 

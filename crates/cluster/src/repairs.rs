@@ -1,18 +1,24 @@
-//! What the leader of the meta group does about replicas that refuse to serve.
+//! What the leader of the meta group does about replicas that refuse to serve, and about changes that keep their groups
+//! from being repaired.
 //!
 //! ```text
 //!   damaged, nothing under way in the group                     --> Rebuild; where its node leaves, it goes first
 //!   the group is to lose a replica, too few good ones stay      --> CancelChange; then Rebuild
 //!   the group is to get the damaged one                         --> CancelChange; then the planner starts with another
+//!   the new replica does not get on, and a member is damaged    --> CancelChange; then Rebuild
+//!   the same, and the node of one that stays was given up       --> CancelChange; then the planner replaces that one
 //! ```
 //! A group of three that loses a good replica while another is damaged has no majority among those that are left. Its
 //! leader does not begin such a change (CLUSTER-6), so without a cancellation both would wait for each other for ever.
 //! The planner does not start it again when it knows of a lost node; a damaged replica is built anew first.
+//!
+//! A new replica that does not get on, for want of room most often, may never: as long as all members are well it is
+//! waited for, since another move would help nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use strata_meta::PlanLimits;
-use strata_types::{ChangeId, GroupId, NodeId, ReplicaId, ShardMap};
+use strata_types::{ChangeId, GroupId, GroupPlacement, NodeId, ReplicaChange, ReplicaId, ShardMap};
 
 use crate::report::NodeReport;
 
@@ -50,21 +56,47 @@ pub(crate) fn damaged(reports: &BTreeMap<NodeId, Option<NodeReport>>) -> Vec<Dam
     damaged.map(|(node, one)| Damaged { group: one.group, replica: one.replica, node }).collect()
 }
 
-/// Changes that take a replica from a group, bring none, and would leave it without a majority that is good; and those
-/// that bring a damaged one, which never catches up.
-pub(crate) fn in_the_way(map: &ShardMap, damaged: &[Damaged]) -> Vec<(GroupId, ChangeId)> {
+/// Changes whose new replica is not there or waits for something, or has no room, although its node answers.
+pub(crate) fn obstructed(map: &ShardMap, reports: &BTreeMap<NodeId, Option<NodeReport>>) -> BTreeSet<ChangeId> {
+    let obstructed = map.groups().filter_map(|group| {
+        let change = group.changes.change?;
+        let add = change.add?;
+        let report = reports.get(&add.node)?.as_ref()?;
+        let replica = report.replica(group.group, add.replica);
+        let gets_on = report.has_room() && replica.is_some_and(|replica| replica.problem.is_none());
+        (!gets_on).then_some(change.id)
+    });
+    obstructed.collect()
+}
+
+/// Changes that take a replica from a group, bring none, and would leave it without a majority that is good; those that
+/// bring a damaged one, which never catches up; and those that are stuck while the group has another need.
+pub(crate) fn in_the_way(map: &ShardMap, damaged: &[Damaged], stuck: &BTreeSet<ChangeId>) -> Vec<(GroupId, ChangeId)> {
     let is_there = |node| map.node(node).is_some_and(|node| node.state.is_counted_on());
+    let keeps = |node| map.node(node).is_some_and(|node| node.state.keeps());
     let is_damaged = |replica| damaged.iter().any(|one| one.replica == replica);
     let harmful = map.groups().filter_map(|group| {
         let change = group.changes.change.filter(|change| !change.cancelled)?;
         if let Some(add) = change.add {
-            return is_damaged(add.replica).then_some((group.group, change.id));
+            let is_worth_it = group.replicas.iter().any(|place| {
+                let can_be_rebuilt = is_damaged(place.replica) && keeps(place.node);
+                can_be_rebuilt || (change.remove != Some(place.replica) && !is_there(place.node))
+            });
+            let is_given_up = is_worth_it && stuck.contains(&change.id) && can_be_given_up(&group, &change);
+            return (is_damaged(add.replica) || is_given_up).then_some((group.group, change.id));
         }
         let staying = || group.replicas.iter().filter(|place| Some(place.replica) != change.remove);
         let good = staying().filter(|place| is_there(place.node) && !is_damaged(place.replica)).count();
         (good * 2 <= staying().count()).then_some((group.group, change.id))
     });
     harmful.collect()
+}
+
+/// Whether the members may still stay as they are, and the new replica may come to another node: it is not one that is
+/// built anew.
+fn can_be_given_up(group: &GroupPlacement<'_>, change: &ReplicaChange) -> bool {
+    let removed = change.remove.and_then(|replica| group.find(replica)).map(|place| place.node);
+    !change.is_decided() && removed != change.add.map(|add| add.node)
 }
 
 /// Members that may be replaced now, within the limits.
@@ -91,12 +123,10 @@ pub(crate) fn to_rebuild(map: &ShardMap, damaged: &[Damaged], limits: PlanLimits
 
 #[cfg(test)]
 mod tests {
-    use strata_types::{
-        ChangeReason, NodeDescriptor, NodeState, ReplicaChange, ReplicaPlacement, ShardId, ShardPlacement, Term,
-    };
+    use strata_types::{ChangeReason, NodeDescriptor, NodeState, ReplicaPlacement, ShardId, ShardPlacement, Term};
 
     use super::*;
-    use crate::report::GroupReport;
+    use crate::report::{DISK_FULL, GroupReport};
 
     fn map(shards: u32) -> ShardMap {
         let shard = |shard: u32| ShardPlacement {
@@ -176,7 +206,7 @@ mod tests {
         };
         let mut with = |change| {
             map.shards[0].changes.change = Some(change);
-            in_the_way(&map, &damaged(&BTreeMap::from([(NodeId(1), report(&[(0, 1)]))])))
+            in_the_way(&map, &damaged(&BTreeMap::from([(NodeId(1), report(&[(0, 1)]))])), &BTreeSet::new())
         };
         assert_eq!(with(removal(2, None)), [(GroupId::of_shard(ShardId(0)), ChangeId(7))]);
         assert_eq!(with(ReplicaChange { cancelled: true, ..removal(2, None) }), []);
@@ -186,10 +216,56 @@ mod tests {
         let damaged_add = ReplicaPlacement { replica: ReplicaId(1), node: NodeId(1) };
         assert_eq!(with(removal(2, Some(damaged_add))).len(), 1, "it would never catch up");
         map.shards[0].changes.change = Some(removal(2, None));
-        assert_eq!(in_the_way(&map, &[]), []);
+        assert_eq!(in_the_way(&map, &[], &BTreeSet::new()), []);
         map.nodes[2].state = NodeState::Lost;
-        assert_eq!(in_the_way(&map, &[]).len(), 1, "no node is there for the last one");
+        assert_eq!(in_the_way(&map, &[], &BTreeSet::new()).len(), 1, "no node is there for the last one");
         map.shards[0].changes.change = Some(removal(3, None));
-        assert_eq!(in_the_way(&map, &[]), []);
+        assert_eq!(in_the_way(&map, &[], &BTreeSet::new()), []);
+    }
+
+    #[test]
+    fn a_change_that_does_not_get_on_is_given_up_when_a_member_needs_repair() {
+        let mut map = map(1);
+        map.nodes.push(NodeDescriptor { id: NodeId(4), ..NodeDescriptor::default() });
+        let group = GroupId::of_shard(ShardId(0));
+        let add = ReplicaPlacement { replica: ReplicaId(99), node: NodeId(4) };
+        let change = ReplicaChange {
+            id: ChangeId(7),
+            add: Some(add),
+            remove: Some(ReplicaId(2)),
+            reason: ChangeReason::Balance,
+            cancelled: false,
+            decided: Term(0),
+        };
+        map.shards[0].changes.change = Some(change);
+        let waits = |problem: Option<&str>| {
+            let (replica, problem) = (add.replica, problem.map(str::to_owned));
+            let groups = vec![GroupReport { group, replica, problem, ..GroupReport::default() }];
+            Some(NodeReport { groups, ..NodeReport::default() })
+        };
+        let obstructed_by = |report| obstructed(&map, &BTreeMap::from([(NodeId(4), report)]));
+        let stuck = BTreeSet::from([ChangeId(7)]);
+        assert_eq!(obstructed_by(waits(Some("there is no room"))), stuck);
+        assert_eq!(obstructed_by(Some(NodeReport::default())), stuck, "it could not be opened");
+        let full = waits(None).map(|report| NodeReport { problems: vec![DISK_FULL.to_owned()], ..report });
+        assert_eq!(obstructed_by(full), stuck);
+        assert_eq!(obstructed_by(waits(None)), BTreeSet::new(), "it only takes long");
+        assert_eq!(obstructed_by(None), BTreeSet::new(), "its node may only restart");
+
+        let broken = |replica| Damaged { group, replica: ReplicaId(replica), node: NodeId(replica) };
+        let given_up = [(group, ChangeId(7))];
+        assert_eq!(in_the_way(&map, &[], &stuck), [], "another move would help nobody");
+        assert_eq!(in_the_way(&map, &[broken(1)], &BTreeSet::new()), []);
+        assert_eq!(in_the_way(&map, &[broken(1)], &stuck), given_up);
+        assert_eq!(in_the_way(&map, &[broken(2)], &stuck), given_up, "it can be built anew where it is");
+        map.nodes[1].state = NodeState::Lost;
+        assert_eq!(in_the_way(&map, &[broken(2)], &stuck), [], "it is being replaced");
+        map.nodes[0].state = NodeState::Lost;
+        assert_eq!(in_the_way(&map, &[], &stuck), given_up, "nobody replaces that one");
+        map.shards[0].changes.change = Some(ReplicaChange { decided: Term(3), ..change });
+        assert_eq!(in_the_way(&map, &[], &stuck), [], "the members may have changed");
+        let add = Some(ReplicaPlacement { node: NodeId(2), ..add });
+        map.shards[0].changes.change = Some(ReplicaChange { add, ..change });
+        assert_eq!(in_the_way(&map, &[], &stuck), [], "it has no other node");
     }
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 use strata_raft::GroupStatus;
 use strata_types::{GroupId, LogIndex, NodeId, ReplicaFigures, ReplicaId, Term};
 
+/// What a node says whose log has no room. Others know it by this sentence.
+pub(crate) const DISK_FULL: &str = "the disk is full: writes are refused until there is room";
+
 /// What a node says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NodeReport {
@@ -43,6 +46,11 @@ pub(crate) struct GroupReport {
 impl NodeReport {
     pub(crate) fn replica(&self, id: GroupId, replica: ReplicaId) -> Option<&GroupReport> {
         self.groups.iter().find(|group| group.group == id && group.replica == replica)
+    }
+
+    /// Whether a leader on this node could write.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.problems.iter().any(|problem| problem == DISK_FULL)
     }
 }
 

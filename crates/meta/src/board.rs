@@ -36,6 +36,8 @@ pub(crate) struct Board<'a> {
     held: Vec<BTreeSet<usize>>,
     /// Present nodes of a shard that did not fit beside the others.
     surplus: Vec<Vec<usize>>,
+    /// Nodes that get no replica of a shard, as long as another one would do.
+    avoided: Vec<BTreeSet<usize>>,
 }
 
 impl<'a> Board<'a> {
@@ -50,6 +52,7 @@ impl<'a> Board<'a> {
             held: vec![BTreeSet::new(); nodes.len()],
             placed: vec![Vec::new(); shards.len()],
             surplus: vec![Vec::new(); shards.len()],
+            avoided: vec![BTreeSet::new(); shards.len()],
             nodes,
             zones,
             shards,
@@ -67,6 +70,16 @@ impl<'a> Board<'a> {
                     self.surplus[shard].push(node);
                 }
             }
+        }
+    }
+
+    /// Nodes that have yet to delete a former replica of a shard cannot take another one, and it may be long until they
+    /// can. What is kept stays: one that was built anew lies beside its predecessor for a while.
+    pub(crate) fn avoid(&mut self, leaving: &BTreeMap<ShardId, Vec<NodeId>>) {
+        for (position, shard) in self.shards.iter().enumerate() {
+            let Some(nodes) = leaving.get(shard) else { continue };
+            let known = nodes.iter().filter_map(|id| self.nodes.binary_search_by_key(id, |node| node.id).ok());
+            self.avoided[position] = known.collect();
         }
     }
 
@@ -100,13 +113,14 @@ impl<'a> Board<'a> {
     }
 
     /// A node in a zone that holds too many already: better than a replica less. One that has it before all others, so
-    /// that nothing is moved for no gain.
+    /// that nothing is moved for no gain, and one that is avoided after all others.
     fn crowded(&self, shard: usize) -> Option<usize> {
         let members = &self.placed[shard];
         let present = self.surplus[shard].iter().copied().find(|node| !members.contains(node));
         present.or_else(|| {
             let others = (0..self.nodes.len()).filter(|node| self.accepts(*node) && !members.contains(node));
-            others.min_by_key(|node| (self.in_zone_of(shard, *node), self.fullness(*node), *node))
+            let is_avoided = |node: usize| self.avoided[shard].contains(&node);
+            others.min_by_key(|node| (is_avoided(*node), self.in_zone_of(shard, *node), self.fullness(*node), *node))
         })
     }
 
@@ -211,13 +225,14 @@ impl<'a> Board<'a> {
 
     /// Whether the shard may have one more replica, on this node.
     fn fits(&self, shard: usize, node: usize) -> bool {
-        !self.placed[shard].contains(&node) && self.in_zone_of(shard, node) < self.zone_limit
+        let is_free = !self.placed[shard].contains(&node) && !self.avoided[shard].contains(&node);
+        is_free && self.in_zone_of(shard, node) < self.zone_limit
     }
 
     /// Whether the shard's replica may move.
     fn fits_instead(&self, shard: usize, from: usize, to: usize) -> bool {
         let members = &self.placed[shard];
-        if !members.contains(&from) || members.contains(&to) {
+        if !members.contains(&from) || members.contains(&to) || self.avoided[shard].contains(&to) {
             return false;
         }
         self.zones[from] == self.zones[to] || self.fits(shard, to)

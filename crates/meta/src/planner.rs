@@ -8,6 +8,7 @@
 //!       waiting: the others, and those of groups that cannot change now
 //! ```
 //! - A group gets its next change when the present one is over and the target has deleted what it had of the group.
+//!   Meanwhile that node is the last choice.
 //! - Replicas are added before they are removed, in one joint change. A replica is only removed without another in
 //!   its place when there is no node for one, or when the group has too many.
 //! - No change is started in a group without a majority on nodes that are there, and none that would leave it so.
@@ -171,15 +172,18 @@ impl<'a> Survey<'a> {
         let of_shard =
             |(group, members): &(GroupPlacement<'_>, Vec<NodeId>)| Some((group.group.shard()?, members.clone()));
         let present = projected.iter().filter_map(of_shard).collect();
+        let left = projected.iter().filter(|(group, _)| !group.changes.leaving.is_empty());
+        let left = left.filter_map(|(group, _)| Some((group.group.shard()?, leaving(group)))).collect();
         // There is no placement when no node takes or keeps anything: then nothing is planned either.
-        let placed = place_replicas(&self.places, &present).unwrap_or_default();
+        let placed = place_replicas(&self.places, &present, &left).unwrap_or_default();
         let mut targets: BTreeMap<_, _> =
             placed.into_iter().map(|(shard, nodes)| (GroupId::of_shard(shard), nodes)).collect();
         if let Some((meta, members)) = projected.iter().find(|(group, _)| group.group == GroupId::META) {
             let mut members = members.clone();
             // Should there be too many, those on nodes that are about to stop are dispensable first.
             members.sort_by_key(|node| !self.state(*node).takes());
-            if let Ok(nodes) = place_group(&self.places, members, self.wished_replicas(meta.group)) {
+            let wished = self.wished_replicas(meta.group);
+            if let Ok(nodes) = place_group(&self.places, members, leaving(meta), wished) {
                 targets.insert(GroupId::META, nodes);
             }
         }
@@ -203,7 +207,8 @@ impl<'a> Survey<'a> {
             return surplus.into_iter().find_map(|node| self.removal(group, members, node));
         }
         let remove = surplus.first().copied();
-        let add = missing.iter().copied().min_by_key(|node| self.company(members, remove, *node))?;
+        let is_left = |node| leaving(group).contains(&node);
+        let add = missing.iter().copied().min_by_key(|node| (is_left(*node), self.company(members, remove, *node)))?;
         let reason = remove.map_or(ChangeReason::TooFew, |node| self.reason(members, target, node));
         Some(PlannedChange { group: group.group, add: Some(add), remove, reason })
     }
@@ -267,7 +272,7 @@ impl<'a> Survey<'a> {
     }
 
     fn can_start(&self, group: &GroupPlacement<'_>, change: PlannedChange) -> bool {
-        let is_left = |node| group.changes.leaving.iter().any(|placement| placement.node == node);
+        let is_left = |node| leaving(group).contains(&node);
         group.changes.change.is_none() && !change.add.is_some_and(is_left) && self.keeps_majority(group, change)
     }
 
@@ -288,4 +293,9 @@ impl<'a> Survey<'a> {
         let limit = zone_limit_of(&self.places, group.replicas.len());
         !self.same_zone(from, to) && in_zone >= limit
     }
+}
+
+/// The nodes that have yet to delete a former replica of the group.
+fn leaving(group: &GroupPlacement<'_>) -> Vec<NodeId> {
+    group.changes.leaving.iter().map(|placement| placement.node).collect()
 }

@@ -1,4 +1,5 @@
-//! All disks full: writes are refused, reads go on, and with room again so do writes, without anybody's help.
+//! Full disks: writes are refused where a leader or a majority has no room, reads go on, and with room again so do
+//! writes, without anybody's help.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,12 +9,14 @@ use bytes::Bytes;
 use strata_cluster::Node;
 use strata_codec::{StoredValue, data_key, decode_reply, encode_command};
 use strata_env::sim::SimWorld;
+use strata_meta::{MetaCommand, MetaReply};
 use strata_net::Switchboard;
 use strata_raft::{Group, ProposeError};
-use strata_types::{GroupId, Operation, Request, RequestHeader, ShardId};
+use strata_types::{GroupId, NodeId, NodeState, Operation, Request, RequestHeader, ShardId};
 use tokio::time::{sleep, timeout};
 
 use crate::hub::{Hub, Machine, settings, start_all};
+use crate::town::Town;
 
 const ADDRESSES: [&str; 3] = ["a:1", "b:1", "c:1"];
 /// What each machine still has when its disk begins to fill: less than a segment of the log.
@@ -46,9 +49,12 @@ async fn leader(nodes: &Nodes, shard: ShardId) -> Arc<Group> {
 }
 
 async fn put(nodes: &Nodes, shard: ShardId, key: &str) -> Written {
+    put_at(leader(nodes, shard).await.as_ref(), key).await
+}
+
+async fn put_at(group: &Group, key: &str) -> Written {
     let operation = Operation::Put { key: key.to_owned().into(), value: vec![7; VALUE].into() };
     let command = encode_command(&Request { header: RequestHeader::default(), operation }).expect("a write");
-    let group = leader(nodes, shard).await;
     match timeout(PATIENCE, group.propose(vec![command])).await.map(|mut replies| replies.remove(0)) {
         Ok(Ok(reply)) => {
             decode_reply(reply).expect("a reply").expect("a put succeeds");
@@ -59,9 +65,12 @@ async fn put(nodes: &Nodes, shard: ShardId, key: &str) -> Written {
     }
 }
 
-/// A linearizable read.
 async fn get(nodes: &Nodes, shard: ShardId, key: &str) -> Option<Bytes> {
-    let group = leader(nodes, shard).await;
+    value_at(leader(nodes, shard).await.as_ref(), key).await
+}
+
+/// A linearizable read.
+async fn value_at(group: &Group, key: &str) -> Option<Bytes> {
     group.read_barrier().await.expect("reads go on");
     let header = RequestHeader::default();
     let stored = group.tablet().get(&data_key(header.database, header.key_space, key.as_bytes())).expect("readable");
@@ -140,7 +149,7 @@ async fn a_cluster_on_full_disks_refuses_writes_serves_reads_and_recovers_by_its
     }
 
     machines.iter().for_each(|machine| machine.sim.set_capacity(None));
-    sleep(Duration::from_secs(2)).await;
+    sleep(Duration::from_secs(6)).await;
     for shard in (0..4).map(ShardId) {
         let key = format!("{shard}-again");
         let written = put(&nodes, shard, &key).await;
@@ -176,4 +185,86 @@ async fn a_node_starts_on_a_full_disk_and_opens_its_replicas_when_there_is_room(
     assert_eq!(node.host().groups().len(), replicas);
     nodes.push((node, switchboard));
     assert!(matches!(put(&nodes, ShardId(0), "after").await, Written::Acknowledged));
+}
+
+/// Other nodes' leaders go on writing, but what its log has left is not for them: handing leaders over and removing replicas,
+/// which makes room, takes some.
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_disk_is_full_can_be_emptied() {
+    const FULL: u64 = 2;
+    let town = Town::found(23).await;
+    town.start(4).await;
+    town.settle().await;
+    let machine = town.machine(FULL);
+    machine.durable.set_full(true);
+    let used: u64 = machine.sim.files().iter().map(|(_, length)| length).sum();
+    machine.sim.set_capacity(Some(used));
+    // Some eight segments of its log, which has one or two left and lets none go.
+    let (mut acknowledged, mut elsewhere) = (Vec::new(), 0);
+    for key in (0..500).map(|round| format!("key {round}")) {
+        for shard in (0..4).map(ShardId) {
+            let Some((_, group)) = town.leader(GroupId::of_shard(shard)).filter(|(node, _)| *node != FULL) else {
+                continue;
+            };
+            if matches!(put_at(&group, &key).await, Written::Acknowledged) {
+                acknowledged.push((shard, key.clone()));
+                elsewhere += VALUE;
+            }
+        }
+    }
+    assert!(elsewhere > 16 << 20, "{elsewhere} bytes were acknowledged by other leaders");
+    let wish = MetaCommand::SetNodeState { node: NodeId(FULL), wanted: NodeState::Removing, force: false };
+    assert!(matches!(town.command(wish).await, MetaReply::NodeStateSet { .. }));
+    town.until("no such node", |town| town.map().node(NodeId(FULL)).is_none()).await;
+    assert_eq!(town.tablets(FULL), []);
+    town.kill(FULL);
+    town.settle().await;
+    for (shard, key) in acknowledged {
+        let (_, group) = town.leader(GroupId::of_shard(shard)).expect("a leader");
+        assert_eq!(value_at(&group, &key).await.map(|value| value.len()), Some(VALUE), "{key} was acknowledged");
+    }
+}
+
+/// A majority has room, so every shard takes writes: nobody whose own disk is full leads one for long.
+#[tokio::test(start_paused = true)]
+async fn leaders_leave_a_node_whose_disk_is_full_and_come_back_when_it_has_room() {
+    let town = Town::found(24).await;
+    town.settle().await;
+    let shards = || (0..4).map(ShardId);
+    let full = town.map().shards[0].replicas[0].node.0;
+    let sim = &town.machine(full).sim;
+    let used: u64 = sim.files().iter().map(|(_, length)| length).sum();
+    sim.set_capacity(Some(used + ROOM));
+    for round in 0.. {
+        if !town.node(full).wal().room() {
+            break;
+        }
+        assert!(round < 200, "its disk is not full yet");
+        for shard in shards() {
+            let Some((_, group)) = town.leader(GroupId::of_shard(shard)) else { continue };
+            put_at(&group, &format!("{shard}-{round}")).await;
+        }
+    }
+    let is_led_elsewhere = |town: &Town| {
+        let mut groups = shards().map(GroupId::of_shard).chain([GroupId::META]);
+        groups.all(|group| town.leader(group).is_some_and(|(node, _)| node != full))
+    };
+    town.until("leaders elsewhere", is_led_elsewhere).await;
+    town.stays("they are not handed back", Duration::from_secs(30), is_led_elsewhere).await;
+    assert!(!town.node(full).wal().room());
+    for shard in shards() {
+        let (_, group) = town.leader(GroupId::of_shard(shard)).expect("a leader");
+        let written = put_at(&group, &format!("{shard}-full")).await;
+        assert!(matches!(written, Written::Acknowledged), "{shard}: {written:?}");
+    }
+
+    sim.set_capacity(None);
+    let is_as_preferred = |town: &Town| {
+        town.map().shards.iter().all(|shard| {
+            let leader = town.leader(GroupId::of_shard(shard.shard));
+            leader.is_some_and(|(node, _)| node == shard.replicas[0].node.0)
+        })
+    };
+    town.until("leaders where they should be", is_as_preferred).await;
+    assert_eq!(town.map().shards[0].replicas[0].node.0, full);
 }

@@ -29,6 +29,8 @@ pub(crate) struct Hub {
     cut: Mutex<BTreeSet<String>>,
     /// What these addresses are sent waits.
     held: Mutex<BTreeMap<String, Vec<Mail>>>,
+    /// Who introduces itself to these addresses gets no answer, not even that nobody is there.
+    silent: Mutex<BTreeSet<String>>,
 }
 
 impl Hub {
@@ -42,7 +44,7 @@ impl Hub {
             }
         });
         let (listeners, cut, held) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Hub { listeners, queue, cut, held })
+        Arc::new(Hub { listeners, queue, cut, held, silent: Mutex::default() })
     }
 
     fn listener(&self, address: &str) -> Option<Weak<Switchboard>> {
@@ -84,8 +86,12 @@ impl Transport for Desk {
 
     async fn introduce(&self, address: &str, body: Bytes, deadline: Duration) -> Result<Bytes, NetError> {
         let unreachable = || NetError::Unreachable { target: address.to_owned(), detail: "connection refused".into() };
-        let listener = self.hub.listener(address).and_then(|listener| listener.upgrade()).ok_or_else(unreachable)?;
         let no_answer = |_| NetError::NoAnswer { target: address.to_owned(), detail: "too slow".into() };
+        let is_silent = self.hub.silent.lock().contains(address);
+        if is_silent {
+            return tokio::time::timeout(deadline, std::future::pending()).await.map_err(no_answer)?;
+        }
+        let listener = self.hub.listener(address).and_then(|listener| listener.upgrade()).ok_or_else(unreachable)?;
         tokio::time::timeout(deadline, listener.introduce(body)).await.map_err(no_answer)?
     }
 }
@@ -202,6 +208,13 @@ impl Machine {
     /// The process ends, and its port is free.
     pub(crate) fn kill(&self) {
         self.killer()();
+    }
+
+    /// The machine is gone without a trace: whoever looks for it at its address waits in vain.
+    pub(crate) fn vanish(&self) {
+        let address = self.address();
+        self.kill();
+        self.hub.silent.lock().insert(address);
     }
 
     /// What ends the process, for those who do not hold the machine.

@@ -217,6 +217,26 @@ async fn of_two_copies_of_a_fresh_data_directory_one_joins() {
     assert_eq!(copy, Err(StartError::Removed { node: NodeId(4) }));
 }
 
+/// CLUSTER-3: while the node that both were copied from is looked for, neither of them is there yet.
+#[tokio::test(start_paused = true)]
+async fn of_two_copies_that_start_at_the_same_time_one_takes_part() {
+    let machines = machines(38, 2);
+    let nodes = three(&machines).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for copy in &machines[3..] {
+        copy_identity(&machines[1], copy).await;
+    }
+    machines[1].vanish();
+    let line = |own| settings(own, &ADDRESSES);
+    let (first, second) = tokio::join!(machines[3].start(line("d:1")), machines[4].start(line("e:1")));
+    let outcomes = [first.map(|_| ()), second.map(|_| ())];
+    let refused: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    assert!(!refused.is_empty(), "both were let in");
+    let is_taken = |error: &&StartError| matches!(error, StartError::IdentityTaken { node: NodeId(2), .. });
+    assert!(refused.iter().all(is_taken), "{refused:?}");
+    drop(nodes);
+}
+
 #[tokio::test(start_paused = true)]
 async fn programs_of_other_versions_are_refused() {
     let machines = machines(30, 1);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use strata_meta::{MetaCommand, MetaReply};
-use strata_types::{ChangeId, GroupId, NodeId, NodeState, ShardId, ShardMap};
+use strata_types::{ChangeId, GroupId, NodeId, NodeState, ShardId, ShardMap, ShardPlacement};
 use tokio::time::sleep;
 
 use crate::town::Town;
@@ -223,6 +223,37 @@ async fn a_group_does_not_give_a_replica_away_while_another_is_damaged() {
         assert!(map.groups().all(|group| group.replicas.len() == 2 && group.find(broken.replica).is_none()), "{map:?}");
         town.check(writer).await;
     }
+}
+
+/// The target never gets room. That is waited for until another member has to be built anew.
+#[tokio::test(start_paused = true)]
+async fn a_move_that_does_not_get_on_gives_way_to_a_repair() {
+    // It has no replica of the meta group.
+    const FULL: u64 = 4;
+    let town = Town::found(60).await;
+    town.start(FULL).await;
+    let writer = town.write();
+    town.settle().await;
+    let map = town.map();
+    let is_elsewhere = |shard: &&ShardPlacement| shard.replicas.iter().all(|placed| placed.node.0 != FULL);
+    let shard = map.shards.iter().find(is_elsewhere).expect("it has its share only");
+    let (group, moved, broken) = (GroupId::of_shard(shard.shard), shard.replicas[1], shard.replicas[2]);
+    town.machine(FULL).durable.set_full(true);
+    let wish = MetaCommand::Move { group, from: moved.node, to: NodeId(FULL) };
+    let reply = town.command(wish).await;
+    let MetaReply::Started { change: Some(change), .. } = reply else { panic!("it was not begun: {reply:?}") };
+    let is_under_way = |town: &Town| !is_over(&town.map(), group, change);
+    town.stays("it waits for room", Duration::from_secs(20), is_under_way).await;
+
+    town.kill(broken.node.0);
+    *town.machine(broken.node.0).damaged.lock() = Some(broken.replica);
+    town.start(broken.node.0).await;
+    let is_replaced = |map: &ShardMap| map.group(group).is_some_and(|group| group.find(broken.replica).is_none());
+    town.until("another replica", |town| is_replaced(&town.map())).await;
+    assert!(hosts(&town.map(), group).contains(&moved.node.0), "it has not moved");
+    town.machine(FULL).durable.set_full(false);
+    town.settle().await;
+    town.check(writer).await;
 }
 
 #[tokio::test(start_paused = true)]
