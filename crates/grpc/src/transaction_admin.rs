@@ -77,7 +77,7 @@ async fn abort_at_anchor(kv: &dyn Kv, transaction: Transaction, deadline: Durati
     }
 }
 
-/// What is told of a transaction in any place where its anchor is known. `silent`: these may keep it.
+/// What is told of a transaction in any place where its anchor is known (COORD-6). `silent`: these may keep it.
 fn find(overview: &TransactionList, id: TransactionId, silent: &[NodeId]) -> Result<Transaction> {
     let mut places = overview.transactions.iter().filter(|open| open.id == id).peekable();
     if places.peek().is_none() {
@@ -86,7 +86,9 @@ fn find(overview: &TransactionList, id: TransactionId, silent: &[NodeId]) -> Res
     let known = places.find_map(|open| {
         Some(Transaction { id, anchor: open.anchor?, read_timestamp: open.read_timestamp, age: open.age })
     });
-    known.ok_or_else(|| without_writes(id))
+    // Whoever keeps it for a client knows whether it has written something.
+    let is_kept = || overview.transactions.iter().any(|open| open.id == id && open.shard.is_none());
+    known.ok_or_else(|| if is_kept() { without_writes(id) } else { only_locks(id, silent) })
 }
 
 fn not_found(id: TransactionId, silent: &[NodeId]) -> Error {
@@ -100,5 +102,17 @@ fn not_found(id: TransactionId, silent: &[NodeId]) -> Error {
 }
 
 fn without_writes(id: TransactionId) -> Error {
-    refused(format!("the transaction has written nothing, so nobody waits for it: id=`{id}`"))
+    refused(format!("the transaction has written nothing, so there is nothing to abort: id=`{id}`"))
+}
+
+/// A program that keeps its transaction by itself tells nobody where it is going to be decided.
+fn only_locks(id: TransactionId, silent: &[NodeId]) -> Error {
+    let sentence = "nothing was aborted: only locks of the transaction are known, and they do not tell where it would \
+                    be decided; they are free when its program ends it, or soon after that falls silent";
+    if silent.is_empty() {
+        return refused(format!("{sentence}: id=`{id}`"));
+    }
+    let silent: Vec<String> = silent.iter().map(NodeId::to_string).collect();
+    let sentence = format!("{sentence}; {}, which did not answer, may know more: id=`{id}`", silent.join(", "));
+    Error::not_applied(ErrorCode::Unavailable, sentence)
 }

@@ -12,7 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use strata_env::Mono;
-use strata_types::{SpaceKey, Timestamp, Transaction, TransactionId};
+use strata_types::{
+    SpaceKey, Timestamp, Transaction, TransactionId,
+    limits::{SHARD_LOCK_BYTES_MAX, TRANSACTION_LOCKS_MAX},
+};
 
 /// A lock whose owner was not heard of for this long is free.
 const IDLE_MAX: Duration = Duration::from_secs(5);
@@ -20,6 +23,10 @@ const IDLE_MAX: Duration = Duration::from_secs(5);
 const WAITING_MAX: Duration = Duration::from_millis(200);
 /// Wounds are remembered for this long: the transaction has noticed by then.
 const WOUND_MAX: Duration = Duration::from_secs(60);
+/// How often all that is kept is looked through for what nobody needs: not for each of those who ask again and again.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// What a lock takes beside its key, in all places where it is noted.
+const LOCK_OVERHEAD: usize = 256;
 
 /// Who goes before whom: by age, then by id.
 type Turn = (Timestamp, TransactionId);
@@ -43,6 +50,10 @@ pub(crate) enum Grant {
         /// Which one.
         by: TransactionId,
     },
+    /// It has as many locks here as one may have.
+    TooMany,
+    /// All locks here take as much memory as they may.
+    NoRoom,
 }
 
 /// The lock of one key.
@@ -51,6 +62,12 @@ struct Lock {
     owner: Option<Transaction>,
     /// Those who wait, and when they last said so.
     waiting: BTreeMap<Turn, (Transaction, Mono)>,
+}
+
+impl Lock {
+    fn is_unused(&self) -> bool {
+        self.owner.is_none() && self.waiting.is_empty()
+    }
 }
 
 /// What is known of a transaction here, for people.
@@ -78,23 +95,41 @@ pub(crate) struct Locks {
     locks: BTreeMap<SpaceKey, Lock>,
     owners: BTreeMap<TransactionId, Owner>,
     wounded: BTreeMap<TransactionId, (TransactionId, Mono)>,
-    /// When those who wait no more were last looked for.
+    /// What `locks` take.
+    bytes: usize,
+    /// When all of it was last looked through.
     swept: Mono,
 }
 
 impl Locks {
     /// Asks for a lock. Who does not get it and `waits` is remembered: nobody younger overtakes it.
     pub(crate) fn ask(&mut self, transaction: &Transaction, key: &SpaceKey, waits: bool, now: Mono) -> Grant {
-        self.drop_idle(now);
-        if let Some((by, _)) = self.wounded.get(&transaction.id) {
-            return Grant::Wounded { by: *by };
+        if now.since(self.swept) >= SWEEP_INTERVAL {
+            self.sweep(now);
+        }
+        if let Some(by) = self.wounded_by(transaction.id, now) {
+            return Grant::Wounded { by };
+        }
+        // Who fell silent since the sweep is in nobody's way.
+        let holder = self.locks.get(key).and_then(|lock| lock.owner);
+        self.drop_idle(transaction.id, now);
+        if let Some(holder) = holder {
+            self.drop_idle(holder.id, now);
         }
         if let Some(owner) = self.owners.get_mut(&transaction.id) {
             owner.heard = now;
         }
+        if let Some(refusal) = self.refusal(transaction.id, key) {
+            return refusal;
+        }
         let own = turn_of(transaction);
+        let key = &self.place_of(key);
         let lock = self.locks.entry(key.clone()).or_default();
-        lock.waiting.retain(|_, (_, heard)| is_waiting(*heard, now));
+        while let Some(first) = lock.waiting.first_entry()
+            && !is_waiting(first.get().1, now)
+        {
+            first.remove();
+        }
         let holder = lock.owner.filter(|owner| owner.id != transaction.id);
         let rival = match holder {
             Some(holder) => {
@@ -123,8 +158,8 @@ impl Locks {
 
     /// A transaction is about to be committed here. Who was wounded is told.
     pub(crate) fn commit(&mut self, transaction: TransactionId, now: Mono) -> Result<(), TransactionId> {
-        if let Some((by, _)) = self.wounded.get(&transaction) {
-            return Err(*by);
+        if let Some(by) = self.wounded_by(transaction, now) {
+            return Err(by);
         }
         if let Some(owner) = self.owners.get_mut(&transaction) {
             owner.is_committing = true;
@@ -141,7 +176,9 @@ impl Locks {
 
     /// Those that have locks, how many each and how long they were silent; and those that wait, with who has what they
     /// wait for.
-    pub(crate) fn known(&self, now: Mono) -> Vec<Known> {
+    pub(crate) fn known(&mut self, now: Mono) -> Vec<Known> {
+        // Perhaps nobody asks for locks any more, and those of the dead would be shown for ever.
+        self.sweep(now);
         let owner = |(_, owner): (&TransactionId, &Owner)| {
             let (transaction, locks) = (owner.transaction, owner.keys.len());
             Known { transaction, locks, silent: now.since(owner.heard), waits_for: None }
@@ -154,9 +191,36 @@ impl Locks {
                 silent: now.since(*heard),
                 waits_for,
             };
-            lock.waiting.values().filter(|(_, heard)| is_waiting(*heard, now)).map(of).collect::<Vec<_>>()
+            lock.waiting.values().map(of).collect::<Vec<_>>()
         };
         self.owners.iter().map(owner).chain(self.locks.values().flat_map(waiting)).collect()
+    }
+
+    /// Why it cannot have one more lock.
+    fn refusal(&self, transaction: TransactionId, key: &SpaceKey) -> Option<Grant> {
+        let owner = self.owners.get(&transaction);
+        if owner.is_some_and(|owner| owner.keys.len() >= TRANSACTION_LOCKS_MAX && !owner.keys.contains(key)) {
+            return Some(Grant::TooMany);
+        }
+        let is_new = !self.locks.contains_key(key);
+        (is_new && self.bytes + size(key) > SHARD_LOCK_BYTES_MAX).then_some(Grant::NoRoom)
+    }
+
+    /// The key as it is kept. That of a request is part of a message.
+    fn place_of(&mut self, key: &SpaceKey) -> SpaceKey {
+        match self.locks.get_key_value(key) {
+            Some((kept, _)) => kept.clone(),
+            None => {
+                self.bytes += size(key);
+                key.detached()
+            }
+        }
+    }
+
+    /// Who took a lock away from it, unless it must have noticed.
+    fn wounded_by(&self, transaction: TransactionId, now: Mono) -> Option<TransactionId> {
+        let (by, at) = self.wounded.get(&transaction)?;
+        (now.since(*at) <= WOUND_MAX).then_some(*by)
     }
 
     fn wound(&mut self, loser: TransactionId, by: TransactionId, now: Mono) {
@@ -178,110 +242,49 @@ impl Locks {
     }
 
     fn forget_unused(&mut self, key: &SpaceKey) {
-        if self.locks.get(key).is_some_and(|lock| lock.owner.is_none() && lock.waiting.is_empty()) {
+        if self.locks.get(key).is_some_and(Lock::is_unused) {
             self.locks.remove(key);
+            self.bytes -= size(key);
         }
     }
 
-    fn drop_idle(&mut self, now: Mono) {
-        let idle = |owner: &Owner| now.since(owner.heard) > IDLE_MAX;
-        let gone: Vec<_> = self.owners.iter().filter(|(_, owner)| idle(owner)).map(|(id, _)| *id).collect();
+    fn drop_idle(&mut self, transaction: TransactionId, now: Mono) {
+        if self.owners.get(&transaction).is_some_and(|owner| is_idle(owner, now)) {
+            self.take_all(transaction);
+        }
+    }
+
+    fn sweep(&mut self, now: Mono) {
+        self.swept = now;
+        let gone: Vec<_> = self.owners.iter().filter(|(_, owner)| is_idle(owner, now)).map(|(id, _)| *id).collect();
         for id in gone {
             self.take_all(id);
         }
         self.wounded.retain(|_, (_, at)| now.since(*at) <= WOUND_MAX);
-        // Perhaps nobody asks for their keys any more.
-        if now.since(self.swept) > IDLE_MAX {
-            self.swept = now;
-            self.locks.retain(|_, lock| {
-                lock.waiting.retain(|_, (_, heard)| is_waiting(*heard, now));
-                lock.owner.is_some() || !lock.waiting.is_empty()
-            });
-        }
+        let bytes = &mut self.bytes;
+        self.locks.retain(|key, lock| {
+            lock.waiting.retain(|_, (_, heard)| is_waiting(*heard, now));
+            let is_unused = lock.is_unused();
+            if is_unused {
+                *bytes -= size(key);
+            }
+            !is_unused
+        });
     }
+}
+
+fn is_idle(owner: &Owner, now: Mono) -> bool {
+    now.since(owner.heard) > IDLE_MAX
 }
 
 fn is_waiting(heard: Mono, now: Mono) -> bool {
     now.since(heard) <= WAITING_MAX
 }
 
-#[cfg(test)]
-mod tests {
-    use strata_types::{Slot, Space};
-
-    use super::*;
-
-    fn transaction(age: u64) -> Transaction {
-        let id = TransactionId(u128::from(age));
-        let anchor = Slot::new(0).expect("a slot");
-        Transaction { id, anchor, read_timestamp: Timestamp(age), age: Timestamp(age) }
-    }
-
-    fn key(name: &'static str) -> SpaceKey {
-        SpaceKey { space: Space::default(), key: name.into() }
-    }
-
-    fn at(millis: u64) -> Mono {
-        Mono(Duration::from_millis(millis))
-    }
-
-    const fn id(age: u64) -> TransactionId {
-        TransactionId(age as u128)
-    }
-
-    /// KV-8
-    #[test]
-    fn the_younger_waits_and_the_older_takes_the_lock_away() {
-        let mut locks = Locks::default();
-        assert_eq!(locks.ask(&transaction(5), &key("a"), true, at(0)), Grant::Held);
-        assert_eq!(locks.ask(&transaction(9), &key("a"), true, at(1)), Grant::Taken { by: id(5) });
-        assert_eq!(locks.ask(&transaction(2), &key("a"), true, at(2)), Grant::Held);
-        assert_eq!(locks.ask(&transaction(5), &key("b"), true, at(3)), Grant::Wounded { by: id(2) });
-        assert_eq!(locks.commit(id(5), at(3)), Err(id(2)));
-        let waits: Vec<_> = locks.known(at(3)).into_iter().filter_map(|known| known.waits_for).collect();
-        assert_eq!(waits, [id(2)]);
-    }
-
-    #[test]
-    fn who_commits_keeps_its_locks() {
-        let mut locks = Locks::default();
-        assert_eq!(locks.ask(&transaction(5), &key("a"), true, at(0)), Grant::Held);
-        assert_eq!(locks.commit(id(5), at(1)), Ok(()));
-        assert_eq!(locks.ask(&transaction(2), &key("a"), true, at(2)), Grant::Taken { by: id(5) });
-        assert!(locks.release(id(5)));
-        assert_eq!(locks.ask(&transaction(9), &key("a"), true, at(3)), Grant::Taken { by: id(2) }, "in their turn");
-        assert_eq!(locks.ask(&transaction(2), &key("a"), true, at(4)), Grant::Held);
-    }
-
-    #[test]
-    fn who_falls_silent_loses_its_lock_and_its_turn() {
-        let mut locks = Locks::default();
-        assert_eq!(locks.ask(&transaction(2), &key("a"), true, at(0)), Grant::Held);
-        assert_eq!(locks.ask(&transaction(5), &key("a"), true, at(4_000)), Grant::Taken { by: id(2) });
-        assert_eq!(locks.ask(&transaction(9), &key("a"), true, at(5_100)), Grant::Held);
-        assert_eq!(locks.ask(&transaction(9), &key("a"), true, at(9_000)), Grant::Held, "asking again renews");
-        assert_eq!(locks.ask(&transaction(11), &key("a"), false, at(13_000)), Grant::Taken { by: id(9) });
-        assert!(locks.known(at(13_000)).iter().all(|known| known.waits_for.is_none()), "who does not wait has no turn");
-    }
-
-    #[test]
-    fn what_nobody_has_or_waits_for_takes_no_memory() {
-        let mut locks = Locks::default();
-        for name in ["a", "b", "c"] {
-            assert_eq!(locks.ask(&transaction(2), &key(name), true, at(0)), Grant::Held);
-        }
-        let known = locks.known(at(7));
-        assert_eq!((known.len(), known[0].locks, known[0].silent), (1, 3, Duration::from_millis(7)));
-        assert!(locks.release(id(2)) && !locks.release(id(2)));
-        assert!(locks.locks.is_empty() && locks.owners.is_empty());
-
-        // One that gives up while it waits, and nobody asks for that key again.
-        assert_eq!(locks.ask(&transaction(2), &key("a"), true, at(0)), Grant::Held);
-        assert_eq!(locks.ask(&transaction(5), &key("a"), true, at(1)), Grant::Taken { by: id(2) });
-        assert_eq!(locks.known(at(1)).len(), 2);
-        assert!(locks.release(id(2)) && !locks.release(id(5)));
-        assert_eq!(locks.known(at(1_000)), []);
-        assert_eq!(locks.ask(&transaction(7), &key("b"), true, at(6_000)), Grant::Held);
-        assert_eq!(locks.locks.len(), 1);
-    }
+/// What the lock of a key takes.
+fn size(key: &SpaceKey) -> usize {
+    key.key.len() + LOCK_OVERHEAD
 }
+
+#[cfg(test)]
+mod tests;

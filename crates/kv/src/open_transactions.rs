@@ -34,7 +34,7 @@ pub enum OpenPhase {
 /// A transaction on a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenTransaction {
-    /// Which one.
+    /// Which one. Its anchor is certain if it is prepared or committed; a lock may be older than its first write.
     pub transaction: Transaction,
     /// How far it is there.
     pub phase: OpenPhase,

@@ -16,6 +16,8 @@ const EQUAL_PATIENCE: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Who was not waited for for this long begins anew.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
+/// How often it is looked who is to be forgotten: not for each of those who ask every few milliseconds.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Since when and until when a transaction was waited for.
 #[derive(Clone, Copy)]
@@ -24,17 +26,37 @@ struct Waited {
     last: Mono,
 }
 
+impl Waited {
+    fn is_over(&self, now: Mono) -> bool {
+        now.since(self.last) > FORGOTTEN_AFTER
+    }
+}
+
 /// Those that others wait for.
 #[derive(Default)]
-pub(crate) struct Pushes(Mutex<BTreeMap<TransactionId, Waited>>);
+pub(crate) struct Pushes(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    waited: BTreeMap<TransactionId, Waited>,
+    /// When it was last looked who is to be forgotten.
+    swept: Mono,
+}
 
 impl Pushes {
     /// Somebody, of this age if it is a transaction, waits for a transaction that is not decided. Returns whether it has
     /// waited for long enough.
     pub(crate) fn is_due(&self, transaction: &Transaction, age: Option<Timestamp>, now: Mono) -> bool {
-        let mut waited = self.0.lock();
-        waited.retain(|_, waited| now.since(waited.last) <= FORGOTTEN_AFTER);
-        let entry = waited.entry(transaction.id).or_insert(Waited { since: now, last: now });
+        let mut table = self.0.lock();
+        if now.since(table.swept) >= SWEEP_INTERVAL {
+            table.swept = now;
+            table.waited.retain(|_, waited| !waited.is_over(now));
+        }
+        let anew = Waited { since: now, last: now };
+        let entry = table.waited.entry(transaction.id).or_insert(anew);
+        if entry.is_over(now) {
+            *entry = anew;
+        }
         entry.last = now;
         let patience = match age.map(|age| age.cmp(&transaction.age)) {
             Some(cmp::Ordering::Less) => OLDER_PATIENCE,
@@ -46,7 +68,7 @@ impl Pushes {
 
     /// It is decided.
     pub(crate) fn forget(&self, transaction: TransactionId) {
-        self.0.lock().remove(&transaction);
+        self.0.lock().waited.remove(&transaction);
     }
 }
 
@@ -71,5 +93,20 @@ mod tests {
         pushes.forget(met.id);
         assert!(!pushes.is_due(&met, older, at(2_001)));
         assert!(!pushes.is_due(&met, None, at(20_000)), "nobody waited in between");
+    }
+
+    #[test]
+    fn not_all_are_looked_through_at_every_question_and_nobody_counts_who_waited_long_ago() {
+        let (pushes, at) = (Pushes::default(), |millis| Mono(Duration::from_millis(millis)));
+        let anchor = Slot::new(0).expect("a slot");
+        let met = |id| Transaction { id: TransactionId(id), anchor, read_timestamp: Timestamp(5), age: Timestamp(5) };
+        assert!(!pushes.is_due(&met(1), None, at(0)) && !pushes.is_due(&met(2), None, at(1)));
+        assert!(!pushes.is_due(&met(3), None, at(9_500)));
+        assert!(!pushes.is_due(&met(3), None, at(10_400)));
+        assert_eq!(pushes.0.lock().waited.len(), 3, "it was looked 900 ms ago");
+        assert!(!pushes.is_due(&met(1), None, at(10_400)), "but it begins anew");
+        assert!(!pushes.is_due(&met(3), None, at(10_500)));
+        assert_eq!(pushes.0.lock().waited.len(), 2);
+        assert!(pushes.is_due(&met(1), None, at(12_400)));
     }
 }

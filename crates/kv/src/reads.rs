@@ -10,7 +10,7 @@ use strata_shard::Obstacle;
 use strata_storage::{Engine, Snapshot, StorageError};
 use strata_types::{
     Item, Operation, Reply, Request, ShardPlacement, SpaceKey, SpaceRange, Timestamp, TransactionId, TransactionStatus,
-    limits::TRANSACTION_RANGE_ROWS_MAX,
+    limits::{TRANSACTION_RANGE_BYTES_MAX, TRANSACTION_RANGE_ROWS_MAX},
 };
 
 use crate::snapshot_view::{CachedView, SnapshotView};
@@ -99,7 +99,8 @@ pub(crate) async fn are_short(
     parts: Vec<Vec<SpaceRange>>,
 ) -> Result<Vec<bool>, ReadFailed> {
     let read = move |view: &dyn View| {
-        parts.iter().map(|ranges| strata_shard::are_short(view, ranges, TRANSACTION_RANGE_ROWS_MAX)).collect()
+        let (rows, bytes) = (TRANSACTION_RANGE_ROWS_MAX, TRANSACTION_RANGE_BYTES_MAX);
+        parts.iter().map(|ranges| strata_shard::are_short(view, ranges, rows, bytes)).collect()
     };
     with_snapshot(env, tablet, read).await
 }

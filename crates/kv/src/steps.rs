@@ -12,6 +12,7 @@ use strata_shard::Obstacle;
 use strata_types::{
     Conflict, ConflictReason, Decision, Error, ErrorCode, LockWait, Operation, Reply, Request, RequestHeader, Result,
     ShardId, SpaceKey, Timestamp, Transaction, TransactionCall, TransactionId, TransactionReply, TransactionStatus,
+    limits::{SHARD_LOCK_BYTES_MAX, TRANSACTION_LOCKS_MAX},
 };
 use tokio::sync::Notify;
 
@@ -127,6 +128,8 @@ impl Steps {
                 Grant::Wounded { by } => {
                     return Ok(conflict(ConflictReason::Wounded, Some(key.clone()), Some(by)));
                 }
+                Grant::TooMany => return Err(too_many_locks(place.shard)),
+                Grant::NoRoom => return Err(no_room_for_locks(place.shard)),
                 Grant::Taken { .. } if wait == LockWait::SkipLocked => return Ok(TransactionReply::Skipped),
                 Grant::Taken { by } if wait == LockWait::NoWait || env.now() >= until => {
                     return Ok(conflict(ConflictReason::Locked, Some(key.clone()), Some(by)));
@@ -218,6 +221,18 @@ fn failed_read(failed: ReadFailed) -> Error {
         ReadFailed::NoRoom => Error::without_room(),
         ReadFailed::BrokeOff => Error::not_applied(ErrorCode::Internal, "reading the replica's tablet broke off"),
     }
+}
+
+fn too_many_locks(shard: ShardId) -> Error {
+    let message =
+        format!("the transaction has locked {TRANSACTION_LOCKS_MAX} keys of shard {shard}, the most that one may have");
+    Error::not_applied(ErrorCode::TooLarge, message)
+}
+
+fn no_room_for_locks(shard: ShardId) -> Error {
+    let most = SHARD_LOCK_BYTES_MAX >> 20;
+    let message = format!("the keys that are locked on shard {shard} take {most} MiB already; nothing was locked");
+    Error::not_applied(ErrorCode::Overloaded, message)
 }
 
 fn conflict(reason: ConflictReason, key: Option<SpaceKey>, rival: Option<TransactionId>) -> TransactionReply {

@@ -4,12 +4,14 @@
 //! meets is found here, because it would keep others waiting later, and history from being collected. Nothing here is
 //! needed for anything to be right: it may be late, and it may be done by several at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use strata_codec::encode_collect;
 use strata_env::Mono;
+use strata_machine::View;
 use strata_raft::Group;
 use strata_shard::{Unfinished, UnfinishedState};
 use strata_types::{
@@ -39,6 +41,37 @@ pub(crate) struct Seen {
     clean_at: Option<LogIndex>,
     /// Since when each of them is known to be unfinished.
     unfinished: BTreeMap<TransactionId, Mono>,
+    /// Where the next round goes on, so that those who cannot be finished do not hide the others; `None`: at the
+    /// beginning.
+    resume: Option<Bytes>,
+    /// Those of them that were there since it was looked from the beginning on.
+    met: BTreeSet<TransactionId>,
+}
+
+impl Seen {
+    /// Notes what a round has found, when the log was applied up to there. Returns those that have been unfinished for
+    /// long.
+    fn note(
+        &mut self,
+        mut found: Vec<Unfinished>,
+        resume: Option<Bytes>,
+        applied: LogIndex,
+        now: Mono,
+    ) -> Vec<Unfinished> {
+        let is_all = self.resume.is_none() && resume.is_none();
+        self.clean_at = (is_all && found.is_empty()).then_some(applied);
+        self.resume = resume;
+        self.met.extend(found.iter().map(|found| found.transaction.id));
+        found.retain(|found| {
+            let since = *self.unfinished.entry(found.transaction.id).or_insert(now);
+            now.since(since) >= ABANDONED_AFTER
+        });
+        if self.resume.is_none() {
+            let met = std::mem::take(&mut self.met);
+            self.unfinished.retain(|id, _| met.contains(id));
+        }
+        found
+    }
 }
 
 /// Makes rounds until the node ends.
@@ -84,26 +117,14 @@ impl LocalShards {
         if self.seen().lock().get(&shard).is_some_and(|seen| seen.clean_at == Some(applied)) {
             return;
         }
-        let found = survey(env, group.tablet(), |view| strata_shard::unfinished(view, UNFINISHED_MAX)).await;
+        let from = self.seen().lock().get(&shard).and_then(|seen| seen.resume.clone());
+        let look = move |view: &dyn View| strata_shard::unfinished_from(view, from.as_ref(), UNFINISHED_MAX);
         // What cannot be read is told to those who read it.
-        let Ok(found) = found else { return };
-        for unfinished in self.abandoned(shard, applied, found) {
+        let Ok((found, resume)) = survey(env, group.tablet(), look).await else { return };
+        let abandoned = self.seen().lock().entry(shard).or_default().note(found, resume, applied, env.now());
+        for unfinished in abandoned {
             self.finish_one(slot, unfinished).await;
         }
-    }
-
-    /// Those of the unfinished transactions of a shard that have been so for long.
-    fn abandoned(&self, shard: ShardId, applied: LogIndex, mut found: Vec<Unfinished>) -> Vec<Unfinished> {
-        let now = self.node().env().now();
-        let mut shards = self.seen().lock();
-        let seen = shards.entry(shard).or_default();
-        seen.clean_at = found.is_empty().then_some(applied);
-        seen.unfinished.retain(|id, _| found.iter().any(|found| found.transaction.id == *id));
-        found.retain(|found| {
-            let since = *seen.unfinished.entry(found.transaction.id).or_insert(now);
-            now.since(since) >= ABANDONED_AFTER
-        });
-        found
     }
 
     /// How long a transaction is known to be unfinished on a shard.
@@ -147,9 +168,7 @@ impl LocalShards {
         let mut from = None;
         loop {
             let tablet = group.tablet();
-            let look = move |view: &dyn strata_machine::View| {
-                strata_shard::garbage(view, horizon, from.as_ref(), COLLECT_ROWS_MAX)
-            };
+            let look = move |view: &dyn View| strata_shard::garbage(view, horizon, from.as_ref(), COLLECT_ROWS_MAX);
             let Ok(garbage) = survey(self.node().env(), tablet, look).await else { return };
             if !garbage.rows.is_empty() {
                 metrics::counter!("strata_kv_rows_collected_total").increment(garbage.rows.len() as u64);
@@ -162,5 +181,36 @@ impl LocalShards {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(ids: std::ops::Range<u128>) -> Vec<Unfinished> {
+        let anchor = Slot::new(0).expect("a slot");
+        let of = |id| Unfinished {
+            transaction: Transaction { id: TransactionId(id), anchor, read_timestamp: Timestamp(1), age: Timestamp(1) },
+            state: UnfinishedState::Prepared { at: Timestamp(2) },
+        };
+        ids.map(of).collect()
+    }
+
+    #[test]
+    fn who_was_not_looked_at_in_a_round_is_not_forgotten() {
+        let (mut seen, resume) = (Seen::default(), || Some(Bytes::from_static(b"there")));
+        let at = |seconds| Mono(Duration::from_secs(seconds));
+        let mut note = |ids, resume, seconds| seen.note(found(ids), resume, LogIndex(1), at(seconds)).len();
+        assert_eq!(note(0..3, resume(), 0), 0);
+        assert_eq!(note(3..5, None, 1), 0);
+        assert_eq!(note(0..3, resume(), 3), 3, "they are known for three seconds");
+        assert_eq!(note(4..5, None, 4), 1);
+        assert_eq!(note(0..5, None, 5), 4, "one was gone, and is new");
+        assert_eq!(note(0..0, resume(), 6), 0);
+        assert_eq!(note(0..0, None, 7), 0);
+        assert_eq!((seen.unfinished.len(), seen.clean_at), (0, None), "in two looks something may be missed");
+        assert_eq!(seen.note(Vec::new(), None, LogIndex(9), at(8)), []);
+        assert_eq!(seen.clean_at, Some(LogIndex(9)));
     }
 }

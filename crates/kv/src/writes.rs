@@ -4,8 +4,8 @@ use bytes::Bytes;
 use strata_codec::decode_reply;
 use strata_raft::{Group, ProposeError};
 use strata_types::{
-    Error, ErrorCode, Operation, Reply, Request, Result, Timestamp, TransactionCall, TransactionReply,
-    limits::TRANSACTION_RANGE_ROWS_MAX,
+    Error, ErrorCode, Operation, Reply, Request, Result, SpaceRange, Timestamp, TransactionCall, TransactionReply,
+    limits::{TRANSACTION_BOUNDS_BYTES_MAX, TRANSACTION_RANGE_BYTES_MAX, TRANSACTION_RANGE_ROWS_MAX},
 };
 
 use crate::LocalShards;
@@ -77,25 +77,31 @@ impl LocalShards {
     /// Refuses parts whose ranges hold too much. Every replica has to look at all of it before it applies anything else,
     /// and again after a restart: so it does not get into the log.
     async fn check_ranges(&self, work: &Work<'_>, plan: &Plan, requests: &[Request], written: &mut [Option<Written>]) {
-        let of = |at: usize| match &requests[plan.writes[at]].operation {
-            Operation::Transact(call) => match &**call {
-                TransactionCall::Commit(part) | TransactionCall::Prepare(part) => part.ranges.as_slice(),
-                _ => &[],
-            },
-            _ => &[],
-        };
-        let ranged: Vec<usize> =
-            (0..written.len()).filter(|at| written[*at].is_none() && !of(*at).is_empty()).collect();
+        let asked = |at: usize| &requests[plan.writes[at]].operation;
+        let is_ranged = |at: &usize| written[*at].is_none() && !ranges_of(asked(*at)).is_empty();
+        let (long, ranged): (Vec<usize>, Vec<usize>) = (0..written.len())
+            .filter(is_ranged)
+            .partition(|at| locked_bounds(asked(*at)) > TRANSACTION_BOUNDS_BYTES_MAX);
+        for at in long {
+            let bytes = locked_bounds(asked(at));
+            let sentence = format!(
+                "the bounds of the ranges that the transaction has read take {bytes} bytes, over the limit of \
+                 {TRANSACTION_BOUNDS_BYTES_MAX} bytes of one that concerns several shards: read fewer ranges, or read \
+                 them through a snapshot"
+            );
+            written[at] = Some(Ok(Err(Error::not_applied(ErrorCode::TooLarge, sentence))));
+        }
         if ranged.is_empty() || !work.place.group.leads() {
             return;
         }
-        let parts = ranged.iter().map(|at| of(*at).to_vec()).collect();
+        let parts = ranged.iter().map(|at| ranges_of(asked(*at)).to_vec()).collect();
         // What cannot be read is found out where it is applied.
         let Ok(short) = reads::are_short(self.node().env(), work.place.group.tablet(), parts).await else { return };
         for (at, _) in ranged.into_iter().zip(short).filter(|(_, is_short)| !is_short) {
             let sentence = format!(
-                "the ranges that the transaction has read hold more than {TRANSACTION_RANGE_ROWS_MAX} rows of shard {}: \
-                 read them through a snapshot, or in several transactions",
+                "the ranges that the transaction has read hold more than {TRANSACTION_RANGE_ROWS_MAX} rows or {} MiB \
+                 of shard {}: read them through a snapshot, or in several transactions",
+                TRANSACTION_RANGE_BYTES_MAX >> 20,
                 work.place.shard
             );
             written[at] = Some(Ok(Err(Error::not_applied(ErrorCode::TooLarge, sentence))));
@@ -115,6 +121,23 @@ impl LocalShards {
             self.steps().release(work.place.shard, call.transaction().id);
         }
     }
+}
+
+/// The ranges that a part of a transaction has read.
+fn ranges_of(operation: &Operation) -> &[SpaceRange] {
+    let Operation::Transact(call) = operation else { return &[] };
+    match &**call {
+        TransactionCall::Commit(part) | TransactionCall::Prepare(part) => &part.ranges,
+        _ => &[],
+    }
+}
+
+/// Bytes of the bounds of the ranges that are locked if a part is prepared.
+fn locked_bounds(operation: &Operation) -> usize {
+    let Operation::Transact(call) = operation else { return 0 };
+    let TransactionCall::Prepare(part) = &**call else { return 0 };
+    let bounds = |range: &SpaceRange| range.start.len() + range.end.as_ref().map_or(0, Bytes::len);
+    part.ranges.iter().map(bounds).sum()
 }
 
 async fn propose(

@@ -56,6 +56,11 @@ impl ClusterView for NodeView {
 }
 
 fn transaction_of(node: NodeId, open: OpenTransaction) -> TransactionOverview {
+    let anchor = match open.phase {
+        OpenPhase::Prepared | OpenPhase::Committed => Some(open.transaction.anchor),
+        // A lock that was taken before the first write names another slot.
+        OpenPhase::Active | OpenPhase::Waiting => None,
+    };
     let phase = match open.phase {
         OpenPhase::Active => TransactionPhase::Active,
         OpenPhase::Waiting => TransactionPhase::Waiting,
@@ -64,7 +69,7 @@ fn transaction_of(node: NodeId, open: OpenTransaction) -> TransactionOverview {
     };
     TransactionOverview {
         id: open.transaction.id,
-        anchor: Some(open.transaction.anchor),
+        anchor,
         read_timestamp: open.transaction.read_timestamp,
         age: open.transaction.age,
         phase,
@@ -141,5 +146,31 @@ fn replica_of(replica: strata_cluster::ReplicaOverview) -> ReplicaOverview {
         figures: replica.figures,
         is_serving: replica.is_serving,
         problem: replica.problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_types::{ShardId, Slot, Timestamp, Transaction, TransactionId};
+
+    use super::*;
+
+    /// COORD-6
+    #[test]
+    fn locks_do_not_tell_where_a_record_would_be() {
+        let anchor = Slot::of_key(b"locked before the first write");
+        let transaction = Transaction { id: TransactionId(7), anchor, read_timestamp: Timestamp(5), age: Timestamp(4) };
+        for (phase, is_told) in [
+            (OpenPhase::Active, false),
+            (OpenPhase::Waiting, false),
+            (OpenPhase::Prepared, true),
+            (OpenPhase::Committed, true),
+        ] {
+            let (shard, elapsed) = (ShardId(3), Duration::from_secs(2));
+            let open = OpenTransaction { transaction, phase, shard, elapsed, locks: 1, waits_for: None };
+            let told = transaction_of(NodeId(1), open);
+            assert_eq!(told.anchor, is_told.then_some(anchor), "{phase:?}");
+            assert_eq!((told.id, told.shard, told.locks), (TransactionId(7), Some(shard), 1));
+        }
     }
 }

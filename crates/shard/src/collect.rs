@@ -20,6 +20,9 @@ use crate::work::Work;
 
 /// So many rows are looked at for each that may be found.
 const LOOKS_PER_ROW: usize = 16;
+/// A look ends after the row with which apply would have to read so many bytes: of rows, and of what replaced them. It
+/// reads them while the shard does nothing else.
+const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Rows to collect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,13 +33,15 @@ pub struct Garbage {
     pub resume: Option<Bytes>,
 }
 
-/// Looks for rows that nobody needs above a horizon: `rows_max` of them at most, from where an earlier look ended.
+/// Looks for rows that nobody needs above a horizon: `rows_max` of them at most, fewer if they are large, from where an
+/// earlier look ended.
 pub fn garbage(view: &dyn View, horizon: Timestamp, from: Option<&Bytes>, rows_max: usize) -> Garbage {
     let mut search = Search {
         view,
         horizon,
         rows_max: rows_max.max(1),
         looks_left: rows_max.max(1).saturating_mul(LOOKS_PER_ROW),
+        bytes_left: READ_BYTES_MAX,
         found: Garbage::default(),
     };
     for kind in [KeyKind::History, KeyKind::ResolvedParticipant, KeyKind::ClosedRecord] {
@@ -61,6 +66,7 @@ struct Search<'a> {
     horizon: Timestamp,
     rows_max: usize,
     looks_left: usize,
+    bytes_left: usize,
     found: Garbage,
 }
 
@@ -68,12 +74,15 @@ struct Search<'a> {
 struct Looked {
     key: SpaceKey,
     at: Timestamp,
+    /// Of the versions of the key so far the bytes of the longest one, which is what apply reads at most to see that an
+    /// older one was replaced.
+    longest: usize,
 }
 
 impl Search<'_> {
     /// Whether it must end at this row.
     fn stops_at(&mut self, row: &[u8]) -> bool {
-        if self.found.rows.len() >= self.rows_max || self.looks_left == 0 {
+        if self.found.rows.len() >= self.rows_max || self.looks_left == 0 || self.bytes_left == 0 {
             self.found.resume = Some(Bytes::copy_from_slice(row));
             return true;
         }
@@ -81,36 +90,45 @@ impl Search<'_> {
         false
     }
 
+    /// A row that may go, and what apply reads to see that.
+    fn note(&mut self, row: Bytes, bytes: usize) {
+        self.found.rows.push(row);
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+    }
+
     /// Versions. It may begin in the midst of those of a key: then at one that was looked at, or would have been next.
     fn history(&mut self, start: &[u8], last: &[u8]) {
         let mut newer: Option<Looked> = None;
         // A removal is hidden by nothing, but hides the older ones: it goes after them.
-        let mut removal: Option<Bytes> = None;
+        let mut removal: Option<(Bytes, usize)> = None;
         let view = self.view;
         view.scan(start, last, &mut |row, stored| {
             let (key, at) = decode_history_key(row);
             let is_same_key = newer.as_ref().is_some_and(|newer| newer.key == key);
-            if !is_same_key {
-                self.found.rows.extend(removal.take());
+            if !is_same_key && let Some((row, bytes)) = removal.take() {
+                self.note(row, bytes);
             }
             if self.stops_at(row) {
                 return false;
             }
-            let replaced_at = match &newer {
-                Some(newer) if is_same_key => Some(newer.at),
-                _ => replaced_at(view, &key, at, self.horizon),
+            let replaced = match &newer {
+                Some(newer) if is_same_key => Some((newer.at, newer.longest)),
+                _ => replaced(view, &key, at, self.horizon),
             };
-            if replaced_at.is_some_and(|replaced_at| replaced_at <= self.horizon) {
-                self.found.rows.push(Bytes::copy_from_slice(row));
+            let longest = replaced.map_or(0, |(_, bytes)| bytes);
+            if replaced.is_some_and(|(replaced_at, _)| replaced_at <= self.horizon) {
+                self.note(Bytes::copy_from_slice(row), stored.len() + longest);
             } else if stored.as_ref() == Version::TOMBSTONE && at <= self.horizon {
-                removal = Some(Bytes::copy_from_slice(row));
+                removal = Some((Bytes::copy_from_slice(row), stored.len() + longest));
             }
-            newer = Some(Looked { key, at });
+            newer = Some(Looked { key, at, longest: longest.max(stored.len()) });
             true
         });
         // When the search stopped, older versions may be left that it hides.
-        if self.found.resume.is_none() {
-            self.found.rows.extend(removal);
+        if self.found.resume.is_none()
+            && let Some((row, bytes)) = removal
+        {
+            self.note(row, bytes);
         }
     }
 
@@ -122,7 +140,7 @@ impl Search<'_> {
                 return false;
             }
             if began(kind, stored).is_some_and(|began| began < self.horizon) {
-                self.found.rows.push(Bytes::copy_from_slice(row));
+                self.note(Bytes::copy_from_slice(row), stored.len());
             }
             true
         });
@@ -153,7 +171,7 @@ impl Work<'_> {
         }
         let (key, at) = decode_history_key(row);
         let horizon = self.state.horizon;
-        replaced_at(self.view, &key, at, horizon).is_some_and(|replaced_at| replaced_at <= horizon)
+        replaced(self.view, &key, at, horizon).is_some_and(|(replaced_at, _)| replaced_at <= horizon)
             || (stored.as_ref() == Version::TOMBSTONE && at <= horizon && is_oldest(self.view, &key, row))
     }
 }
@@ -170,15 +188,16 @@ fn began(kind: KeyKind, stored: &Bytes) -> Option<Timestamp> {
 }
 
 /// When a version was replaced by another one, if that was at the horizon or below it; else maybe later, maybe never.
-fn replaced_at(view: &dyn View, key: &SpaceKey, at: Timestamp, horizon: Timestamp) -> Option<Timestamp> {
+/// And the bytes that were read to see that.
+fn replaced(view: &dyn View, key: &SpaceKey, at: Timestamp, horizon: Timestamp) -> Option<(Timestamp, usize)> {
     let mut replaced = None;
     if at < horizon {
-        view.scan(&history_key(key, horizon), &history_key(key, at), &mut |row, _| {
-            replaced = Some(decode_history_key(row).1);
+        view.scan(&history_key(key, horizon), &history_key(key, at), &mut |row, stored| {
+            replaced = Some((decode_history_key(row).1, stored.len()));
             false
         });
     }
-    replaced.or_else(|| newest_value(view, key).map(|(_, written)| written))
+    replaced.or_else(|| newest_value(view, key).map(|(stored, written)| (written, stored.len())))
 }
 
 /// Whether a version has no older ones.

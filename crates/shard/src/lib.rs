@@ -106,5 +106,5 @@ pub use locks::blocker_of;
 pub use machine::ShardMachine;
 pub use reads::{Obstacle, decode_item, get, newest, scan};
 pub use rows::{shard_state, status};
-pub use unfinished::{Unfinished, UnfinishedState, unfinished};
+pub use unfinished::{Unfinished, UnfinishedState, unfinished, unfinished_from};
 pub use versions::{are_short, newest_change};

@@ -86,21 +86,22 @@ pub(crate) fn change_after(view: &dyn View, range: &SpaceRange, after: Timestamp
     found
 }
 
-/// Whether at most so many rows lie in these ranges, older versions among them: so many are looked at where it is checked
-/// what has changed there. A range that is named twice counts twice.
-pub fn are_short(view: &dyn View, ranges: &[SpaceRange], rows_max: u64) -> bool {
-    let mut rows = 0;
+/// Whether at most so many rows of so many bytes lie in these ranges, older versions among them: all of that is read
+/// where it is checked what has changed there. A range that is named twice counts twice.
+pub fn are_short(view: &dyn View, ranges: &[SpaceRange], rows_max: u64, bytes_max: u64) -> bool {
+    let (mut rows, mut bytes) = (0, 0);
     for range in ranges {
         let (space, end) = (range.space, range.end.as_deref());
         let newest = data_range(space.database, space.key_space, &range.start, end);
         for (first, last) in [newest, history_range(space, &range.start, end)] {
             if first < last {
-                view.scan(&first, &last, &mut |_, _| {
+                view.scan(&first, &last, &mut |row, stored| {
                     rows += 1;
-                    rows <= rows_max
+                    bytes += (row.len() + stored.len()) as u64;
+                    rows <= rows_max && bytes <= bytes_max
                 });
             }
-            if rows > rows_max {
+            if rows > rows_max || bytes > bytes_max {
                 return false;
             }
         }

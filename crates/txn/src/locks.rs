@@ -119,7 +119,7 @@ impl Locks {
     async fn note(&mut self, transaction: Transaction, key: &SpaceKey, deadline: Duration) -> Result<()> {
         let map = self.core.map(deadline).await?;
         if let Some(placement) = map.shard_of(key.slot()) {
-            self.ring.held.lock().entry(placement.shard).or_insert_with(|| (transaction, key.clone()));
+            self.ring.held.lock().entry(placement.shard).or_insert_with(|| (transaction, key.detached()));
         }
         if self.keeper.is_none() {
             let keeper = keep(self.core.clone(), self.ring.clone());

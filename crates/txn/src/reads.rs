@@ -27,12 +27,15 @@ pub(crate) struct ReadSet {
 
 impl ReadSet {
     /// A key was read.
-    pub(crate) fn note_key(&mut self, key: SpaceKey, version: Version) {
-        if self.count() >= TRANSACTION_READS_MAX && !self.keys.contains_key(&key) {
+    pub(crate) fn note_key(&mut self, key: &SpaceKey, version: Version) {
+        if self.keys.contains_key(key) {
+            return;
+        }
+        if self.count() >= TRANSACTION_READS_MAX {
             self.dropped += 1;
             return;
         }
-        self.keys.entry(key).or_insert(version);
+        self.keys.insert(key.detached(), version);
     }
 
     /// All keys of a range were read.
@@ -60,7 +63,9 @@ impl ReadSet {
         if self.count() >= TRANSACTION_READS_MAX {
             self.dropped += 1;
         } else {
-            self.ranges.insert((space, start), end);
+            // As keys are: copies, not slices of a request or of a page.
+            let detached = |bound: Bytes| Bytes::copy_from_slice(&bound);
+            self.ranges.insert((space, detached(start)), end.map(detached));
         }
     }
 
@@ -117,6 +122,8 @@ fn later(one: Option<Bytes>, other: Option<Bytes>) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -149,15 +156,29 @@ mod tests {
         let mut reads = ReadSet::default();
         for number in 0..TRANSACTION_READS_MAX {
             let key = SpaceKey { space: Space::default(), key: Bytes::from(number.to_be_bytes().to_vec()) };
-            reads.note_key(key.clone(), None);
-            reads.note_key(key, Some((Timestamp(1), Revision::default())));
+            reads.note_key(&key, None);
+            reads.note_key(&key, Some((Timestamp(1), Revision::default())));
         }
         assert_eq!(reads.check_limits(), Ok(()));
         assert!(reads.keys().all(|(_, version)| version.is_none()));
-        reads.note_key(key(1), None);
+        reads.note_key(&key(1), None);
         let error = reads.check_limits().expect_err("one too many");
         assert_eq!(error.code, ErrorCode::TooLarge);
         assert!(error.message.contains("10001") && error.message.contains("10000"), "{error}");
+    }
+
+    #[test]
+    fn what_is_noted_keeps_no_message_in_memory() {
+        let message: Arc<[u8]> = vec![7; 64 * 1024].into();
+        let arrived = Bytes::from_owner(message.clone());
+        let mut reads = ReadSet::default();
+        let space = Space::default();
+        reads.note_key(&SpaceKey { space, key: arrived.slice(..9) }, None);
+        reads.note_range(space, arrived.slice(..20), Some(arrived.slice(..30)));
+        reads.note_range(space, arrived.slice(..25), Some(arrived.slice(..40)));
+        drop(arrived);
+        assert_eq!(Arc::strong_count(&message), 1, "nobody else has the message");
+        assert_eq!((reads.count(), reads.size()), (2, 9 + 20 + 40));
     }
 
     proptest! {

@@ -239,7 +239,7 @@ impl Transaction {
                 item
             }
         };
-        self.reads.note_key(key, version_of(item.as_ref()));
+        self.reads.note_key(&key, version_of(item.as_ref()));
         Ok(item)
     }
 

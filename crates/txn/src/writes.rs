@@ -10,6 +10,10 @@ use strata_types::{
     limits::{TRANSACTION_BYTES_MAX, TRANSACTION_WRITES_MAX},
 };
 
+/// A value that is kept is copied if it is no longer than this: it may be a slice of a far larger buffer of a message.
+/// The buffer of a longer one is not much larger than the value.
+const COPIED_MAX: usize = 4 * 1024;
+
 /// A point in a transaction to which its writes can be taken back: see [`crate::Transaction::rollback_to`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Savepoint(u64);
@@ -63,6 +67,8 @@ impl WriteBuffer {
         }
         self.bytes = bytes;
         self.anchor.get_or_insert(key.slot());
+        let key = key.detached();
+        let value = value.map(|value| if value.len() <= COPIED_MAX { Bytes::copy_from_slice(&value) } else { value });
         let old = self.writes.insert(key.clone(), value);
         if is_kept {
             self.journal.push((key, old));
@@ -147,6 +153,8 @@ fn over(what: &str, count: usize, limit: usize) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use strata_types::limits::KEY_BYTES_MAX;
 
     use super::*;
@@ -223,6 +231,22 @@ mod tests {
         buffer.set(key("a"), Some(half.clone())).expect("within the limits");
         buffer.savepoint();
         assert!(buffer.set(key("a"), Some(half)).is_err());
+    }
+
+    #[test]
+    fn small_writes_keep_no_message_in_memory() {
+        let message: Arc<[u8]> = vec![7; 64 * 1024].into();
+        let arrived = Bytes::from_owner(message.clone());
+        let mut buffer = WriteBuffer::default();
+        let at = |length: usize| SpaceKey { space: Space::default(), key: arrived.slice(..length) };
+        buffer.set(at(1), None).expect("within the limits");
+        buffer.savepoint();
+        for length in [1, 2, 1] {
+            buffer.set(at(length), Some(arrived.slice(..COPIED_MAX))).expect("within the limits");
+        }
+        drop(arrived);
+        assert_eq!(Arc::strong_count(&message), 1, "nobody else has the message");
+        assert_eq!((buffer.writes().count(), buffer.bytes), (2, 5 + 3 * COPIED_MAX));
     }
 
     #[test]

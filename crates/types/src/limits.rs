@@ -18,6 +18,17 @@ pub const TRANSACTION_READS_MAX: usize = 10_000;
 /// Most rows, older versions among them, that one shard has in the ranges which a transaction that writes has read: all of
 /// them are looked at when it commits, while nothing else of the shard is applied.
 pub const TRANSACTION_RANGE_ROWS_MAX: u64 = 250_000;
+/// Most bytes that these rows have on one shard, for the same reason: as many as so many rows of a kilobyte.
+pub const TRANSACTION_RANGE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Most bytes of the bounds of these ranges, if the transaction has parts on several shards: until it is decided, every
+/// write of a shard that is prepared looks at them.
+pub const TRANSACTION_BOUNDS_BYTES_MAX: usize = 1024 * 1024;
+/// Most keys of one shard that one transaction has locked: as many as it may read. Its locks are in the memory of
+/// the leader.
+pub const TRANSACTION_LOCKS_MAX: usize = TRANSACTION_READS_MAX;
+/// Most memory that the locks of one shard take at its leader: some 200,000 keys of usual length. Past it, who locks
+/// further keys is refused as overloaded.
+pub const SHARD_LOCK_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most bytes (keys and values) of one transaction: its part on a shard is one log entry, as a batch is.
 pub const TRANSACTION_BYTES_MAX: usize = BATCH_BYTES_MAX;
 /// Longest age of a transaction that writes, from its begin on: what it has read may have to be kept for so long.
@@ -27,6 +38,9 @@ pub const GRPC_MESSAGE_BYTES_MAX: usize = 20 * 1024 * 1024;
 /// Most memory that a request may take beside its own bytes: its operations, keys and frames, each of which is larger in
 /// memory than the two bytes that name it. Some 100,000 operations; what our own clients send stays far below.
 pub const MESSAGE_MEMORY_MAX: usize = 64 * 1024 * 1024;
+/// Most requests of one batch for a shard: it is answered as a whole, so who sends more makes them wait for each other.
+/// Our own routers send 4,096.
+pub const SHARD_BATCH_REQUESTS_MAX: usize = 10_000;
 /// Most items of one scan page.
 pub const SCAN_PAGE_ITEMS_MAX: u32 = 10_000;
 /// A scan page of at most so many items takes no longer than some gets: it is carried out as they are.

@@ -77,6 +77,12 @@ impl SpaceKey {
     pub fn slot(&self) -> Slot {
         Slot::of_key(&self.key)
     }
+
+    /// The same key in memory of its own, for whoever keeps it: the bytes of one that has just arrived are a slice of a
+    /// message, all of which stays in memory with them.
+    pub fn detached(&self) -> SpaceKey {
+        SpaceKey { space: self.space, key: Bytes::copy_from_slice(&self.key) }
+    }
 }
 
 /// The keys from `start` up to but not including `end`.

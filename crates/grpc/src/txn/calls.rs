@@ -109,7 +109,7 @@ pub(crate) async fn delete(
     Ok(v1::TxnDeleteReply { handle: told(entered) })
 }
 
-/// The first page is asked for when the client has room for it.
+/// The first page is asked for as soon as the reply has begun, whatever the client reads.
 pub(crate) async fn scan(open: &OpenTransactions, request: v1::TxnScanRequest, deadline: Duration) -> Result<Pages> {
     let until = open.env().now() + deadline;
     let entered = within(open, deadline, enter(open, &request.id, deadline)).await?;

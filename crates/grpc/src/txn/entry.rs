@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use strata_env::Mono;
+use strata_env::{Env, Mono};
 use strata_proto::v1;
 use strata_router::{KeptStage, KeptTransaction};
 use strata_txn::{Snapshot, Transaction, TransactionHandle};
@@ -38,7 +38,7 @@ pub(crate) struct Told {
     pub(crate) age: Timestamp,
     /// Whether it has written something: only then its anchor means something.
     pub(crate) is_anchored: bool,
-    /// Its last call.
+    /// When its last call ended.
     pub(crate) used: Mono,
     pub(crate) stage: KeptStage,
 }
@@ -136,7 +136,7 @@ impl Entry {
 pub(crate) struct Entered {
     pub(crate) entry: Arc<Entry>,
     pub(crate) state: OwnedMutexGuard<State>,
-    pub(crate) now: Mono,
+    pub(crate) env: Env,
 }
 
 impl Entered {
@@ -154,7 +154,12 @@ impl Entered {
 
     /// It has written a key: whoever asks for it can be told where.
     pub(crate) fn note_write(&self) {
-        self.entry.told.lock().is_anchored = true;
+        let mut told = self.entry.told.lock();
+        told.is_anchored = true;
+        if let State::Writer(transaction) = &*self.state {
+            // Together, because others may look before the call ends.
+            told.handle = transaction.handle();
+        }
     }
 }
 
@@ -162,7 +167,8 @@ impl Drop for Entered {
     /// What the call has changed is told from now on.
     fn drop(&mut self) {
         let mut told = self.entry.told.lock();
-        told.used = self.now;
+        // A call may wait for a minute: only now its client has nothing to wait for.
+        told.used = self.env.now();
         if let State::Writer(transaction) = &*self.state {
             told.handle = transaction.handle();
             told.age = transaction.age();

@@ -185,13 +185,15 @@ impl OpenTransactions {
         if let Some(KeptTransaction { stage: KeptStage::Ended(decision), .. }) = kept {
             return Ok(TransactionStatus::Decided(decision));
         }
-        // Whoever keeps it knows best where its record would be.
-        let anchor = match kept {
-            Some(kept) => kept.anchor,
-            None => Some(handle.anchor),
+        // Whoever keeps it knows best where its record would be, and at which timestamp its commit reads: what keeps a
+        // late commit out lasts as long as that one says.
+        let (anchor, read_timestamp) = match kept {
+            Some(kept) => (kept.anchor, kept.read_timestamp.max(handle.read_timestamp)),
+            None => (Some(handle.anchor), handle.read_timestamp),
         };
         let Some(anchor) = anchor else { return Ok(TransactionStatus::Pending) };
-        self.registry.settle(TransactionHandle { anchor, ..handle }, until.since(self.env().now())).await
+        let handle = TransactionHandle { id: handle.id, anchor, read_timestamp };
+        self.registry.settle(handle, until.since(self.env().now())).await
     }
 
     /// The transaction as this node knows it, if it does.
@@ -210,8 +212,8 @@ fn not_here(id: TransactionId) -> Error {
 
 fn unknown_end(id: TransactionId) -> Error {
     let sentence = format!(
-        "this node does not know transaction {id}: if it was to be committed before, ask again with the handle that its \
-         last write answered"
+        "this node does not know transaction {id}: if it was to be committed before, ask again with the handle that \
+         the last of its reads and writes answered"
     );
     Error::unknown(ErrorCode::InvalidArgument, sentence)
 }

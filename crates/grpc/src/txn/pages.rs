@@ -1,4 +1,5 @@
-//! The messages of one scan of a transaction, made when the client has room for them.
+//! The messages of one scan of a transaction, each made when the client begins to read the one before it; the first is
+//! made at once.
 
 use std::collections::VecDeque;
 

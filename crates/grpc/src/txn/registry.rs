@@ -140,7 +140,7 @@ impl Registry {
             }
             KeptStage::Open | KeptStage::Ended(_) => too_late("another call of the transaction went on"),
         })?;
-        Ok(Entered { entry, state, now: self.env().now() })
+        Ok(Entered { entry, state, env: self.env().clone() })
     }
 
     /// What the shard of the record knows.
@@ -235,7 +235,7 @@ impl Registry {
             // One whose call is under way is looked at again.
             let Ok(state) = entry.state.clone().try_lock_owned() else { continue };
             if !matches!(&*state, State::Over(_)) {
-                let mut entered = Entered { entry, state, now };
+                let mut entered = Entered { entry, state, env: self.env().clone() };
                 drop(self.end(&mut entered, Over::GivenUp(why)));
             }
         }

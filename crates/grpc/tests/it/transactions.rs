@@ -154,12 +154,19 @@ async fn operators_see_transactions_of_all_places_and_can_end_them() {
         waits_for: None,
     };
     let unanchored = TransactionOverview { id: TransactionId(78), anchor: None, shard: None, ..elsewhere.clone() };
-    let (mut client, mut admin) = connect(Told(vec![elsewhere, unanchored])).await;
+    let locked = TransactionOverview {
+        id: TransactionId(80),
+        anchor: None,
+        phase: TransactionPhase::Active,
+        age: Timestamp(1 << 40),
+        ..elsewhere.clone()
+    };
+    let (mut client, mut admin) = connect(Told(vec![elsewhere, unanchored, locked])).await;
     let here = begin(&mut client).await;
     let list = admin.list_transactions(v1::ListTransactionsRequest {}).await.expect("told").into_inner();
     let ids: Vec<_> = list.transactions.into_iter().filter_map(|open| open.handle).map(|handle| handle.id).collect();
     let id = |number: u128| Bytes::copy_from_slice(&number.to_be_bytes());
-    assert_eq!(ids, [id(77), id(78), here.clone()], "the oldest first");
+    assert_eq!(ids, [id(77), id(78), here.clone(), id(80)], "the oldest first");
     assert_eq!(list.problems, ["node n9 does not answer"]);
     for id in [id(77), here.clone()] {
         let reply = admin.abort_transaction(v1::AbortTransactionRequest { id }).await.expect("ended").into_inner();
@@ -169,8 +176,13 @@ async fn operators_see_transactions_of_all_places_and_can_end_them() {
     }
     let error = error_of(&commit(&mut client, &here).await.expect_err("aborted"));
     assert!(error.message.contains("operator"), "{error}");
-    for (id, code) in [(id(78), ErrorCode::Refused), (id(79), ErrorCode::InvalidArgument)] {
+    for (id, code, why) in [
+        (id(78), ErrorCode::Refused, "has written nothing"),
+        (id(79), ErrorCode::InvalidArgument, "no open transaction"),
+        (id(80), ErrorCode::Refused, "only locks of the transaction are known"),
+    ] {
         let refused = admin.abort_transaction(v1::AbortTransactionRequest { id }).await.expect_err("refused");
-        assert_eq!(error_of(&refused).code, code);
+        let error = error_of(&refused);
+        assert!(error.code == code && error.message.contains(why), "{error}");
     }
 }

@@ -365,14 +365,32 @@ async fn ranges_that_hold_too_much_do_not_get_into_the_log() {
     for number in 0..60 {
         gateways[0].router.call(put(&format!("{{{x}}}{number}"), "1"), DEADLINE).await.expect("written");
     }
+    let (space, end) = (Space::default(), Bytes::from(format!("{{{x}}}:")));
+    let all = SpaceRange { space, start: Bytes::new(), end: Some(end.clone()) };
+    let large = SpaceRange { space, start: end, end: None };
+    let value = "v".repeat(1024 * 1024);
+    gateways[0].router.call(put(&format!("{{{x}}}large"), &value), DEADLINE).await.expect("written");
     let by_hand = ByHand::begin(&gateways[0], 1, &x).await;
-    let all = SpaceRange { space: Space::default(), start: Bytes::new(), end: None };
-    let prepare = async |count: usize| {
-        let ranges = vec![all.clone(); count];
+    let prepare_with = async |ranges: Vec<SpaceRange>| {
         by_hand.call(TransactionCall::Prepare(Part { ranges, ..by_hand.part(&x, "2") })).await
     };
+    let prepare = async |count: usize| prepare_with(vec![all.clone(); count]).await;
     let error = prepare(5_000).await.expect_err("the same rows, again and again");
     assert_eq!((error.code, error.outcome), (ErrorCode::TooLarge, Outcome::NotApplied));
-    assert!(error.message.contains("more than 250000 rows of shard"), "{error}");
+    assert!(error.message.contains("more than 250000 rows or 256 MiB of shard"), "{error}");
+
+    // Every write of the shard would have to look at these bounds.
+    let long = |number: usize| {
+        let start = Bytes::from(format!("{number:08000}"));
+        SpaceRange { space, end: Some(Bytes::from(format!("{number:08000}+"))), start }
+    };
+    let error = prepare_with((0..66).map(long).collect()).await.expect_err("66 times 16 KB");
+    assert_eq!((error.code, error.outcome), (ErrorCode::TooLarge, Outcome::NotApplied));
+    assert!(error.message.contains("over the limit of 1048576 bytes"), "{error}");
+    let error = prepare_with(vec![large.clone(); 300]).await.expect_err("the same value, again and again");
+    assert_eq!((error.code, error.outcome), (ErrorCode::TooLarge, Outcome::NotApplied));
+    let commit = TransactionCall::Commit(Part { ranges: vec![large; 300], ..by_hand.part(&x, "2") });
+    let error = by_hand.call(commit).await.expect_err("the same");
+    assert_eq!((error.code, error.outcome), (ErrorCode::TooLarge, Outcome::NotApplied));
     assert!(matches!(prepare(50).await, Ok(TransactionReply::Prepared { .. })));
 }

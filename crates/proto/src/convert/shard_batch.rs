@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strata_types::{Epoch, Error, Request, RequestHeader, SessionRequest, ShardId, limits};
+use strata_types::{Epoch, Error, ErrorCode, Request, RequestHeader, SessionRequest, ShardId, limits};
 
 use super::invalid;
 use super::operation::operation_of;
@@ -57,6 +57,12 @@ impl TryFrom<v1::ShardBatch> for ShardCall {
         let deadline = Duration::from_millis(batch.deadline_millis.into());
         if deadline > limits::REQUEST_DEADLINE_MAX {
             return Err(invalid(format!("a deadline of {deadline:?} is longer than a node will work on one request")));
+        }
+        let count = batch.operations.len();
+        if count > limits::SHARD_BATCH_REQUESTS_MAX {
+            let most = limits::SHARD_BATCH_REQUESTS_MAX;
+            let message = format!("a batch of {count} requests is over the limit of {most}; nothing was applied");
+            return Err(Error::not_applied(ErrorCode::TooLarge, message));
         }
         Ok(ShardCall {
             epoch: Epoch(batch.epoch),

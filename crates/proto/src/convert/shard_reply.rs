@@ -56,10 +56,10 @@ impl From<v1::ShardReply> for ShardAnswer {
             }
             Some(shard_reply::Outcome::NotLeader(other)) => ShardAnswer::NotLeader { leader: other.leader.map(NodeId) },
             Some(shard_reply::Outcome::StaleRoute(stale)) => {
-                // Whatever the map looks like, the batch was not applied: the sender asks for a map again.
                 match stale.map.unwrap_or_default().try_into() {
                     Ok(map) => ShardAnswer::StaleRoute(Box::new(map)),
-                    Err(error) => ShardAnswer::Failed(error),
+                    // Whatever the map looks like, the batch was not applied: somebody else may know where it belongs.
+                    Err(_) => ShardAnswer::NotLeader { leader: None },
                 }
             }
             Some(shard_reply::Outcome::Error(detail)) => ShardAnswer::Failed(detail.into()),

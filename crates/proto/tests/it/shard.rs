@@ -8,8 +8,9 @@ use strata_proto::{ShardAnswer, ShardCall, v1};
 use strata_types::{
     ChangeId, ChangeReason, ClientId, ClusterId, ClusterVersion, DatabaseId, Epoch, Error, ErrorCode, Expected,
     Freshness, GroupChanges, Item, KeySpaceId, LogIndex, Mutation, NodeDescriptor, NodeId, NodeState, Operation,
-    ReadLevel, ReadPreference, ReplicaChange, ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Revision,
-    SchemaVersion, SessionRequest, ShardId, ShardMap, ShardPlacement, SlotRange, Term, Timestamp, VersionRange, limits,
+    Outcome, ReadLevel, ReadPreference, ReplicaChange, ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader,
+    Revision, SchemaVersion, SessionRequest, ShardId, ShardMap, ShardPlacement, SlotRange, Term, Timestamp,
+    VersionRange, limits,
 };
 
 use crate::transactions;
@@ -173,6 +174,17 @@ fn answers_survive_the_way() {
     }
 }
 
+/// Nothing was applied, so that it can be asked for elsewhere.
+#[test]
+fn an_old_route_is_not_the_end_of_a_call_when_the_newer_map_cannot_be_read() {
+    let unreadable = v1::ShardMap { cluster: "short".to_owned(), ..v1::ShardMap::default() };
+    for map in [None, Some(unreadable)] {
+        let stale = v1::shard_reply::StaleRoute { map };
+        let reply = v1::ShardReply { outcome: Some(v1::shard_reply::Outcome::StaleRoute(stale)) };
+        assert_eq!(ShardAnswer::from(reply), ShardAnswer::NotLeader { leader: None });
+    }
+}
+
 /// The numbers of the fields are for ever: older and newer nodes and SDKs read each other's bytes.
 #[test]
 fn levels_have_pinned_bytes() {
@@ -229,6 +241,20 @@ fn a_map_of_an_older_node_has_active_nodes_of_weight_one_and_no_changes() {
 }
 
 #[test]
+fn a_batch_has_as_many_requests_as_a_node_takes_at_once() {
+    let get = Request { header: RequestHeader::default(), operation: Operation::Get { key: Bytes::new() } };
+    let of = |count| {
+        let call = ShardCall { requests: vec![get.clone(); count], ..call() };
+        ShardCall::try_from(v1::ShardBatch::from(call))
+    };
+    let most = of(limits::SHARD_BATCH_REQUESTS_MAX).expect("taken");
+    assert_eq!(most.requests.len(), limits::SHARD_BATCH_REQUESTS_MAX);
+    let error = of(limits::SHARD_BATCH_REQUESTS_MAX + 1).expect_err("one too many");
+    assert_eq!((error.code, error.outcome), (ErrorCode::TooLarge, Outcome::NotApplied));
+    assert!(error.message.contains("10001 requests is over the limit of 10000"), "{error}");
+}
+
+#[test]
 fn what_has_no_meaning_is_refused_by_name() {
     let good = v1::ShardBatch::from(call());
     let refusal = |batch: v1::ShardBatch| {
@@ -259,7 +285,7 @@ fn what_has_no_meaning_is_refused_by_name() {
     assert!(refusal(gap).contains("covered"));
     assert!(refusal(v1::ShardMap { cluster: "+0".repeat(16), ..wire }).contains("32 hexadecimal digits"));
     let mute = ShardAnswer::from(v1::ShardReply::default());
-    assert!(matches!(mute, ShardAnswer::Failed(error) if error.outcome == strata_types::Outcome::Unknown));
+    assert!(matches!(mute, ShardAnswer::Failed(error) if error.outcome == Outcome::Unknown));
 }
 
 /// PROTO-1

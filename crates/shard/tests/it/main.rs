@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may unwrap, and scripts are files")]
 
 mod cold;
+mod collecting;
 mod decoding;
 mod hot_keys;
 mod model;
@@ -10,6 +11,7 @@ mod pages;
 mod runner;
 mod scripts;
 mod show;
+mod unfinished;
 mod versions;
 mod view;
 mod world;

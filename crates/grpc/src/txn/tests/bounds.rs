@@ -29,6 +29,19 @@ async fn who_is_idle_is_rolled_back_unless_it_says_that_it_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_waited_long_for_its_call_is_idle_only_from_then_on() {
+    let ((_, open), (one, _)) = (start(), keys());
+    let writer = begin(&open, false).await;
+    let id = strata_proto::transaction_id_of(&writer.id).expect("an id");
+    let call = open.enter(id, SECOND).await.expect("open");
+    open.env().sleep(IDLE_MAX - SECOND).await;
+    drop(call);
+    open.env().sleep(IDLE_MAX / 2).await;
+    put(&open, &writer.id, &one, "v").await.expect("its last call ended half a minute ago");
+    commit(&open, &writer.id, None).await.expect("committed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_stays_for_ever() {
     let (_, open) = start();
     let (writer, reader) = (begin(&open, false).await, begin(&open, true).await);

@@ -132,6 +132,22 @@ async fn who_owns_a_transaction_settles_it_from_any_node() {
     assert_eq!(outcome(&second, &nobody).await, aborted());
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_keeps_a_transaction_knows_the_timestamp_with_which_it_is_settled() {
+    let ((shards, first, second), (one, _)) = (two_nodes(), keys());
+    shards.mute(true);
+    let writer = begin(&first, false).await;
+    let handle = put(&first, &writer.id, &one, "v").await.expect("kept");
+    let error = commit(&first, &writer.id, None).await.expect_err("no answer");
+    assert_eq!(error.outcome, Outcome::Unknown);
+    shards.mute(false);
+    // As from before it began to read.
+    let early = v1::TransactionHandle { read_timestamp: 0, ..handle.clone() };
+    let told = settle(&second, &early).await;
+    assert!(matches!(told, Status::Decided(_)), "{told:?}");
+    assert_eq!(told, outcome(&second, &handle).await);
+}
+
 /// Without an answer to its commit, a client may also give it up.
 #[tokio::test(start_paused = true)]
 async fn a_rollback_after_a_commit_without_an_answer_settles_it() {
