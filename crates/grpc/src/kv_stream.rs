@@ -5,9 +5,9 @@
 //!                   |  waits for room: requests, batches, unread replies      |
 //!                   +<------------- room, given back when a reply leaves -----+
 //! ```
-//! The reader stops taking messages while the stream holds too much, HTTP/2 flow control then stops the client. The
-//! client's own flow control decides when [`Replies`] is polled. So a client that sends without reading ends up
-//! waiting for itself.
+//! The reader stops taking messages while the stream holds too much, HTTP/2 flow control then stops the client.
+//! [`Replies`] is polled for one message more than the client reads, and not while the server holds too much that its
+//! clients have not read. So a client that sends without reading ends up waiting for itself.
 //!
 //! A node that stops drops the reader between two batches, answers what was taken, and says with its last message that
 //! this was all: whatever else the client sent was not even begun, and may be done elsewhere.

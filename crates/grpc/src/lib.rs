@@ -8,7 +8,7 @@
 //! # Model
 //! ```text
 //!   Get Put Delete CompareAndSet Batch --> dyn Kv (the node's router: finds the leader, retries)
-//!   Scan  ---------------------------> Scan over dyn Kv; pages are pulled by the client's flow control
+//!   Scan  ---------------------------> Scan over dyn Kv; a page is made when the client begins to read the one before
 //!   Stream: [reader] -- ShardBatch --> dyn ShardExecutor (this node's shards only) -- reply --> [writer]
 //!              ^ stops reading while too much of this stream is under way            coalesces replies
 //!   Txn ------------------------------> OpenTransactions: strata_txn::Transaction by id, one call of each at a time

@@ -1,4 +1,4 @@
-//! The messages of one scan, made when the client has room for them.
+//! The messages of one scan, each made when the client begins to read the one before it; the first is made at once.
 
 use std::collections::VecDeque;
 

@@ -21,7 +21,8 @@ pub struct TransactionList {
 pub struct TransactionOverview {
     /// Who it is.
     pub id: TransactionId,
-    /// A slot of the shard that has its record, or will have it; `None` before its first write.
+    /// A slot of the shard that has its record, or will have it; `None` before its first write, and where only its
+    /// locks are known, which do not tell.
     pub anchor: Option<Slot>,
     /// It sees what was committed up to this timestamp.
     pub read_timestamp: Timestamp,

@@ -68,7 +68,7 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("strata_client_connections_open", "client connections that are open now"),
     counter(
         "strata_client_connections_refused_total",
-        "client connections closed before a protocol was known, by reason",
+        "client connections closed before anything was served, by reason",
     ),
     counter(
         "strata_cluster_changes_abandoned_total",

@@ -25,8 +25,8 @@
 //! # Invariants
 //! - SERVER-1: no byte of a data directory is read before its lock is held, and none is written after it was let go.
 //! - SERVER-2: without `insecure`, nothing but loopback is ever bound, unless clients must show certificates.
-//! - SERVER-3: connections, and the bytes of requests that each can make us hold, are bounded; and connections
-//!   leave open files for the node itself.
+//! - SERVER-3: connections, and the bytes of requests and of unread replies that each can make us hold, are bounded;
+//!   connections leave open files for the node itself, and places for whoever asks how it is.
 //! - SERVER-4: when a stop returns, leaders have moved away as far as anybody was there to take over, and everything
 //!   acknowledged is durable.
 #![allow(clippy::disallowed_methods, reason = "an edge: it is here that the world is let in")]
@@ -36,6 +36,7 @@ mod error;
 mod front;
 mod inbound_bodies;
 mod late_tablets;
+mod outbound_bodies;
 mod port_holder;
 mod ports;
 mod prefixed;

@@ -1,8 +1,9 @@
 //! Takes the ports, or says who has them and which ones are free.
 
 use std::io;
+use std::net::SocketAddr;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use crate::port_holder::port_holder;
 use crate::settings::{Address, Settings};
@@ -11,6 +12,9 @@ use crate::settings::{Address, Settings};
 const SEARCH_STEPS: u16 = 100;
 /// A node takes two neighbouring ports, and the nodes of a demo are this far apart: suggestions keep to that grid.
 const SEARCH_STRIDE: u16 = 10;
+/// Connections that the system completes before the node takes them: as many as Linux allows unless it is told otherwise. With
+/// the usual 128, clients that come all at once wait a second each time the queue is full, for their next SYN.
+const BACKLOG: u32 = 4_096;
 
 /// Both ports of a node, taken.
 #[derive(Debug)]
@@ -83,7 +87,7 @@ impl Ports {
 
 async fn take(what: &'static str, address: &Address) -> Result<(TcpListener, Address), PortError> {
     let failed = |source| PortError::Failed { what, address: address.clone(), source };
-    match TcpListener::bind((address.host.as_str(), address.port)).await {
+    match listen(&address.host, address.port).await {
         Ok(listener) => {
             let port = listener.local_addr().map_err(failed)?.port();
             Ok((listener, address.with_port(port)))
@@ -94,6 +98,27 @@ async fn take(what: &'static str, address: &Address) -> Result<(TcpListener, Add
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Listens at the first address of a host that can be taken.
+async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the host has no address");
+    for address in lookup_host((host, port)).await? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A node that starts again takes its port back while connections of its former life still end.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The next client port on the grid such that it and the peer port above it can be taken.
@@ -114,6 +139,8 @@ pub async fn is_free(host: &str, port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::settings::{Layer, Resolved};
 
@@ -145,5 +172,19 @@ mod tests {
         let mut wrong = settings(":0", ":0");
         wrong.listen = Address::parse("192.0.2.1:7400").expect("an address");
         assert!(matches!(Ports::take(&wrong).await, Err(PortError::Failed { .. })));
+    }
+
+    #[tokio::test]
+    async fn clients_that_come_all_at_once_find_room() {
+        let ports = Ports::take(&settings(":0", ":0")).await.expect("the system chooses");
+        let address = ports.client.local_addr().expect("bound");
+        let limit =
+            std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok().and_then(|text| text.trim().parse().ok());
+        // Nobody takes them here: those for whom the queue has no room are never connected.
+        let clients = limit.unwrap_or(128_usize).min(500);
+        let connected: Vec<_> = (0..clients)
+            .map(|_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(30)).expect("there is room"))
+            .collect();
+        assert_eq!(connected.len(), clients);
     }
 }

@@ -1,7 +1,9 @@
 //! What a server asks of the operating system for its own process.
 
-/// Files that a node keeps for itself, however few it may open.
-const RESERVE_MIN: u64 = 512;
+use crate::front::OPERATORS_MAX;
+
+/// Files that a node keeps for itself, however few it may open, and those that operators connect with.
+const RESERVE_MIN: u64 = 512 + OPERATORS_MAX as u64;
 
 /// Raises the number of files that this process may open to as much as it is allowed, and returns that. Tablets,
 /// segments and connections all count, and the usual soft limit of 1,024 is for programs that use `select`.
@@ -30,7 +32,8 @@ pub fn raise_open_files_limit() -> Option<u64> {
 /// How many connections there can be for clients where this many files may be open: no more than `wanted`, and so few
 /// that a node whose clients take all that they can still opens its own files. It needs them to go on: a log that
 /// cannot begin its next segment stops the node. Tablets, segments and other nodes get a quarter, and at least 512,
-/// which is four tablets with all that each keeps open; but never more than half, so that there is room for clients.
+/// which is four tablets with all that each keeps open, beside the connections of operators; but never more than half,
+/// so that there is room for clients.
 pub fn connections_within(open_files: Option<u64>, wanted: u32) -> u32 {
     let Some(open_files) = open_files else { return wanted };
     let reserve = (open_files / 4).max(RESERVE_MIN).min(open_files / 2);

@@ -1,7 +1,7 @@
 //! The protocols of the client port that exist today. SQL, Redis and Memcached become one more type each.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use tonic::service::Routes;
 use tower::ServiceExt;
 
 use crate::inbound_bodies::InboundBodies;
+use crate::outbound_bodies::{OutboundBodies, ReplyKind};
 use crate::sniff::{Connection, Protocol, Verdict, starts_with};
 use crate::stopping::stopped;
 
@@ -33,9 +34,11 @@ const HTTP1_METHODS: [&[u8]; 9] =
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// The same for a whole connection. What was read of it is bounded by [`InboundBodies`].
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-/// Bytes of replies that wait for a client that does not read; then its calls wait.
+/// Bytes of one stream that wait for a client that does not read; then its next message is not asked for. One message
+/// may pass it by any size, and waits whole: what all of them take is bounded by [`OutboundBodies`].
 const SEND_BUFFER_BYTES: usize = 1 << 20;
-/// Calls of one connection that may be open at once: as many as our heaviest clients have, since each may hold a reply.
+/// Calls of one connection that may be open at once: as many as our heaviest clients have, since each may hold a small
+/// reply that is not counted.
 const STREAMS_MAX: u32 = 1_024;
 /// Largest head of a request.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
@@ -65,6 +68,7 @@ pub(crate) struct Grpc {
     pub(crate) router: Router,
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) bodies: InboundBodies,
+    pub(crate) replies: OutboundBodies,
 }
 
 #[async_trait]
@@ -79,16 +83,20 @@ impl Protocol for Grpc {
 
     async fn serve(&self, connection: Connection) {
         let (routes, router, readiness) = (self.routes.clone(), self.router.clone(), self.readiness.clone());
-        let bodies = self.bodies.of_connection();
+        let (bodies, replies) = (self.bodies.of_connection(), self.replies.of_connection());
+        let unread_too_long = replies.clone().unread_too_long();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let (routes, router, readiness) = (routes.get().cloned(), router.clone(), readiness.clone());
-            let bodies = bodies.clone();
+            let (bodies, replies) = (bodies.clone(), replies.clone());
             async move {
-                match routes {
-                    _ if !is_grpc(&request) => plain(router, request).await,
+                let is_grpc = is_grpc(&request);
+                let kind = if is_grpc { ReplyKind::of_call(request.uri().path()) } else { ReplyKind::Plain };
+                let response = match routes {
+                    _ if !is_grpc => plain(router, request).await,
                     Some(routes) => routes.oneshot(bodies.bound(request)).await,
                     None => Ok(not_ready(readiness.as_ref())),
-                }
+                };
+                response.map(|response| replies.bound(kind, response))
             }
         });
         let serving = http2::Builder::new(TokioExecutor::new())
@@ -101,7 +109,7 @@ impl Protocol for Grpc {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_DEADLINE)
             .serve_connection(TokioIo::new(connection.stream), service);
-        run(serving, connection.stopping, |serving| serving.graceful_shutdown()).await;
+        run(serving, connection.stopping, |serving| serving.graceful_shutdown(), unread_too_long).await;
     }
 }
 
@@ -120,32 +128,46 @@ impl Protocol for Http {
         is_http1(first)
     }
 
+    fn is_for_operators(&self) -> bool {
+        true
+    }
+
     async fn serve(&self, connection: Connection) {
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_DEADLINE)
             .max_buf_size(HEADER_BYTES_MAX as usize)
             .serve_connection(TokioIo::new(connection.stream), TowerToHyperService::new(self.router.clone()));
-        run(serving, connection.stopping, |serving| serving.graceful_shutdown()).await;
+        // One reply at a time, and all clients get the same few.
+        run(serving, connection.stopping, |serving| serving.graceful_shutdown(), pending()).await;
     }
 }
 
-/// Serves to the end; when the server stops, lets the calls under way finish and takes no new ones.
+/// Serves to the end; when the server stops, lets the calls under way finish and takes no new ones. Closes when
+/// `unread_too_long` completes.
 async fn run<C: Future<Output = hyper::Result<()>>>(
     serving: C,
     mut stopping: watch::Receiver<bool>,
     shut_down: impl FnOnce(Pin<&mut C>),
+    unread_too_long: impl Future<Output = ()>,
 ) {
     let mut serving = std::pin::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = stopped(&mut stopping) => {
-            shut_down(serving.as_mut());
-            serving.await
+    let serving_to_the_end = async {
+        tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = stopped(&mut stopping) => {
+                shut_down(serving.as_mut());
+                serving.await
+            }
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a client connection ended");
+    tokio::select! {
+        ended = serving_to_the_end => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a client connection ended");
+            }
+        }
+        () = unread_too_long => tracing::info!("closed a client connection: its replies were not read"),
     }
 }
 

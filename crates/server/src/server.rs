@@ -25,6 +25,7 @@ use tonic::service::Routes;
 use crate::front::Front;
 use crate::inbound_bodies::InboundBodies;
 use crate::late_tablets::LateTablets;
+use crate::outbound_bodies::OutboundBodies;
 use crate::protocols::{Grpc, Http};
 use crate::readiness::Life;
 use crate::settings::{Address, Settings};
@@ -228,8 +229,8 @@ fn client_port(
     stopping: watch::Receiver<bool>,
 ) -> Arc<Front> {
     let router = strata_http::router(metrics.clone(), life.clone());
-    let bodies = InboundBodies::new(env);
-    let grpc = Grpc { routes: routes.clone(), router: router.clone(), readiness: life.clone(), bodies };
+    let (bodies, replies) = (InboundBodies::new(env), OutboundBodies::new(env));
+    let grpc = Grpc { routes: routes.clone(), router: router.clone(), readiness: life.clone(), bodies, replies };
     let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(grpc), Arc::new(Http { router })];
     Front::new(protocols, tls, settings.connections_max, stopping)
 }

@@ -43,6 +43,11 @@ pub trait Protocol: Send + Sync + 'static {
     /// Whether a connection that starts with `first` is its own. Must decide on at most [`FIRST_BYTES_MAX`] bytes.
     fn matches(&self, first: &[u8]) -> Verdict;
 
+    /// Whether operators speak it, who find a place where clients have taken all of theirs.
+    fn is_for_operators(&self) -> bool {
+        false
+    }
+
     /// Serves a connection to its end.
     async fn serve(&self, connection: Connection);
 }

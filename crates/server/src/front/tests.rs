@@ -16,6 +16,7 @@ use tonic::transport::Endpoint;
 
 use super::*;
 use crate::inbound_bodies::InboundBodies;
+use crate::outbound_bodies::OutboundBodies;
 use crate::protocols::{Grpc, Http};
 
 struct Running {
@@ -31,8 +32,9 @@ async fn start(connections_max: u32) -> Running {
 async fn start_with(connections_max: u32, tls: Option<Arc<NodeTls>>) -> Running {
     let readiness: Arc<dyn strata_http::Readiness> = Arc::new(|| Err("waiting for 1 more node".to_owned()));
     let router = strata_http::router(Metrics::detached(), readiness.clone());
-    let bodies = InboundBodies::new(&real::env());
-    let grpc = Grpc { routes: Arc::new(OnceLock::new()), router: router.clone(), readiness, bodies };
+    let env = real::env();
+    let (bodies, replies) = (InboundBodies::new(&env), OutboundBodies::new(&env));
+    let grpc = Grpc { routes: Arc::new(OnceLock::new()), router: router.clone(), readiness, bodies, replies };
     let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(grpc), Arc::new(Http { router })];
     let (stop, stopping) = watch::channel(false);
     let front = Front::new(protocols, tls, connections_max, stopping);
@@ -79,18 +81,35 @@ async fn a_call_before_the_node_is_ready_says_why() {
     assert_eq!(error.message, "the node is not ready: waiting for 1 more node");
 }
 
-/// SERVER-3
-#[tokio::test]
-async fn one_connection_too_many_is_told_so() {
-    let running = start(1).await;
+/// Takes the only place of a client, for as long as the stream lives.
+async fn take_the_place(running: &Running) -> TcpStream {
     let mut first = TcpStream::connect(running.address).await.expect("connected");
     first.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("writable");
     let mut byte = [0];
     first.read_exact(&mut byte).await.expect("served, and kept alive");
-    let mut second = TcpStream::connect(running.address).await.expect("connected");
-    let mut answer = String::new();
-    second.read_to_string(&mut answer).await.expect("readable");
-    assert_eq!(answer, "strata: 1 clients are connected already, try another node\r\n");
+    first
+}
+
+const FULL: &str = "strata: 1 clients are connected already, try another node\r\n";
+
+/// SERVER-3
+#[tokio::test]
+async fn one_client_too_many_is_told_so() {
+    let running = start(1).await;
+    let _first = take_the_place(&running).await;
+    assert_eq!(say(running.address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, FULL);
+}
+
+/// SERVER-3
+#[tokio::test]
+async fn operators_get_in_where_clients_have_all_places() {
+    let running = start(1).await;
+    let _first = take_the_place(&running).await;
+    for path in ["/health/live", "/metrics"] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let answer = say(running.address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    }
 }
 
 #[tokio::test]

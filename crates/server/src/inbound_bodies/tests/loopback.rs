@@ -17,6 +17,7 @@ use tonic::{Streaming, async_trait};
 use tower::ServiceExt;
 
 use super::*;
+use crate::outbound_bodies::OutboundBodies;
 use crate::prefixed::Prefixed;
 use crate::protocols::Grpc;
 use crate::sniff::{Connection, Protocol};
@@ -72,7 +73,8 @@ async fn connect(bodies: InboundBodies) -> (Channel, watch::Sender<bool>) {
     let readiness: Arc<dyn Readiness> = Arc::new(|| Ok(()));
     let router = strata_http::router(Metrics::detached(), readiness.clone());
     let routes = Arc::new(OnceLock::from(Routes::new(KvServer::new(Gets))));
-    let grpc = Grpc { routes, router, readiness, bodies };
+    let replies = OutboundBodies::new(&real::env());
+    let grpc = Grpc { routes, router, readiness, bodies, replies };
     let (stop, stopping) = watch::channel(false);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
