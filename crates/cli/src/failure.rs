@@ -27,6 +27,8 @@ pub struct Failure {
     pub outcome: Option<Outcome>,
     /// Of a transaction that cannot commit: why, and over what.
     pub conflict: Option<Box<Conflict>>,
+    /// What else scripts are told: the members of an object.
+    pub details: Option<Box<serde_json::Value>>,
     /// Exit status.
     pub status: u8,
 }
@@ -35,7 +37,8 @@ impl Failure {
     /// A failure with nothing more to say.
     pub fn new(message: impl Into<String>) -> Failure {
         let message = message.into();
-        Failure { message, hint: None, code: None, outcome: None, conflict: None, status: STATUS_FAILED }
+        let (hint, code, outcome, conflict, details) = (None, None, None, None, None);
+        Failure { message, hint, code, outcome, conflict, details, status: STATUS_FAILED }
     }
 
     /// With the next step.
@@ -50,6 +53,30 @@ impl Failure {
         self
     }
 
+    /// Nothing was written.
+    pub fn not_applied(mut self) -> Failure {
+        self.outcome = Some(Outcome::NotApplied);
+        self
+    }
+
+    /// With what else scripts are told: the members of an object.
+    pub fn details(mut self, details: serde_json::Value) -> Failure {
+        self.details = Some(Box::new(details));
+        self
+    }
+
+    /// Of what only reads: whatever went wrong, nothing was changed.
+    pub fn of_read(self) -> Failure {
+        if self.outcome != Some(Outcome::Unknown) {
+            return self;
+        }
+        let hint = match self.code.and_then(hint_of) {
+            Some(hint) => format!("nothing was changed; {hint}"),
+            None => "nothing was changed".to_owned(),
+        };
+        self.hint(hint).not_applied()
+    }
+
     /// Nobody reads our output any more: end without a word.
     pub fn is_broken_pipe(&self) -> bool {
         self.message == BROKEN_PIPE
@@ -57,13 +84,18 @@ impl Failure {
 
     /// For `--format json`.
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({
+        let mut json = serde_json::json!({
             "error": self.message,
             "hint": self.hint,
             "code": self.code.map(ErrorCode::name),
             "outcome": self.outcome.map(Outcome::name),
             "conflict": self.conflict.as_deref().map(conflict_json),
-        })
+        });
+        let details = self.details.as_deref().and_then(serde_json::Value::as_object);
+        for (name, value) in details.into_iter().flatten() {
+            json[name] = value.clone();
+        }
+        json
     }
 }
 
@@ -122,6 +154,7 @@ impl From<Error> for Failure {
             outcome: Some(error.outcome),
             status: if error.code == ErrorCode::Conflict { STATUS_CONFLICT } else { STATUS_FAILED },
             conflict: error.conflict,
+            details: None,
         }
     }
 }
@@ -179,6 +212,27 @@ mod tests {
         let rival = format!("{:032x}", 7);
         let expected = serde_json::json!({ "reason": "changed", "key": "acct/1", "rival": rival, "at": 9 });
         assert_eq!(failure.to_json()["conflict"], expected);
+    }
+
+    #[test]
+    fn what_only_reads_has_changed_nothing() {
+        let late = || Failure::from(Error::unknown(ErrorCode::DeadlineExceeded, "no answer in time"));
+        let read = late().of_read();
+        assert_eq!(read.to_json()["outcome"], "not applied");
+        let hint = read.hint.expect("a hint");
+        assert!(hint.starts_with("nothing was changed; ") && hint.contains("--timeout"), "{hint}");
+        assert!(!hint.contains("applied"), "{hint}");
+        assert_eq!(late().to_json()["outcome"], "unknown", "of a write nobody can tell");
+        let refused = Failure::from(Error::not_applied(ErrorCode::CrossShard, "the keys live on two shards"));
+        assert_eq!(refused.clone().of_read(), refused);
+    }
+
+    #[test]
+    fn scripts_are_told_the_details_beside_the_rest() {
+        let json = Failure::new("no").details(serde_json::json!({ "succeeded": false, "current": null })).to_json();
+        assert_eq!(json["error"], "no");
+        assert_eq!(json["succeeded"], false);
+        assert!(json.as_object().is_some_and(|members| members.contains_key("current")), "{json}");
     }
 
     #[test]

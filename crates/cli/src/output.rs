@@ -46,16 +46,21 @@ impl Format {
 /// Prints one line to standard output.
 pub fn print_line(line: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(line)?;
-    out.write_all(b"\n")?;
-    Ok(out.flush()?)
+    out.write_all(line).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).map_err(unprinted)
 }
 
 /// Prints to standard output, without a line break.
 pub fn print_text(text: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(text)?;
-    Ok(out.flush()?)
+    out.write_all(text).and_then(|()| out.flush()).map_err(unprinted)
+}
+
+/// What was asked for was done: only its answer is missing.
+fn unprinted(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => error.into(),
+        _ => Failure::new(format!("the answer could not be written to standard output: {error}")),
+    }
 }
 
 /// Prints one line to standard error, where everything goes that is no answer (CLI-2). Nothing can be done when that
@@ -83,6 +88,13 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_cannot_be_written_is_not_taken_for_a_trouble_of_the_cluster() {
+        let failure = unprinted(io::ErrorKind::StorageFull.into());
+        assert!(failure.message.contains("standard output"), "{failure}");
+        assert!(unprinted(io::ErrorKind::BrokenPipe.into()).is_broken_pipe());
+    }
 
     #[test]
     fn columns_are_aligned() {

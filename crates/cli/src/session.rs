@@ -15,7 +15,7 @@ use strata_proto::v1::kv_client::KvClient;
 use strata_proto::v1::txn_client::TxnClient;
 use strata_types::{Error, ErrorCode, limits};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::args::Connect;
 use crate::failure::Failure;
@@ -24,6 +24,9 @@ use crate::failure::Failure;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// Nodes answer by the deadline they were given; this much later the node itself must be stuck.
 const GRACE: Duration = Duration::from_millis(500);
+/// How often a silent connection is probed, and how long the answer may take.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Where to call. Each call makes its own connection: that costs a millisecond, and the node that answered the last
 /// call may be gone.
@@ -40,62 +43,103 @@ impl Session {
         Ok(Session { addresses: connect.addr.clone(), timeout: connect.timeout, dialer })
     }
 
-    /// Calls the key-value service.
+    /// Calls the key-value service to write something.
     pub async fn kv<Q, A, F: Future<Output = Result<Response<A>, Status>>>(
         &self,
         message: Q,
         call: impl FnOnce(KvClient<Channel>, Request<Q>) -> F,
     ) -> Result<A, Failure> {
-        let (address, channel) = self.connect().await?;
-        let client = KvClient::new(channel)
-            .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
-        self.finish(address, call(client, self.request(message))).await
+        self.write(message, |channel, request| call(kv_client(channel), request)).await
     }
 
-    /// Calls the administration service.
+    /// Calls the key-value service to read something.
+    pub async fn kv_read<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
+        &self,
+        message: Q,
+        call: impl Fn(KvClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A, Failure> {
+        self.read(message, |channel, request| call(kv_client(channel), request)).await
+    }
+
+    /// Calls the administration service to change something.
     pub async fn admin<Q, A, F: Future<Output = Result<Response<A>, Status>>>(
         &self,
         message: Q,
         call: impl FnOnce(AdminClient<Channel>, Request<Q>) -> F,
     ) -> Result<A, Failure> {
-        let (address, channel) = self.connect().await?;
-        self.finish(address, call(AdminClient::new(channel), self.request(message))).await
+        self.write(message, |channel, request| call(AdminClient::new(channel), request)).await
+    }
+
+    /// Calls the administration service to learn something.
+    pub async fn admin_read<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
+        &self,
+        message: Q,
+        call: impl Fn(AdminClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A, Failure> {
+        self.read(message, |channel, request| call(AdminClient::new(channel), request)).await
+    }
+
+    /// The next page of a scan; `None` after the last one.
+    pub async fn page<A>(&self, pages: &mut Streaming<A>) -> Result<Option<A>, Failure> {
+        page("the node", self.timeout, pages).await
     }
 
     /// A connection that is kept: a transaction is known to the node where it began.
     pub async fn stay(&self) -> Result<Stay, Failure> {
-        let (address, channel) = self.connect().await?;
+        let (address, channel, _) = self.connect(&self.addresses).await?;
         Ok(Stay { address: address.to_owned(), channel, timeout: self.timeout })
     }
 
-    fn request<Q>(&self, message: Q) -> Request<Q> {
-        request(message, self.timeout)
-    }
-
-    async fn finish<A>(
+    /// Asks one node, once: without an answer nobody knows what it did.
+    async fn write<Q, A, F: Future<Output = Result<Response<A>, Status>>>(
         &self,
-        address: &str,
-        call: impl Future<Output = Result<Response<A>, Status>>,
+        message: Q,
+        call: impl FnOnce(Channel, Request<Q>) -> F,
     ) -> Result<A, Failure> {
-        finish(address, self.timeout, call).await
+        let (address, channel, _) = self.connect(&self.addresses).await?;
+        let call = call(channel, request(message, self.timeout));
+        finish(address, self.timeout, call).await.map_err(|missed| missed.failure)
     }
 
-    async fn connect(&self) -> Result<(&str, Channel), Failure> {
+    /// Asks one node after the other until one says something.
+    async fn read<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
+        &self,
+        message: Q,
+        call: impl Fn(Channel, Request<Q>) -> F,
+    ) -> Result<A, Failure> {
+        let (mut addresses, mut silence) = (&self.addresses[..], None);
+        loop {
+            let (address, channel, rest) = match self.connect(addresses).await {
+                Ok(reached) => reached,
+                Err(failure) => return Err(silence.unwrap_or(failure)),
+            };
+            let call = call(channel, request(message.clone(), self.timeout));
+            match finish(address, self.timeout, call).await {
+                Ok(answer) => return Ok(answer),
+                Err(missed) if missed.is_silence && !rest.is_empty() => {
+                    (addresses, silence) = (rest, Some(missed.failure.of_read()));
+                }
+                Err(missed) => return Err(missed.failure.of_read()),
+            }
+        }
+    }
+
+    /// The first of some addresses where somebody is, and those after it.
+    async fn connect<'a>(&self, addresses: &'a [String]) -> Result<(&'a str, Channel, &'a [String]), Failure> {
         let (mut reasons, mut no_encryption) = (Vec::new(), None);
-        for address in &self.addresses {
+        for (place, address) in addresses.iter().enumerate() {
             match connect(address, self.dialer.as_ref()).await {
-                Ok(channel) => return Ok((address, channel)),
+                Ok(channel) => return Ok((address, channel, &addresses[place + 1..])),
                 Err(Reason::Tls(sentence)) => no_encryption = Some(no_tls(address, &sentence)),
                 Err(Reason::Absent(words)) => reasons.push(format!("{address} ({words})")),
             }
         }
-        if let Some(failure) = no_encryption {
-            return Err(failure);
-        }
-        Err(Failure::new(format!("nobody answers at {}", reasons.join(", "))).hint(
-            "is the node running? `strata demo` and `strata start` print their addresses; name another with --addr",
-        ))
+        let failure = no_encryption.unwrap_or_else(|| {
+            Failure::new(format!("nobody answers at {}", reasons.join(", "))).hint(
+                "is the node running? `strata demo` and `strata start` print their addresses; name another with --addr",
+            )
+        });
+        Err(failure.not_applied())
     }
 }
 
@@ -116,8 +160,20 @@ impl Stay {
         let client = TxnClient::new(self.channel.clone())
             .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
-        finish(&self.address, self.timeout, call(client, request(message, self.timeout))).await
+        let call = call(client, request(message, self.timeout));
+        finish(&self.address, self.timeout, call).await.map_err(|missed| missed.failure)
     }
+
+    /// The next page of a scan; `None` after the last one.
+    pub async fn page<A>(&self, pages: &mut Streaming<A>) -> Result<Option<A>, Failure> {
+        page(&self.address, self.timeout, pages).await
+    }
+}
+
+fn kv_client(channel: Channel) -> KvClient<Channel> {
+    KvClient::new(channel)
+        .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX)
 }
 
 fn request<Q>(message: Q, timeout: Duration) -> Request<Q> {
@@ -126,23 +182,40 @@ fn request<Q>(message: Q, timeout: Duration) -> Request<Q> {
     request
 }
 
+/// A call without a result.
+struct Missed {
+    failure: Failure,
+    /// Whether the node said nothing at all.
+    is_silence: bool,
+}
+
 async fn finish<A>(
     address: &str,
     timeout: Duration,
     call: impl Future<Output = Result<Response<A>, Status>>,
-) -> Result<A, Failure> {
+) -> Result<A, Missed> {
     match tokio::time::timeout(timeout + GRACE, call).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(failure_of(&status, address)),
-        Err(_) => {
-            let message = format!("{address} did not answer within {} s", timeout.as_secs_f64());
-            Err(Error::unknown(ErrorCode::DeadlineExceeded, message).into())
-        }
+        // A status with a cause was made on this side.
+        Ok(Err(status)) => Err(Missed { failure: failure_of(&status, address), is_silence: status.source().is_some() }),
+        Err(_) => Err(Missed { failure: no_answer(address, timeout), is_silence: true }),
     }
 }
 
+async fn page<A>(address: &str, timeout: Duration, pages: &mut Streaming<A>) -> Result<Option<A>, Failure> {
+    match tokio::time::timeout(timeout + GRACE, pages.message()).await {
+        Ok(page) => page.map_err(|status| failure_of(&status, address).of_read()),
+        Err(_) => Err(no_answer(address, timeout).of_read()),
+    }
+}
+
+fn no_answer(address: &str, timeout: Duration) -> Failure {
+    let message = format!("{address} did not answer within {} s", timeout.as_secs_f64());
+    Error::unknown(ErrorCode::DeadlineExceeded, message).into()
+}
+
 /// What a failed call means to the user.
-pub fn failure_of(status: &Status, address: &str) -> Failure {
+fn failure_of(status: &Status, address: &str) -> Failure {
     let error = strata_proto::error_of(status);
     let Some(cause) = status.source() else { return error.into() };
     if let Some(sentence) = strata_net::tls::sentence(cause) {
@@ -188,6 +261,9 @@ pub async fn connect(address: &str, dialer: Option<&Dialer>) -> Result<Channel, 
     let endpoint = endpoint
         .connect_timeout(CONNECT_DEADLINE)
         .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(8 << 20);
     let connected = strata_net::grpc::connect(&endpoint, dialer).await;
@@ -207,5 +283,23 @@ fn innermost(error: &dyn std::error::Error) -> String {
     match text.split_once(" (os error") {
         Some((words, _)) => words.to_owned(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_proto::v1;
+    use strata_types::Outcome;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_reaches_nobody_is_not_applied() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        drop(listener);
+        let session = Session { addresses: vec![address], timeout: Duration::from_secs(1), dialer: None };
+        let put = session.kv(v1::PutRequest::default(), |mut client, request| async move { client.put(request).await });
+        assert_eq!(put.await.expect_err("nobody is there").outcome, Some(Outcome::NotApplied));
     }
 }

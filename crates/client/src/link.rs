@@ -87,6 +87,11 @@ impl GrpcLink {
             }
         }
     }
+
+    /// Closes the connections to nodes that are no members any more, as soon as nobody uses them.
+    fn forget_removed(&self, map: &ShardMap) {
+        self.routes.write().retain(|node, _| map.node(*node).is_some());
+    }
 }
 
 #[async_trait]
@@ -105,7 +110,9 @@ impl Link for GrpcLink {
     }
 
     async fn fetch_map(&self, newer_than: Epoch) -> Result<Arc<ShardMap>> {
-        self.book.fetch(newer_than).await
+        let map = self.book.fetch(newer_than).await?;
+        self.forget_removed(&map);
+        Ok(map)
     }
 
     async fn timestamp(&self, kind: TimestampKind, deadline: Duration) -> Result<Timestamp> {
@@ -116,5 +123,32 @@ impl Link for GrpcLink {
     async fn hold(&self, at: Timestamp, deadline: Duration) -> Result<()> {
         let cluster = self.book.map().cluster;
         self.clock.timestamp(cluster, || self.book.candidates(), None, at, deadline).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_env::real;
+    use strata_types::NodeDescriptor;
+
+    use super::*;
+
+    fn map(epoch: u64, nodes: impl IntoIterator<Item = u64>) -> Arc<ShardMap> {
+        let node = |id: u64| {
+            let client_address = format!("127.0.0.1:{id}");
+            NodeDescriptor { id: NodeId(id), client_address, ..NodeDescriptor::default() }
+        };
+        Arc::new(ShardMap { epoch: Epoch(epoch), nodes: nodes.into_iter().map(node).collect(), ..ShardMap::default() })
+    }
+
+    #[tokio::test]
+    async fn connections_to_removed_nodes_are_closed() {
+        let link = GrpcLink::new(real::env(), vec!["127.0.0.1:1".to_owned()], 1, None).expect("a link");
+        link.book.learn(&map(1, [1, 2]));
+        let [kept, removed] = [1, 2].map(|node| Arc::downgrade(&link.pipe(NodeId(node)).expect("a member")));
+        let newer = map(2, [1]);
+        link.book.learn(&newer);
+        link.forget_removed(&newer);
+        assert!(kept.upgrade().is_some() && removed.upgrade().is_none());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use strata_env::Env;
+use strata_env::{Env, Mono};
 use strata_types::{
     Error, ErrorCode, Operation, Reply, Request, Result, ShardId, ShardMap, Timestamp, limits::REQUEST_DEADLINE_MAX,
 };
@@ -67,6 +67,7 @@ impl Router {
     pub async fn send(&self, request: Request, deadline: Duration) -> Result<Reply> {
         check_limits(&request.operation)?;
         let deadline = deadline.min(REQUEST_DEADLINE_MAX);
+        let end = self.core.env.now() + deadline;
         let core = &self.core;
         let queue = match core.queue_of(&request)? {
             Some(queue) => queue,
@@ -75,13 +76,13 @@ impl Router {
                 core.queue_of(&request)?.ok_or_else(no_map)?
             }
         };
-        self.wait(queue, request, deadline).await
+        self.wait(queue, request, end).await
     }
 
-    async fn wait(&self, queue: Arc<ShardQueue>, request: Request, deadline: Duration) -> Result<Reply> {
+    async fn wait(&self, queue: Arc<ShardQueue>, request: Request, end: Mono) -> Result<Reply> {
         let is_read = request.operation.is_read();
         let (sender, receiver) = oneshot::channel();
-        let waiter = Waiter::new(sender, self.core.env.now() + deadline);
+        let waiter = Waiter::new(sender, end);
         self.core.enqueue(&queue, request, waiter);
         receiver.await.unwrap_or_else(|_| {
             let message = "the router stopped before the answer came";
@@ -104,7 +105,8 @@ impl Kv for Router {
         check_limits(&operation)?;
         let request = Request { header: range.header, operation };
         let queue = self.core.queue_by_id(shard, &request).ok_or_else(|| shard_is_gone(shard))?;
-        self.wait(queue, request, deadline.min(REQUEST_DEADLINE_MAX)).await
+        let end = self.core.env.now() + deadline.min(REQUEST_DEADLINE_MAX);
+        self.wait(queue, request, end).await
     }
 
     fn map(&self) -> Arc<ShardMap> {

@@ -1,22 +1,29 @@
 //! A scan of the whole key space: one stream of pages per shard, merged in key order.
 
+mod cursor;
+
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{self, FuturesUnordered, Stream, StreamExt};
 use strata_types::{
-    Epoch, Error, ErrorCode, Item, ReadLevel, Reply, RequestHeader, Result, ShardId, SlotRange, Timestamp,
+    Epoch, Error, ErrorCode, Freshness, Item, ReadLevel, Reply, RequestHeader, Result, Timestamp,
     limits::SCAN_PAGE_ITEMS_MAX,
 };
 
 use crate::{Kv, PageRange};
 
-/// Bytes that all shards' pages of one scan should hold together: bounds the memory of a scan of many shards, and how
-/// long others wait for a core that makes them.
+use cursor::{Cursor, size};
+
+/// Bytes that all shards' pages of one scan should hold together: bounds the memory of most scans, and how long others
+/// wait for a core that makes the pages.
 const BUFFER_BYTES_TARGET: usize = 2 * 1024 * 1024;
+/// Bytes that they may hold together: two of the largest items, whatever the number of shards. Past it, what is needed
+/// last is given up, and fetched again when it is needed.
+const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes that one page should have, of a shard and of all together: a node encodes it, or merges it, in well under a
 /// millisecond, during which its core does nothing else.
 const PAGE_BYTES_TARGET: usize = 256 * 1024;
@@ -40,8 +47,8 @@ pub struct ScanRange {
     pub limit: Option<u64>,
 }
 
-/// A running scan: items in key order over all shards, with bounded memory. Linearizable per shard; what was committed
-/// up to one timestamp if the header names it.
+/// A running scan: items in key order over all shards, with bounded memory: 32 MiB, and the pages that are just being
+/// fetched. Linearizable per shard; what was committed up to one timestamp if the header names it.
 pub struct Scan {
     kv: Arc<dyn Kv>,
     header: RequestHeader,
@@ -62,15 +69,6 @@ pub struct Scan {
     level: Option<ReadLevel>,
     /// Whether a page came without saying how fresh it is.
     is_level_lost: bool,
-}
-
-/// One shard's part of a scan.
-struct Cursor {
-    shard: ShardId,
-    slots: SlotRange,
-    items: VecDeque<Item>,
-    /// Where its next page starts; `None` after the last one.
-    next: Option<Bytes>,
 }
 
 impl Scan {
@@ -111,7 +109,7 @@ impl Scan {
             if !page.is_empty() {
                 return Ok(Some(page));
             }
-            if self.cursors.iter().all(|cursor| cursor.next.is_none()) {
+            if self.cursors.iter().all(|cursor| cursor.least().is_none()) {
                 return Ok(None);
             }
         }
@@ -159,12 +157,7 @@ impl Scan {
         self.cursors = map
             .shards
             .iter()
-            .map(|placement| Cursor {
-                shard: placement.shard,
-                slots: placement.slots,
-                items: VecDeque::new(),
-                next: Some(self.position.clone()),
-            })
+            .map(|placement| Cursor::new(placement.shard, placement.slots, self.position.clone()))
             .collect();
     }
 
@@ -197,42 +190,33 @@ impl Scan {
         Ok(())
     }
 
-    /// Fetches a page for every shard that has none left.
+    /// Fetches a page for every shard that has none left, while there is room; what may hold the next key, in any case.
     async fn fill(&mut self) -> Result<()> {
-        let limit = self.page_limit();
-        let fetches: Vec<_> = self
-            .cursors
-            .iter()
-            .enumerate()
-            .filter(|(_, cursor)| cursor.items.is_empty())
-            .filter_map(|(index, cursor)| cursor.next.clone().map(|start| (index, cursor.shard, start)))
-            .map(|(index, shard, start)| {
-                let range = PageRange { header: self.header.clone(), start, end: self.end.clone(), limit };
-                let (kv, deadline) = (self.kv.clone(), self.deadline);
-                async move { (index, kv.scan_shard(shard, range, deadline).await) }
-            })
-            .collect();
-        let mut pages = stream::iter(fetches).buffer_unordered(FETCHES_MAX);
-        let mut fetched = Vec::new();
-        while let Some((index, page)) = pages.next().await {
+        let mut wanted = self.wanted();
+        let mut fetches = FuturesUnordered::new();
+        loop {
+            while fetches.len() < FETCHES_MAX
+                && let Some(place) = self.startable(&wanted, fetches.len())
+            {
+                let index = wanted.remove(place);
+                let cursor = &self.cursors[index];
+                let start = cursor.start().cloned().unwrap_or_default();
+                let (header, end, limit) = (self.header.clone(), self.end.clone(), self.page_limit());
+                let range = PageRange { header, start, end, limit };
+                let (kv, shard, deadline) = (self.kv.clone(), cursor.shard, self.deadline);
+                fetches.push(async move { (index, kv.scan_shard(shard, range, deadline).await) });
+            }
+            let Some((index, page)) = fetches.next().await else { return Ok(()) };
             match page {
                 Ok(Reply::Scan { items, resume, freshness }) => {
-                    self.level = match (self.level, freshness) {
-                        (Some(level), Some(page)) => Some(level.weaker(page.level)),
-                        (None, Some(page)) if !self.is_level_lost => Some(page.level),
-                        _ => {
-                            self.is_level_lost = true;
-                            None
-                        }
-                    };
-                    fetched.push((index, items, resume));
+                    self.note_level(freshness);
+                    self.take_page(index, items, resume);
                 }
                 Ok(other) => {
                     let message = format!("a node answered a scan with something else: {other:?}");
                     return Err(Error::not_applied(ErrorCode::Internal, message));
                 }
                 Err(error) if error.code == ErrorCode::StaleRoute => {
-                    drop(pages);
                     self.count_layout_change()?;
                     self.start_over();
                     return Ok(());
@@ -240,26 +224,76 @@ impl Scan {
                 Err(error) => return Err(error),
             }
         }
-        drop(pages);
-        for (index, items, resume) in fetched {
-            self.take_page(index, items, resume);
-        }
-        Ok(())
+    }
+
+    /// The cursors without items that may have more, in the order in which these may be needed.
+    fn wanted(&self) -> Vec<usize> {
+        let starts = self.cursors.iter().enumerate();
+        let mut starts: Vec<_> = starts.filter_map(|(index, cursor)| Some((cursor.start()?, index))).collect();
+        starts.sort_unstable();
+        starts.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// Which of `wanted` to fetch beside `under_way` others. What was given up is not fetched before it is needed: it
+    /// would only be given up again. What is needed is fetched alone if there is no room.
+    fn startable(&self, wanted: &[usize], under_way: usize) -> Option<usize> {
+        let page = self.item_bytes.saturating_mul(self.page_limit() as usize);
+        let has_room = self.held() + page.saturating_mul(under_way + 1) <= HELD_BYTES_MAX;
+        let least = self.cursors.iter().filter_map(Cursor::least).min();
+        wanted.iter().position(|index| {
+            let cursor = &self.cursors[*index];
+            let is_needed = cursor.start() == least;
+            if has_room { is_needed || !cursor.gave_up() } else { is_needed && under_way == 0 }
+        })
+    }
+
+    fn held(&self) -> usize {
+        self.cursors.iter().map(Cursor::bytes).sum()
+    }
+
+    fn note_level(&mut self, freshness: Option<Freshness>) {
+        self.level = match (self.level, freshness) {
+            (Some(level), Some(page)) => Some(level.weaker(page.level)),
+            (None, Some(page)) if !self.is_level_lost => Some(page.level),
+            _ => {
+                self.is_level_lost = true;
+                None
+            }
+        };
     }
 
     fn take_page(&mut self, index: usize, items: Vec<Item>, resume: Option<Bytes>) {
-        if let Some(first) = items.first() {
-            let bytes: usize = items.iter().map(|item| item.key.len() + item.value.len()).sum();
-            self.item_bytes = (self.item_bytes + bytes / items.len()) / 2 + 1;
-            self.heads.push(Reverse((first.key.clone(), index)));
+        let count = items.len();
+        let cursor = &mut self.cursors[index];
+        cursor.put(items, resume);
+        if let Some(first) = cursor.head() {
+            self.item_bytes = (self.item_bytes + cursor.bytes() / count) / 2 + 1;
+            self.heads.push(Reverse((first.clone(), index)));
         }
-        self.cursors[index].items = items.into();
-        self.cursors[index].next = resume;
+        self.make_room();
+    }
+
+    /// Gives up the items that are needed last while there are too many bytes. The one of the least key stays: it is
+    /// needed now, and so each page that is fetched again brings the scan on.
+    fn make_room(&mut self) {
+        while self.held() > HELD_BYTES_MAX {
+            let tails = self.cursors.iter().enumerate();
+            let last = tails.filter_map(|(index, cursor)| Some((cursor.tail()?, index))).max();
+            let (Some((tail, index)), Some(Reverse((least, _)))) = (last, self.heads.peek()) else { return };
+            if tail == least {
+                return;
+            }
+            self.cursors[index].give_up_last();
+            self.heads.retain(|Reverse((_, other))| *other != index);
+            if let Some(head) = self.cursors[index].head() {
+                self.heads.push(Reverse((head.clone(), index)));
+            }
+        }
     }
 
     /// Items to ask each shard for: about its share of what is wanted, within the memory bound.
     fn page_limit(&self) -> u32 {
-        let shards = self.cursors.iter().filter(|cursor| cursor.next.is_some()).count().max(1);
+        let shards = self.cursors.iter().filter(|cursor| cursor.least().is_some()).count().max(1);
         let wanted = self.left.min(u64::from(SCAN_PAGE_ITEMS_MAX));
         // A fifth more than the share, because keys do not spread evenly.
         let share = wanted * 6 / (5 * shards as u64) + 1;
@@ -267,24 +301,25 @@ impl Scan {
         (share.min(wanted) as u32).clamp(1, (room as u32).clamp(1, SCAN_PAGE_ITEMS_MAX))
     }
 
-    /// Takes items in key order, until it is a page, or one is needed of a shard whose next page is not here.
+    /// Takes items in key order, until it is a page, or a shard whose page is not here may hold the next one.
     fn merge(&mut self) -> Vec<Item> {
         let mut page = Vec::new();
-        // A shard with more pages but no items could hold the next key.
-        if self.cursors.iter().any(|cursor| cursor.items.is_empty() && cursor.next.is_some()) {
-            return page;
-        }
+        let end = self.cursors.iter().filter_map(Cursor::start).min().cloned();
         let mut bytes = 0;
         while self.left > 0 && bytes < PAGE_BYTES_TARGET {
+            let Some(Reverse((head, _))) = self.heads.peek() else { break };
+            if end.as_ref().is_some_and(|end| end <= head) {
+                break;
+            }
             let Some(Reverse((_, index))) = self.heads.pop() else { break };
             let cursor = &mut self.cursors[index];
-            let Some(item) = cursor.items.pop_front() else { break };
-            bytes += item.key.len() + item.value.len();
+            let Some(item) = cursor.pop() else { break };
+            bytes += size(&item);
             page.push(item);
             self.left -= 1;
-            match cursor.items.front() {
-                Some(next) => self.heads.push(Reverse((next.key.clone(), index))),
-                None if cursor.next.is_some() => break,
+            match cursor.head() {
+                Some(next) => self.heads.push(Reverse((next.clone(), index))),
+                None if cursor.start().is_some() => break,
                 None => {}
             }
         }

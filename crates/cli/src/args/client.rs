@@ -23,7 +23,7 @@ pub struct Connect {
         value_parser = parse_address
     )]
     pub addr: Vec<String>,
-    /// How long one operation may take
+    /// How long one operation may take, or one page of a scan
     #[arg(long, global = true, value_name = "TIME", default_value = "5s", value_parser = parse_timeout)]
     pub timeout: Duration,
     /// Encrypted or not
@@ -101,6 +101,7 @@ pub enum KvCommand {
         /// The key
         key: String,
         /// Its new value
+        #[arg(allow_hyphen_values = true)]
         value: Option<String>,
         /// Remove the key instead
         #[arg(long)]
@@ -109,7 +110,7 @@ pub enum KvCommand {
         #[arg(long)]
         if_absent: bool,
         /// If it holds this value
-        #[arg(long, value_name = "VALUE")]
+        #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
         if_value: Option<String>,
         /// If it was last written at this revision
         #[arg(long, value_name = "INDEX.POSITION")]
@@ -129,7 +130,7 @@ pub enum KvCommand {
         #[arg(long, value_name = "KEY", conflicts_with_all = ["start", "end"])]
         prefix: Option<String>,
         /// Most keys
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         limit: Option<u64>,
         /// Without values
         #[arg(long)]

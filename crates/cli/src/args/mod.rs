@@ -164,13 +164,19 @@ mod tests {
             "strata kv put k",
             "strata kv put k v --stdin",
             "strata kv get k --hex --base64",
+            "strata kv scan --limit 0",
             "strata bench kv --read-percent 101",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
-        for right in
-            ["strata kv cas k v --if-absent", "strata kv cas k --delete --if-revision 1.0", "strata kv put k --stdin"]
-        {
+        for right in [
+            "strata kv cas k v --if-absent",
+            "strata kv cas k -5 --if-value -4",
+            "strata kv cas k --delete --if-revision 1.0",
+            "strata kv put k --stdin",
+            "strata kv put k -5",
+            "strata kv scan --limit 1",
+        ] {
             assert!(parse(right).is_ok(), "{right}");
         }
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::bench::Pace;
 use crate::bench::recorder::Samples;
+use crate::failure::Failure;
 use crate::output::Answer;
 
 /// Everything about one measurement.
@@ -22,6 +23,18 @@ pub struct Report {
 }
 
 impl Report {
+    /// CLI-1: a load of which nothing succeeded was not put on the cluster.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.is_empty() {
+            return Err(Failure::new("no operation succeeded").hint("`strata cluster status` says how the cluster is"));
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.samples.reads.is_empty() && self.samples.writes.is_empty()
+    }
+
     /// For people and for scripts.
     pub fn answer(&self) -> Answer {
         Answer::new(self.text(), self.json())
@@ -49,7 +62,7 @@ impl Report {
                 lines.push(self.text_of(name, histogram));
             }
         }
-        if self.samples.reads.is_empty() && self.samples.writes.is_empty() {
+        if self.is_empty() {
             lines.push("nothing succeeded".to_owned());
         }
         for (code, count) in &self.samples.errors {
@@ -112,6 +125,18 @@ fn millis(micros: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// CLI-1
+    #[test]
+    fn a_load_of_which_nothing_succeeded_is_a_failure() {
+        let mut samples = Samples::new();
+        samples.errors.insert("unavailable", 2);
+        let pace = Pace::Closed { clients: 4 };
+        let mut report = Report { samples, elapsed: Duration::from_secs(2), pace, target: "sdk" };
+        assert!(report.check().is_err());
+        report.samples.reads.saturating_record(1);
+        assert_eq!(report.check(), Ok(()), "some errors are part of a measurement");
+    }
 
     #[test]
     fn the_report_has_what_scripts_read() {

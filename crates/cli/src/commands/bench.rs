@@ -20,7 +20,11 @@ pub async fn run(command: BenchCommand, format: Format) -> Result<(), Failure> {
     let BenchCommand::Kv(args) = command;
     let mut signals = Signals::take()?;
     tokio::select! {
-        report = kv(&args) => format.print(&report?.answer()),
+        report = kv(&args) => {
+            let report = report?;
+            format.print(&report.answer())?;
+            report.check()
+        }
         () = signals.next() => Err(Failure::new("interrupted").status(STATUS_INTERRUPTED)),
     }
 }

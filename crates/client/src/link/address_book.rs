@@ -61,7 +61,7 @@ impl AddressBook {
                 Ok(Err(error)) => error,
                 Err(_) => Error::not_applied(ErrorCode::DeadlineExceeded, format!("no node answered in {deadline:?}")),
             };
-            if end <= self.env.now() + ROUND_PAUSE || error.code == ErrorCode::IdentityRefused {
+            if end <= self.env.now() + ROUND_PAUSE {
                 return Err(error);
             }
             self.env.sleep(self.env.jittered(ROUND_PAUSE)).await;
@@ -74,7 +74,6 @@ impl AddressBook {
         for some in self.candidates().chunks(ASKED_AT_ONCE) {
             match select_ok(some.iter().map(|address| Box::pin(self.ask(address, newer_than)))).await {
                 Ok((Some(map), _)) => {
-                    self.check_cluster(&map)?;
                     self.learn(&map);
                     return Ok(self.map());
                 }
@@ -105,19 +104,26 @@ impl AddressBook {
             let channel = channel.map_err(|error| format!("{address}: {}", explain(&error)))?;
             let reply = AdminClient::new(channel).shard_map(v1::ShardMapRequest { newer_than: newer_than.0 }).await;
             let reply = reply.map_err(|status| format!("{address}: {}", explain_status(&status)))?;
-            reply.into_inner().into_map().map_err(|error| format!("{address}: {}", error.message))
+            let map = reply.into_inner().into_map().map_err(|error| format!("{address}: {}", error.message))?;
+            map.as_ref()
+                .map_or(Ok(()), |map| self.check_cluster(map))
+                .map_err(|error| format!("{address}: {error}"))?;
+            Ok::<_, String>(map)
         };
         let late = |_| format!("{address}: no answer within {:?}", 2 * CONNECT_TIMEOUT);
         self.env.timeout(2 * CONNECT_TIMEOUT, ask).await.map_err(late)?
     }
 
-    /// An address may be handed to a node of another cluster; routing by its map would mix two data sets.
-    fn check_cluster(&self, map: &ShardMap) -> Result<()> {
+    /// An address may be handed to a node of another cluster; routing by its map would mix two data sets. Other nodes
+    /// may still know better.
+    fn check_cluster(&self, map: &ShardMap) -> std::result::Result<(), String> {
         let known = self.map();
         if known.shards.is_empty() || known.cluster == map.cluster {
             return Ok(());
         }
-        let message = format!("a node of cluster {} answered, this client belongs to {}", map.cluster, known.cluster);
-        Err(Error::not_applied(ErrorCode::IdentityRefused, message))
+        Err(format!("a node of cluster {} answered, this client belongs to {}", map.cluster, known.cluster))
     }
 }
+
+#[cfg(test)]
+mod tests;

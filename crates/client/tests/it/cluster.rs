@@ -23,8 +23,11 @@ use strata_types::{
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
+
+use crate::counted::Counted;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -62,6 +65,7 @@ struct Node {
 struct Running {
     runtime: Option<Runtime>,
     health: HealthSwitch,
+    heard: watch::Sender<usize>,
 }
 
 impl Drop for Running {
@@ -114,10 +118,17 @@ impl Nodes {
     pub(crate) fn health(&self, node: usize) -> &HealthSwitch {
         &self.running[node - 1].health
     }
+
+    /// Bytes that came to a node so far, whether it wanted them or not.
+    pub(crate) fn heard(&self, node: usize) -> watch::Receiver<usize> {
+        self.running[node - 1].heard.subscribe()
+    }
 }
 
 async fn serve(cluster: Arc<Cluster>, id: NodeId, listener: std::net::TcpListener) -> Running {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let heard = watch::Sender::new(0);
+    let count = heard.clone();
     let health = runtime.spawn(async move {
         let env = real::env();
         let node = Arc::new(Node { cluster: cluster.clone(), id });
@@ -126,11 +137,12 @@ async fn serve(cluster: Arc<Cluster>, id: NodeId, listener: std::net::TcpListene
         let (routes, health) = strata_grpc::routes(parts).await.expect("routes");
         listener.set_nonblocking(true).expect("a listener");
         let incoming = TcpListenerStream::new(TcpListener::from_std(listener).expect("a listener"));
+        let incoming = incoming.map(move |accepted| accepted.map(|stream| Counted { stream, heard: count.clone() }));
         tokio::spawn(async move { Server::builder().add_routes(routes).serve_with_incoming(incoming).await });
         health
     });
     let health = health.await.expect("started");
-    Running { runtime: Some(runtime), health }
+    Running { runtime: Some(runtime), health, heard }
 }
 
 fn map(shards: u32, addresses: &[String]) -> Arc<ShardMap> {

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests of real sockets live outside the simulated world")]
 
 mod cluster;
+mod counted;
 mod examples;
 mod front_door;
 mod sdk;

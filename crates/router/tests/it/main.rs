@@ -10,6 +10,7 @@ mod reasons;
 mod retry;
 mod routing;
 mod scan;
+mod scan_memory;
 mod seen;
 mod session;
 mod timestamps;

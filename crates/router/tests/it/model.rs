@@ -80,6 +80,8 @@ struct State {
     sent: Vec<Sent>,
     requests: Vec<Request>,
     maps_fetched: u32,
+    /// How much longer a map takes.
+    map_delay: Duration,
     /// The timestamps that were asked for, and when.
     asked: Vec<(TimestampKind, Duration)>,
     timestamp: u64,
@@ -230,6 +232,10 @@ impl Model {
 
     pub(crate) fn set_time(&self, shard: ShardId, time: Timestamp) {
         self.state.lock().times.insert(shard, time);
+    }
+
+    pub(crate) fn set_map_delay(&self, delay: Duration) {
+        self.state.lock().map_delay = delay;
     }
 
     pub(crate) fn maps_fetched(&self) -> u32 {
@@ -393,7 +399,8 @@ impl Link for Model {
     }
 
     async fn fetch_map(&self, _newer_than: Epoch) -> Result<Arc<ShardMap>> {
-        self.env.sleep(Duration::from_millis(1)).await;
+        let delay = self.state.lock().map_delay;
+        self.env.sleep(Duration::from_millis(1) + delay).await;
         let mut state = self.state.lock();
         state.maps_fetched += 1;
         Ok(state.map.clone())

@@ -226,6 +226,20 @@ async fn a_router_without_a_map_fetches_one() {
     assert_eq!((router.map().epoch, model.maps_fetched()), (Epoch(1), 1));
 }
 
+/// ROUTE-3
+#[tokio::test(start_paused = true)]
+async fn a_first_call_has_one_deadline_for_the_map_and_the_answer() {
+    let (model, _) = Model::start(1, RouterOptions::default());
+    model.set_map_delay(SECOND * 3 / 4);
+    model.always(Some(Fault::Swallow));
+    let env = strata_env::sim::SimWorld::new(1).node(1).env();
+    let router = Router::new(env, model.clone(), Arc::default(), RouterOptions::default());
+    let start = tokio::time::Instant::now();
+    router.send(put("a"), SECOND).await.expect_err("the answer is lost");
+    assert!(!model.sent().is_empty(), "the map came");
+    assert!(start.elapsed() < SECOND + Duration::from_millis(60), "{:?}", start.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cluster_without_a_map_is_not_ready() {
     let (model, _) = Model::start(4, RouterOptions::default());

@@ -63,8 +63,14 @@ impl Goal {
         };
         match self {
             Goal::LeadsNothing(node) => {
-                let led = shards.iter().filter(|shard| shard.leader == Some(node.0)).count();
-                missing(led, "shard", &format!("still led by {node}"))
+                // Without a leader that is known, any replica may lead or be elected.
+                let may_lead = |shard: &v1::ShardStatus| match (shard.leader, &shard.placement) {
+                    (Some(leader), _) => leader == node.0,
+                    (None, Some(placement)) => placement.replicas.iter().any(|replica| replica.node == node.0),
+                    (None, None) => true,
+                };
+                let led = shards.iter().filter(|shard| may_lead(shard)).count();
+                missing(led, "shard", &format!("still led by {node}, or by nobody yet"))
             }
             Goal::LeadsItsOwn(node) => {
                 let own = shards.iter().filter(|shard| preferred(shard) == Some(node.0));
@@ -204,6 +210,8 @@ mod tests {
         let at = |leader, goal: Goal| goal.look_at_shards(&[shard(leader)]);
         assert!(is_missing(&at(Some(1), Goal::LeadsNothing(NodeId(1)))));
         assert_eq!(at(Some(2), Goal::LeadsNothing(NodeId(1))), Progress::Reached);
+        assert!(is_missing(&at(None, Goal::LeadsNothing(NodeId(1)))), "it may be node 1 that is elected");
+        assert_eq!(at(None, Goal::LeadsNothing(NodeId(3))), Progress::Reached, "node 3 has no replica");
         assert!(is_missing(&at(Some(2), Goal::LeadsItsOwn(NodeId(1)))), "node 1 is the preferred one");
         assert_eq!(at(Some(1), Goal::LeadsItsOwn(NodeId(1))), Progress::Reached);
         assert_eq!(at(Some(2), Goal::Leads(ShardId(0), NodeId(2))), Progress::Reached);

@@ -53,23 +53,25 @@ pub async fn ask(session: &Session, command: &ClusterCommand, format: Format) ->
 
 async fn ask_status(session: &Session) -> Result<v1::ClusterStatusReply, Failure> {
     let request = v1::ClusterStatusRequest {};
-    session.admin(request, |mut client, request| async move { client.cluster_status(request).await }).await
+    session.admin_read(request, |mut client, request| async move { client.cluster_status(request).await }).await
 }
 
 async fn ask_nodes(session: &Session) -> Result<Vec<v1::NodeStatus>, Failure> {
-    let reply = session.admin(v1::NodesRequest {}, |mut client, request| async move { client.nodes(request).await });
+    let request = v1::NodesRequest {};
+    let reply = session.admin_read(request, |mut client, request| async move { client.nodes(request).await });
     Ok(reply.await?.nodes)
 }
 
 async fn ask_shards(session: &Session) -> Result<Vec<v1::ShardStatus>, Failure> {
-    let reply = session.admin(v1::ShardsRequest {}, |mut client, request| async move { client.shards(request).await });
+    let request = v1::ShardsRequest {};
+    let reply = session.admin_read(request, |mut client, request| async move { client.shards(request).await });
     Ok(reply.await?.shards)
 }
 
 async fn ask_map(session: &Session) -> Result<ShardMap, Failure> {
     let request = v1::ShardMapRequest { newer_than: 0 };
-    let reply = session.admin(request, |mut client, request| async move { client.shard_map(request).await }).await?;
-    let map = reply.into_map()?.ok_or_else(|| Failure::new("the cluster is not founded yet"))?;
+    let reply = session.admin_read(request, |mut client, request| async move { client.shard_map(request).await });
+    let map = reply.await?.into_map()?.ok_or_else(|| Failure::new("the cluster is not founded yet"))?;
     Ok(map.as_ref().clone())
 }
 

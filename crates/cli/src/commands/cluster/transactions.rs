@@ -16,7 +16,8 @@ use crate::session::Session;
 pub async fn transactions(session: &Session, abort: Option<TransactionId>) -> Result<Answer, Failure> {
     let Some(id) = abort else {
         let request = v1::ListTransactionsRequest {};
-        let call = session.admin(request, |mut client, request| async move { client.list_transactions(request).await });
+        let call =
+            session.admin_read(request, |mut client, request| async move { client.list_transactions(request).await });
         return Ok(answer(&call.await?));
     };
     let request = v1::AbortTransactionRequest { id: Bytes::copy_from_slice(&id.0.to_be_bytes()) };

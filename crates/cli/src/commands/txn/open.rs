@@ -9,7 +9,7 @@ use super::handle::settle_hint;
 use crate::encoding::Encoding;
 use crate::failure::Failure;
 use crate::output::Answer;
-use crate::session::{Stay, failure_of};
+use crate::session::Stay;
 
 /// A transaction that is open on one node.
 pub(super) struct Open {
@@ -22,7 +22,8 @@ impl Open {
     /// Reads a key.
     pub(super) async fn get(&mut self, key: Bytes, encoding: Encoding) -> Result<Answer, Failure> {
         let request = v1::TxnGetRequest { id: self.handle.id.clone(), key: key.clone() };
-        let reply = self.stay.txn(request, |mut client, request| async move { client.get(request).await }).await?;
+        let reply = self.stay.txn(request, |mut client, request| async move { client.get(request).await });
+        let reply = reply.await.map_err(Failure::of_read)?;
         self.told(reply.handle);
         Ok(item_answer(&key, reply.item, encoding))
     }
@@ -71,9 +72,9 @@ impl Open {
     ) -> Result<Answer, Failure> {
         let request = v1::TxnScanRequest { id: self.handle.id.clone(), start, end, limit };
         let call = self.stay.txn(request, |mut client, request| async move { client.scan(request).await });
-        let mut pages = call.await?;
+        let mut pages = call.await.map_err(Failure::of_read)?;
         let (mut lines, mut items) = (Vec::new(), Vec::new());
-        while let Some(page) = pages.message().await.map_err(|status| failure_of(&status, "the node"))? {
+        while let Some(page) = self.stay.page(&mut pages).await? {
             for item in page.items {
                 let key = encoding.encode_column(&item.key);
                 let line = if keys_only { key } else { format!("{key}\t{}", encoding.encode_column(&item.value)) };

@@ -1,5 +1,7 @@
 //! `strata kv`, and the same operations in the shell.
 
+mod pages;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 use strata_proto::v1;
@@ -10,7 +12,9 @@ use crate::args::{KvArgs, KvCommand, ReadArgs, level_name};
 use crate::encoding::Encoding;
 use crate::failure::{Failure, STATUS_NEGATIVE};
 use crate::output::{Answer, Format};
-use crate::session::{Session, failure_of};
+use crate::session::Session;
+
+use pages::Pages;
 
 /// Carries out one operation and prints the answer.
 pub async fn run(args: KvArgs, format: Format) -> Result<(), Failure> {
@@ -46,7 +50,7 @@ pub async fn ask(session: &Session, command: &KvCommand, encoding: Encoding) -> 
         KvCommand::Scan { .. } => {
             let mut lines = Vec::new();
             let mut items = Vec::new();
-            let mut pages = Pages::open(session, command, encoding).await?;
+            let mut pages = Pages::of(session, command, encoding)?;
             while let Some(page) = pages.next().await? {
                 for item in page {
                     lines.push(pages.line(&item));
@@ -61,7 +65,7 @@ pub async fn ask(session: &Session, command: &KvCommand, encoding: Encoding) -> 
 async fn get(session: &Session, key: Bytes, reads: &ReadArgs, encoding: Encoding) -> Result<Answer, Failure> {
     let (level, max_staleness_millis) = reads.parts();
     let request = v1::GetRequest { key: key.clone(), level, max_staleness_millis, ..v1::GetRequest::default() };
-    let reply = session.kv(request, |mut client, request| async move { client.get(request).await }).await?;
+    let reply = session.kv_read(request, |mut client, request| async move { client.get(request).await }).await?;
     let Some(item) = reply.item else {
         let shown = encoding.encode_column(&key);
         return Err(Failure::new(format!("there is no key `{shown}`")).status(STATUS_NEGATIVE));
@@ -103,8 +107,12 @@ async fn compare_and_set(
         ..v1::CompareAndSetRequest::default()
     };
     let reply = session.kv(request, |mut client, request| async move { client.compare_and_set(request).await }).await?;
+    cas_answer(&reply, encoding)
+}
+
+fn cas_answer(reply: &v1::CompareAndSetReply, encoding: Encoding) -> Result<Answer, Failure> {
+    let revision = revision_text(reply.revision.as_ref());
     if reply.succeeded {
-        let revision = revision_text(reply.revision.as_ref());
         return Ok(Answer::new(
             format!("done at revision {revision}"),
             json!({ "succeeded": true, "revision": revision }),
@@ -117,56 +125,21 @@ async fn compare_and_set(
         }
         None => "there is no such key".to_owned(),
     };
-    Err(Failure::new(format!("the condition does not hold: {held}")).status(STATUS_NEGATIVE))
+    let current = reply.current.as_ref().map(|item| item_json(item, encoding));
+    Err(Failure::new(format!("the condition does not hold: {held}"))
+        .status(STATUS_NEGATIVE)
+        .not_applied()
+        .details(json!({ "succeeded": false, "revision": revision, "current": current })))
 }
 
 async fn scan(session: &Session, command: &KvCommand, encoding: Encoding, format: Format) -> Result<(), Failure> {
-    let mut pages = Pages::open(session, command, encoding).await?;
+    let mut pages = Pages::of(session, command, encoding)?;
     while let Some(page) = pages.next().await? {
         for item in page {
             format.print(&Answer::new(pages.line(&item), pages.json(&item)))?;
         }
     }
     Ok(())
-}
-
-/// The pages of a scan.
-struct Pages {
-    stream: tonic::Streaming<v1::ScanReply>,
-    encoding: Encoding,
-    keys_only: bool,
-}
-
-impl Pages {
-    async fn open(session: &Session, command: &KvCommand, encoding: Encoding) -> Result<Pages, Failure> {
-        let KvCommand::Scan { start, end, prefix, limit, keys_only, reads } = command else {
-            return Err(Failure::new("not a scan"));
-        };
-        let (start, end) = bounds(encoding, start.as_deref(), end.as_deref(), prefix.as_deref())?;
-        let ((level, max_staleness_millis), limit) = (reads.parts(), limit.unwrap_or(0));
-        let request = v1::ScanRequest { start, end, limit, level, max_staleness_millis, ..v1::ScanRequest::default() };
-        let stream = session.kv(request, |mut client, mut request| async move {
-            // A scan is as long as the data, so the deadline of one operation is not meant for it.
-            request.set_timeout(limits::REQUEST_DEADLINE_MAX);
-            client.scan(request).await
-        });
-        let stream = stream.await?;
-        Ok(Pages { stream, encoding, keys_only: *keys_only })
-    }
-
-    async fn next(&mut self) -> Result<Option<Vec<v1::Item>>, Failure> {
-        let page = self.stream.message().await.map_err(|status| failure_of(&status, "the node"))?;
-        Ok(page.map(|page| page.items))
-    }
-
-    fn line(&self, item: &v1::Item) -> String {
-        let key = self.encoding.encode_column(&item.key);
-        if self.keys_only { key } else { format!("{key}\t{}", self.encoding.encode_column(&item.value)) }
-    }
-
-    fn json(&self, item: &v1::Item) -> Value {
-        if self.keys_only { json!({ "key": self.encoding.to_json(&item.key) }) } else { item_json(item, self.encoding) }
-    }
 }
 
 fn item_json(item: &v1::Item, encoding: Encoding) -> Value {
@@ -214,6 +187,22 @@ pub async fn read_stdin() -> Result<Bytes, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_condition_that_does_not_hold_tells_scripts_what_the_key_holds() {
+        let at = |index| Some(v1::Revision { index, position: 1 });
+        let item = v1::Item { key: "k".into(), value: "v".into(), revision: at(5), ..v1::Item::default() };
+        let reply = |current| v1::CompareAndSetReply { revision: at(7), current, ..v1::CompareAndSetReply::default() };
+        let json = |current| cas_answer(&reply(current), Encoding::default()).expect_err("it does not hold").to_json();
+        let held = json(Some(item));
+        assert_eq!((&held["succeeded"], &held["revision"]), (&json!(false), &json!("7.1")));
+        assert_eq!(held["current"], json!({ "key": "k", "value": "v", "revision": "5.1" }));
+        assert_eq!(held["outcome"], "not applied");
+        assert_eq!(json(None)["current"], Value::Null);
+        let done = v1::CompareAndSetReply { succeeded: true, ..reply(None) };
+        let done = cas_answer(&done, Encoding::default()).expect("it holds").json;
+        assert_eq!(done, json!({ "succeeded": true, "revision": "7.1" }));
+    }
 
     #[test]
     fn the_end_of_a_prefix() {
