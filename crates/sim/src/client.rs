@@ -1,6 +1,6 @@
 //! Clients of the simulated cluster: they do what users do, and write down what they were told.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,11 +12,15 @@ use strata_types::{
 };
 use tokio::time::Instant;
 
+use crate::cluster::Cluster;
 use crate::dice::Dice;
+use crate::overdue::in_time;
 use crate::trace::{Trace, trace};
 
 /// How long a client waits for one operation.
 const DEADLINE: Duration = Duration::from_secs(3);
+/// No operation takes longer than this, whoever notices its deadline.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Keys in use at the same time; few, so that operations meet.
 const KEYS_AT_ONCE: u64 = 12;
 /// After this time a fresh set of keys is used: the checker's cost grows with the history of one key.
@@ -28,12 +32,20 @@ pub(crate) struct Record {
     history: Mutex<History>,
     acknowledged: Mutex<u64>,
     trace: Arc<Trace>,
+    cluster: Weak<Cluster>,
 }
 
 impl Record {
-    pub(crate) fn new(trace: Arc<Trace>) -> Arc<Record> {
-        let start = Instant::now();
-        Arc::new(Record { start, history: Mutex::default(), acknowledged: Mutex::default(), trace })
+    pub(crate) fn new(cluster: &Arc<Cluster>) -> Arc<Record> {
+        let (start, trace, cluster) = (Instant::now(), cluster.trace.clone(), Arc::downgrade(cluster));
+        Arc::new(Record { start, history: Mutex::default(), acknowledged: Mutex::default(), trace, cluster })
+    }
+
+    /// Something is broken.
+    pub(crate) fn report(&self, violation: String) {
+        if let Some(cluster) = self.cluster.upgrade() {
+            cluster.invariants.lock().report(violation);
+        }
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -69,6 +81,9 @@ impl Record {
     }
 
     fn finish(&self, id: OperationId, result: &Result<Answer, Error>) {
+        if let Some(text) = result.as_ref().err().and_then(undeserved) {
+            self.report(text);
+        }
         let at = self.now();
         let mut history = self.history.lock();
         match result {
@@ -80,6 +95,13 @@ impl Record {
             Err(_) => history.unknown(id),
         }
     }
+}
+
+/// SIM-CLIENT-2: what no client of a run has deserved. All requests are right ones, and small.
+pub(crate) fn undeserved(error: &Error) -> Option<String> {
+    use ErrorCode::{CrossShard, IdentityRefused, Internal, InvalidArgument, TooLarge};
+    let is_undeserved = matches!(error.code, CrossShard | IdentityRefused | Internal | InvalidArgument | TooLarge);
+    is_undeserved.then(|| format!("SIM-CLIENT-2 right requests are not refused as wrong ones: {error}"))
 }
 
 /// One client: one operation after the other.
@@ -161,7 +183,11 @@ impl Client {
         let level = if prefer == ReadPreference::Leader { self.level } else { ReadLevel::Linearizable };
         let header = RequestHeader { prefer, level, ..RequestHeader::default() };
         let request = Request { header, operation: operation(key, call) };
-        let reply = self.router.call(request, DEADLINE).await?;
+        let asked = self.router.call(request, DEADLINE);
+        let answered = in_time(ANSWER_MAX, asked, |text| self.record.report(text)).await;
+        let reply = answered.unwrap_or_else(|| {
+            Err(Error::unknown(ErrorCode::DeadlineExceeded, "nobody has noticed that the deadline passed"))
+        })?;
         Ok(match (reply, call) {
             (Reply::Get { item, .. }, _) => Answer::Value(item.map(|item| item.value)),
             (Reply::Delete { existed, .. }, _) => Answer::Existed(existed),
@@ -189,5 +215,17 @@ fn operation(key: &str, call: &Call) -> Operation {
             let expected = expected.map_or(Expected::Absent, Expected::Value);
             Operation::CompareAndSet { key, expected, value }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_right_request_that_is_refused_as_a_wrong_one_is_found() {
+        let refused = |code| undeserved(&Error::not_applied(code, "refused"));
+        assert!(refused(ErrorCode::InvalidArgument).is_some_and(|text| text.starts_with("SIM-CLIENT-2")));
+        assert!(refused(ErrorCode::Internal).is_some() && refused(ErrorCode::Unavailable).is_none());
     }
 }

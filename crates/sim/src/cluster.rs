@@ -1,5 +1,7 @@
 //! The simulated cluster: machines, their nodes, and the network between them.
 
+mod ends;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -31,10 +33,6 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) const FIRST_CLIENT_HOST: Host = 100;
 /// Disks that replace wiped ones are numbered from here on.
 const FRESH_DISKS: u64 = 1_000;
-/// What a node says that was removed.
-const REMOVED: &str = "was removed from the cluster";
-/// What nodes say that are not wanted for another reason: at the door, by the meta group, by what they know themselves.
-const TURNED_AWAY: [&str; 3] = ["does not take this node", " has version ", "cannot take part in a cluster"];
 
 /// All machines and the network.
 pub(crate) struct Cluster {
@@ -171,6 +169,10 @@ impl Cluster {
         if !seat.in_service || (seat.running.is_some() && seat.machine.is_up() && seat.failure.is_none()) {
             return;
         }
+        // Perhaps it did not wait for anybody to see why it had ended.
+        if let Some(halt) = seat.machine.halted() {
+            self.judge_end(host, &halt.reason);
+        }
         seat.machine.restart();
         seat.life += 1;
         seat.failure = None;
@@ -179,8 +181,9 @@ impl Cluster {
         let caller = Caller::new(env.clone(), transport.clone());
         let switchboard = Switchboard::new(caller.clone(), transport.clone());
         let inbox: Arc<dyn Inbox> = switchboard.clone();
-        self.fabric.attach(host, Arc::downgrade(&inbox));
+        self.fabric.attach(host, env.clone(), Arc::downgrade(&inbox));
         let inner = MemoryTablets::over(seat.tablets.clone());
+        let inner = inner.with_write_buffer_bytes(self.shape.write_buffer_bytes);
         let tablets = WatchedTablets { inner, disk: seat.machine.number(), cluster: Arc::downgrade(self) };
         let parts = NodeParts {
             env: env.clone(),
@@ -228,7 +231,13 @@ impl Cluster {
         } else {
             seat.machine.kill();
         }
-        seat.tablets.crash();
+        // A tablet may have flushed by itself before.
+        let env = seat.machine.env();
+        seat.tablets.crash_keeping(|unflushed| match env.random_below(4) {
+            0 | 1 => 0,
+            2 => unflushed,
+            _ => env.random_below(unflushed as u64 + 1) as usize,
+        });
         let node = running.node.lock().take();
         if let Some(node) = node {
             // Tasks of the Raft library do not belong to the machine: end them, so that they do not pile up.
@@ -257,44 +266,6 @@ impl Cluster {
     /// The newest map that any node ever had.
     pub(crate) fn newest_map(&self) -> Arc<ShardMap> {
         self.invariants.lock().maps.newest()
-    }
-
-    /// Starts again what stopped itself. A node may do so only because its disk failed, or because it was removed.
-    pub(crate) fn revive(self: &Arc<Self>) {
-        for host in 0..self.size() {
-            let node = self.fabric.node_at(host);
-            let (halt, failure, program, ended, life) = {
-                let seat = &self.seats.lock()[host];
-                let Some(running) = &seat.running else { continue };
-                let ended = running.node.lock().clone();
-                (seat.machine.halted().map(|halt| halt.reason), seat.failure.clone(), seat.versions, ended, seat.life)
-            };
-            let Some(reason) = halt.or(failure) else { continue };
-            trace!(self.trace, "host-{host} ended: {reason}");
-            if let Some(ended) = ended {
-                // Perhaps the first to have it, and nobody looked since.
-                self.invariants.lock().see_map(ended.identity().node, life, &ended.map());
-            }
-            if reason.contains("panic") {
-                self.invariants.lock().report(format!("SIM-NODE-1 no panics: host-{host}: {reason}"));
-            }
-            let is_removed = node.is_some_and(|node| self.invariants.lock().maps.is_removed(node));
-            // One that died while it joined, and was removed then, never heard which node it was.
-            let is_removed = is_removed || (node.is_none() && reason.contains(REMOVED));
-            let is_old = !program.contains(self.newest_map().version);
-            let is_turned_away = TURNED_AWAY.iter().any(|words| reason.contains(words));
-            if (reason.contains(REMOVED) && !is_removed) || (is_turned_away && !is_old) {
-                let text = format!(
-                    "SIM-NODE-2 only removed nodes and old programs are turned away: host-{host}, {node:?}: {reason}"
-                );
-                self.invariants.lock().report(text);
-            }
-            self.stop(host, true);
-            if is_removed {
-                self.take_out(host);
-            }
-            self.start(host);
-        }
     }
 
     /// The machine that leads the meta group.

@@ -1,6 +1,7 @@
 //! The network between simulated nodes: delays, loses, duplicates, reorders and cuts, all from the seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use strata_env::Env;
 use strata_net::{Inbox, Lane, Message, MessageKind, NetError, Transport};
 use strata_types::{ClusterId, GroupId, NodeId};
 use tokio::sync::Notify;
@@ -46,15 +48,15 @@ enum Parcel {
     Introduction { body: Bytes, answer: tokio::sync::oneshot::Sender<Result<Bytes, NetError>> },
 }
 
-/// A parcel at its door.
-type Delivery = (Weak<dyn Inbox>, Parcel);
+/// Who takes what arrives at a host, and the environment that it runs in: if it panics, its machine stops itself.
+type Door = (Env, Weak<dyn Inbox>);
 
 struct State {
     dice: Dice,
     weather: Weather,
     /// Links that deliver nothing, one direction each.
     cut: BTreeSet<(Host, Host)>,
-    inboxes: BTreeMap<Host, Weak<dyn Inbox>>,
+    doors: BTreeMap<Host, Door>,
     hosts: BTreeMap<NodeId, Host>,
     /// When the last message of a link and lane arrives: later ones do not overtake it.
     latest: BTreeMap<(Host, Host, Lane), Instant>,
@@ -93,7 +95,7 @@ impl Fabric {
                 dice,
                 weather: Weather::CALM,
                 cut: BTreeSet::new(),
-                inboxes: BTreeMap::new(),
+                doors: BTreeMap::new(),
                 hosts: BTreeMap::new(),
                 latest: BTreeMap::new(),
                 queue: BTreeMap::new(),
@@ -128,8 +130,8 @@ impl Fabric {
     }
 
     /// Who takes what arrives at a host from now on. A dropped inbox takes nothing.
-    pub(crate) fn attach(&self, host: Host, inbox: Weak<dyn Inbox>) {
-        self.state.lock().inboxes.insert(host, inbox);
+    pub(crate) fn attach(&self, host: Host, env: Env, inbox: Weak<dyn Inbox>) {
+        self.state.lock().doors.insert(host, (env, inbox));
     }
 
     /// The node that a host has become, if it has.
@@ -219,7 +221,7 @@ impl Fabric {
     }
 
     /// Takes out what is due, in order.
-    fn due(&self) -> (Vec<Delivery>, Option<Instant>) {
+    fn due(&self) -> (Vec<(Door, Parcel)>, Option<Instant>) {
         let mut state = self.state.lock();
         let now = Instant::now();
         let mut due = Vec::new();
@@ -234,9 +236,9 @@ impl Fabric {
                 Parcel::Message { message, .. } => is_here(message.to),
                 Parcel::Introduction { .. } => true,
             };
-            if let Some(inbox) = state.inboxes.get(&to).filter(|_| finds).cloned() {
+            if let Some(door) = state.doors.get(&to).filter(|_| finds).cloned() {
                 state.delivered += 1;
-                due.push((inbox, parcel));
+                due.push((door, parcel));
             }
         }
         (due, state.queue.first_key_value().map(|((at, _), _)| *at))
@@ -247,12 +249,16 @@ async fn deliver_loop(fabric: Weak<Fabric>) {
     loop {
         let Some(strong) = fabric.upgrade() else { return };
         let (due, next) = strong.due();
-        for (inbox, parcel) in due {
+        for ((env, inbox), parcel) in due {
             let Some(inbox) = inbox.upgrade() else { continue };
             match parcel {
-                Parcel::Message { lane, message } => inbox.deliver(lane, message),
+                Parcel::Message { lane, message } => {
+                    if catch_unwind(AssertUnwindSafe(|| inbox.deliver(lane, message))).is_err() {
+                        env.halt("whoever takes messages panicked");
+                    }
+                }
                 Parcel::Introduction { body, answer } => {
-                    tokio::spawn(async move {
+                    env.spawn("sim-introduction", async move {
                         let _ = answer.send(inbox.introduce(body).await);
                     });
                 }

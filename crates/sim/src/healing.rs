@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fabric::Weather;
 use crate::operator::Operator;
-use crate::run::{Clients, Staff, report, within};
+use crate::run::{Clients, Staff, no_panic, report, within};
 use crate::settled::{crowded, unsettled};
 use crate::trace::trace;
 use crate::txn::Transactors;
@@ -44,6 +44,7 @@ pub(crate) async fn heal(
     let is_settled = within(HEALING_MAX, || unsettled(cluster).is_none()).await;
     if let Some(tidying) = tidying {
         tidying.abort();
+        no_panic(cluster, tidying.await);
     }
     if !is_settled {
         let missing = unsettled(cluster).unwrap_or_default();

@@ -17,28 +17,31 @@
 //!       +-- every map at once, all else every 20 ms; at the end: healing, final reads, linearizability of every key
 //! ```
 //! The nodes run the code that production runs, from the log up to the router; replaced are only the disk, the
-//! network, the clock, the randomness, and RocksDB by an engine in memory that forgets unflushed writes in a crash.
+//! network, the clock, the randomness, and RocksDB by an engine in memory that flushes by itself, early in some runs, and
+//! forgets in a crash what is not flushed, or the later part of it.
 //!
 //! The seed decides how many machines there are, whether others join them, and whether there is an operator: who drains
 //! and removes nodes, moves and rebuilds replicas, takes that back, stops nodes in good order, loses disks, and starts
 //! machines with the data of nodes that were removed. In some runs all programs are old at first, and are exchanged. Most
 //! runs have clients that use transactions too (`txn`); their
-//! machines die at any moment. Refusals are fine. What nobody survives is not asked for: of all copies of something a
-//! majority stays, because one disk is lost at a time, and none while a replica is rebuilt.
+//! machines die at any moment. Refusals are fine, but for those that blame the client. What nobody survives is not asked
+//! for: of all copies of something a majority stays, because one disk is lost at a time, and none while a replica is
+//! rebuilt. One that is about to become a member may be damaged whenever the others have everything.
 //!
 //! # Path of a run
 //! 1. `run` founds a cluster and waits until it is `settled`.
 //! 2. Clients work (`client`), faults come and go (`nemesis`), and the operator acts (`operator`), side by side.
 //! 3. Everything heals; the operator only gives up nodes whose disks are gone. The cluster must settle: nothing is under
 //!    way or planned, members are those of the map and alike.
-//! 4. Of transactions nothing may be left open; all whose end nobody knows are asked for.
+//! 4. Of transactions nothing may be left open; all whose end nobody knows are asked for, and all that they wrote is read.
 //! 5. Every key is read, and every key's history is checked; and all transactions together.
 //!
 //! # Invariants
 //! - SIM-DET-1: equal seeds give byte-equal traces.
-//! - A run that injected no faults or acknowledged no operations proves nothing and counts as failed.
+//! - SIM-LIVE-8: a run that injected no faults or acknowledged no operations proves nothing and counts as failed.
 //! - What nodes must keep, SIM-RAFT, SIM-MAP, SIM-MEMBER, SIM-NODE, SIM-LIVE and SIM-CLIENT, is in `invariants` and in what
-//!   it is made of: `map_history` (between maps), `member_rules` (between maps, leaders and disks), `files` (disks).
+//!   it is made of: `map_history` (between maps), `member_rules` (between maps, leaders and disks), `files` (disks); and in
+//!   `cluster/ends` (why machines stop), `overdue` (calls that never end) and `client`.
 //! - Leases rest on clocks that run at about the same rate (`strata-raft`, `lease`). Clocks of nodes differ by nearly a
 //!   fifth here, of the quarter that is allowed; how wrong they are otherwise does not matter. In runs with leases the same
 //!   oracles judge.
@@ -69,6 +72,7 @@ mod member_rules;
 pub mod model;
 mod nemesis;
 mod operator;
+mod overdue;
 mod promises;
 mod run;
 mod seat;

@@ -42,7 +42,7 @@ impl ClientLink {
         caller.identify(node);
         let switchboard = Switchboard::new(caller.clone(), transport);
         let inbox: Arc<dyn Inbox> = switchboard.clone();
-        cluster.fabric.attach(host, Arc::downgrade(&inbox));
+        cluster.fabric.attach(host, env.clone(), Arc::downgrade(&inbox));
         Arc::new(ClientLink { env, host, caller, cluster: Arc::downgrade(cluster), _switchboard: switchboard })
     }
 }

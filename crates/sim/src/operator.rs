@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strata_meta::MetaCommand;
-use strata_types::{NodeId, NodeState, ReplicaId, ShardMap};
+use strata_types::{GroupId, GroupPlacement, NodeId, NodeState, ReplicaId, ReplicaPlacement, ShardMap};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -211,18 +211,13 @@ impl Operator {
     /// Files of a replica are damaged. It finds that while it runs, or when it is opened; then it serves nobody any more,
     /// and is built anew.
     async fn damage(&mut self, map: &ShardMap) -> bool {
-        let groups: Vec<_> = map.groups().collect();
-        let group = *self.dice.pick(&groups);
-        let placed = *self.dice.pick(group.replicas);
-        if group.replicas.len() < 3 || !self.may_lose(map, placed.node) {
-            return false;
-        }
+        let Some((group, placed)) = self.choose_damaged(map) else { return false };
         let seated = self.cluster.seated();
         let Some((host, _)) = seated.iter().find(|(_, node)| *node == placed.node).copied() else { return false };
-        trace!(self.cluster.trace, "OPERATOR damages {} of {} on host-{host}", placed.replica, group.group);
+        trace!(self.cluster.trace, "OPERATOR damages {} of {group} on host-{host}", placed.replica);
         self.cluster.invariants.lock().files.damage(placed.replica);
         let running = self.cluster.nodes().into_iter().find(|(running, _, _)| *running == host);
-        let found = running.and_then(|(_, _, node)| node.host().group(group.group));
+        let found = running.and_then(|(_, _, node)| node.host().group(group));
         match found.filter(|found| found.replica() == placed.replica && self.dice.chance(500)) {
             Some(found) => found.refuse(&damage(placed.replica)),
             None => {
@@ -234,6 +229,30 @@ impl Operator {
             }
         }
         true
+    }
+
+    /// A member, or one that is about to become one.
+    fn choose_damaged(&mut self, map: &ShardMap) -> Option<(GroupId, ReplicaPlacement)> {
+        let groups: Vec<_> = map.groups().collect();
+        let joiner = |group: &GroupPlacement<'_>| Some((group.group, self.joiner_to_lose(group)?));
+        let joiners: Vec<_> = groups.iter().filter_map(joiner).collect();
+        if !joiners.is_empty() && self.dice.chance(500) {
+            return Some(*self.dice.pick(&joiners));
+        }
+        let group = *self.dice.pick(&groups);
+        let placed = *self.dice.pick(group.replicas);
+        let may_lose = group.replicas.len() >= 3 && self.may_lose(map, placed.node);
+        may_lose.then_some((group.group, placed))
+    }
+
+    /// The replica that is being added to a group, if the others do without it, now and when it is a voter: there are two at
+    /// least, and all but the one that goes have everything.
+    fn joiner_to_lose(&self, group: &GroupPlacement<'_>) -> Option<ReplicaPlacement> {
+        let joiner = group.changes.added()?;
+        let files = &self.cluster.invariants.lock().files;
+        let mut staying = group.replicas.iter().filter(|placed| Some(placed.replica) != group.changes.removed());
+        let are_enough = staying.clone().count() >= 2 && staying.all(|placed| files.is_kept(placed.replica));
+        (are_enough && files.is_kept(joiner.replica) && !self.is_unsure).then_some(joiner)
     }
 
     /// Whether the cluster can do without the disk of a node: nothing is under way, and the others have everything.
@@ -272,7 +291,7 @@ impl Operator {
     }
 }
 
-/// Whether no member of any group has lost its files.
+/// Whether no member of any group has lost its files, nor who is about to become one.
 fn no_other_loss(map: &ShardMap, files: &Files) -> bool {
-    map.groups().all(|group| group.replicas.iter().all(|placed| !files.is_gone(placed.replica)))
+    map.groups().all(|group| group.open_replicas().all(|placed| !files.is_gone(placed.replica)))
 }

@@ -24,11 +24,12 @@ use strata_types::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Record, some_key};
+use crate::client::{Record, some_key, undeserved};
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fabric::Host;
 use crate::link::ClientLink;
+use crate::run::no_panic;
 use crate::trace::trace;
 
 /// The rival hears nothing for at least this long before the voter dies, so that it calls elections.
@@ -92,7 +93,7 @@ impl Promises {
         sleep(Duration::from_millis(dice.between(1, 20))).await;
         self.cluster.start(voter);
         for asking in asking {
-            let _ = asking.await;
+            no_panic(&self.cluster, asking.await);
         }
         fabric.mend();
     }
@@ -154,8 +155,13 @@ impl Probe {
         match self.link.execute(node, batch, PATIENCE).await {
             Ok(ShardReply::Done { results, .. }) => match results.into_iter().next() {
                 Some(Ok(reply)) => self.record.end(began, answer(reply)),
-                Some(Err(error)) if error.outcome == Outcome::NotApplied => self.record.end(began, None),
-                _ => {}
+                Some(Err(error)) => {
+                    undeserved(&error).into_iter().for_each(|text| self.record.report(text));
+                    if error.outcome == Outcome::NotApplied {
+                        self.record.end(began, None);
+                    }
+                }
+                None => {}
             },
             Ok(_) | Err(LinkError::NotSent { .. }) => self.record.end(began, None),
             // It may still be applied.

@@ -8,7 +8,7 @@ use strata_check::{STEPS_DEFAULT, Verdict};
 use strata_env::sim::SimWorld;
 use strata_router::{Router, RouterOptions};
 use strata_types::{ClientId, ClusterVersion, Feature, ReadLevel, ShardMap};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::client::{Client, Record};
 use crate::cluster::{Cluster, FIRST_CLIENT_HOST};
@@ -111,7 +111,7 @@ async fn simulate(plan: Plan) -> Report {
         cluster.bring_in(host);
     }
     let watch = tokio::spawn(watch(cluster.clone()));
-    let record = Record::new(trace.clone());
+    let record = Record::new(&cluster);
     let (mut counts, mut exchanges) = ((0, 0), 0);
     let mut nemesis = Nemesis::new(cluster.clone(), Dice::new(plan.seed, "nemesis"));
 
@@ -136,10 +136,10 @@ async fn simulate(plan: Plan) -> Report {
         report(&cluster, format!("SIM-LIVE-1 a fresh cluster becomes ready: {missing}"));
     }
     if watch.is_finished() {
-        report(&cluster, "SIM-NODE-1 no panics: the simulator's own watch ended".into());
+        report(&cluster, "SIM-NODE-1 nobody ends without need: the simulator's own watch".into());
     }
     watch.abort();
-    judge(&cluster, &record);
+    judge(&cluster, &record, nemesis.installed);
     let invariants = cluster.invariants.lock();
     let maps = &invariants.maps;
     Report {
@@ -165,12 +165,21 @@ pub(crate) fn report(cluster: &Cluster, violation: String) {
     cluster.check();
 }
 
+/// SIM-NODE-1, of a task that runs on no machine.
+pub(crate) fn no_panic(cluster: &Cluster, ended: Result<(), JoinError>) {
+    let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) else { return };
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("not a text");
+    report(cluster, format!("SIM-NODE-1 nobody ends without need: a client panicked: {text}"));
+}
+
 /// Checks invariants and restarts nodes that stopped themselves, for ever.
 async fn watch(cluster: Arc<Cluster>) {
     for step in 1u64.. {
         tokio::time::sleep(STEP).await;
         cluster.check();
         cluster.revive();
+        cluster.look_at_clients();
         if step.is_multiple_of(PARTS_STEPS)
             && !cluster.shape.stories.is_empty()
             && let Some(late) = prepared_too_late(&cluster)
@@ -290,15 +299,22 @@ async fn under_faults(
     }
     let _ = stop.send(true);
     for client in working {
-        let _ = client.await;
+        no_panic(&nemesis.cluster, client.await);
     }
     Staff { operator: ended(operator).await, exchange: ended(exchange).await }
 }
 
-/// SIM-CLIENT-1: what clients were told is what one copy of the data could have told them.
-fn judge(cluster: &Cluster, record: &Record) {
+/// SIM-CLIENT-1: what clients were told is what one copy of the data could have told them. SIM-LIVE-8: they were told
+/// something, and there were faults.
+fn judge(cluster: &Cluster, record: &Record, faults: u64) {
+    cluster.look_at_clients();
     match strata_check::check(&record.history(), STEPS_DEFAULT) {
         Verdict::Linearizable => {}
         verdict => report(cluster, format!("SIM-CLIENT-1 linearizable keys: {verdict:?}")),
+    }
+    let (is_clean, acknowledged) = (cluster.invariants.lock().violations().is_empty(), record.acknowledged());
+    if is_clean && (faults == 0 || acknowledged == 0) {
+        let text = format!("{faults} faults, {acknowledged} operations acknowledged");
+        report(cluster, format!("SIM-LIVE-8 a run proves something: {text}"));
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use strata_raft::Retention;
+use strata_storage::memory::WRITE_BUFFER_BYTES_DEFAULT;
 use strata_types::ClusterVersion;
 
 use crate::dice::Dice;
@@ -36,6 +37,8 @@ pub(crate) struct Shape {
     pub(crate) weights: [u32; MACHINES_MAX],
     /// What all programs know at first. Where that is not the newest version, they are exchanged in the run.
     pub(crate) version: ClusterVersion,
+    /// How much a tablet holds before it flushes by itself.
+    pub(crate) write_buffer_bytes: u64,
 }
 
 impl Shape {
@@ -64,6 +67,7 @@ impl Shape {
         let weights = std::array::from_fn(|_| if is_even { 1 } else { dice.between(1, 3) as u32 });
         let is_old = dice.chance(250);
         let old = ClusterVersion(dice.between(1, u64::from(ClusterVersion::NEWEST.0) - 1) as u32);
+        let write_buffer_bytes = *dice.pick(&[200, 2_000, 20_000, WRITE_BUFFER_BYTES_DEFAULT]);
         Shape {
             founders,
             joiners: joiners.min(MACHINES_MAX - founders),
@@ -77,6 +81,7 @@ impl Shape {
             lease_reads,
             weights,
             version: if is_old { old } else { ClusterVersion::NEWEST },
+            write_buffer_bytes,
         }
     }
 

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use strata_router::TimestampKind;
 use strata_txn::TransactionHandle;
-use strata_types::{ClientId, Feature, Timestamp};
+use strata_types::{ClientId, Error, Feature, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::stored::is_foreign;
 use super::story::Story;
+use crate::client::undeserved;
 use crate::cluster::Cluster;
+use crate::time_rules::Asked;
 use crate::trace::{Trace, trace};
 
 /// One step of a transaction.
@@ -172,7 +175,10 @@ impl Book {
             Fate::Unknown(handle) => pages.entries[entry].handle = Some(handle),
             Fate::Committed { .. } => {
                 pages.committed += 1;
-                self.check_version();
+                // One that has read and written nothing has asked nobody.
+                if !pages.entries[entry].steps.is_empty() {
+                    self.check_version();
+                }
             }
             Fate::Aborted => pages.conflicts += 1,
             Fate::Open => {}
@@ -184,6 +190,30 @@ impl Book {
         let Entry { client, story, steps, handle, .. } = &pages.entries[entry];
         let id = handle.map(|handle| handle.to_string()).unwrap_or_default();
         trace!(self.trace, "t{entry} {client} {story:?} {id} {steps:?} -> {fate:?}");
+    }
+
+    /// Somebody knows when a transaction was committed that is known to be.
+    pub(crate) fn date(&self, entry: usize, told: Timestamp) {
+        if let Fate::Committed { at: at @ None, .. } = &mut self.pages.lock().entries[entry].fate {
+            *at = Some(told);
+            trace!(self.trace, "t{entry} is committed at {told}");
+        }
+    }
+
+    /// What has been answered so far to those who asked for timestamps.
+    pub(crate) fn asked_for_time(&self) -> Option<Asked> {
+        let cluster = self.cluster.upgrade()?;
+        let asked = cluster.time.lock().asked();
+        Some(asked)
+    }
+
+    /// SIM-TIME-1: a transaction took its timestamp with its first read.
+    pub(crate) fn begun(&self, asked: Asked, at: Timestamp) {
+        let Some(cluster) = self.cluster.upgrade() else { return };
+        let broken = cluster.time.lock().answered(TimestampKind::Begin, asked, at);
+        if let Some(broken) = broken {
+            cluster.invariants.lock().report(broken);
+        }
     }
 
     /// SIM-VERSION-3: an old cluster has no transactions.
@@ -227,6 +257,14 @@ impl Book {
     pub(crate) fn report(&self, violation: String) {
         if let Some(cluster) = self.cluster.upgrade() {
             cluster.invariants.lock().report(violation);
+        }
+    }
+
+    /// Somebody could not do something.
+    pub(crate) fn failed(&self, what: std::fmt::Arguments<'_>, error: &Error) {
+        self.note(format_args!("{what}: {error}"));
+        if let Some(text) = undeserved(error) {
+            self.report(text);
         }
     }
 

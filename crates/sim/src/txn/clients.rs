@@ -20,6 +20,7 @@ use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fabric::{Host, SimTransport};
 use crate::link::ClientLink;
+use crate::overdue::{WORK_MAX, in_time};
 use crate::trace::trace;
 
 /// Machines of a run.
@@ -36,6 +37,8 @@ const PATIENT: Duration = Duration::from_secs(10);
 const TIDY_MAX: Duration = Duration::from_secs(60);
 /// Between two attempts to have what the stories begin with.
 const OPENING_PAUSE: Duration = Duration::from_millis(100);
+/// In the end all that there was is asked for within this time.
+const LOOK_MAX: Duration = Duration::from_secs(300);
 /// Of so many committed transactions it is asked once more whether they are, and of all others.
 const OUTCOMES: usize = 40;
 
@@ -76,6 +79,7 @@ impl Transactors {
 
     fn begin_life(&self, host: Host, life: u64, deadline: Duration) -> Life {
         let machine = self.world.node(host as u64);
+        self.cluster.look_at_client(&machine);
         machine.restart();
         let env = machine.env();
         let transport = SimTransport::new(self.cluster.fabric.clone(), host);
@@ -97,7 +101,8 @@ impl Transactors {
         let mut life = self.begin_life(FIRST_HOST, 0, PATIENT);
         let mut done = Ok(());
         for story in self.stories.clone() {
-            done = done.and(life.desk.prepare(story).await);
+            let prepared = in_time(WORK_MAX, Box::pin(life.desk.prepare(story)), |text| self.book.report(text)).await;
+            done = done.and(prepared.unwrap_or(Ok(())));
         }
         life.transport.unplug();
         done
@@ -143,6 +148,7 @@ impl Transactors {
             });
             tokio::select! {
                 biased;
+                // It was told to; or its machine has stopped itself, which is seen there.
                 _ = ended => return,
                 () = self.moment_of_death(&mut dice) => {}
             }
@@ -182,22 +188,32 @@ impl Transactors {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let mut life = self.begin_life(FIRST_HOST, u64::MAX, PATIENT);
-        self.find_out(&mut life.desk).await;
-        let counted = life.desk.final_counts().await;
-        let total = if self.stories.contains(&Story::Bank) { life.desk.total().await } else { Ok(()) };
-        let inspected = if self.stories.contains(&Story::Doctors) { life.desk.inspect().await } else { Ok(()) };
-        for error in [opened.cloned(), counted, total, inspected].into_iter().filter_map(Result::err) {
+        let looking = Box::pin(self.look_at_all(&mut life.desk));
+        let looked = in_time(LOOK_MAX, looking, |text| self.book.report(text)).await;
+        for error in [opened.err(), looked.and_then(Result::err)].into_iter().flatten() {
             self.book.report(format!("SIM-LIVE-5 a healed cluster has transactions: {error}"));
         }
         life.transport.unplug();
     }
 
-    async fn find_out(&self, desk: &mut Desk) {
+    /// Asks what became of everything, and reads what is there in the end.
+    async fn look_at_all(&self, desk: &mut Desk) -> Result<(), Error> {
         let (unsure, committed) = self.book.commits();
         let step = committed.len() / OUTCOMES + 1;
         for entry in unsure.into_iter().chain(committed.into_iter().step_by(step)) {
-            desk.find_out(entry).await;
+            if desk.find_out(entry).await? {
+                self.book.report(format!("SIM-LIVE-5 a healed cluster has transactions: t{entry} is still under way"));
+            }
         }
+        desk.read_all().await?;
+        desk.final_counts().await?;
+        if self.stories.contains(&Story::Bank) {
+            desk.total().await?;
+        }
+        if self.stories.contains(&Story::Doctors) {
+            desk.inspect().await?;
+        }
+        Ok(())
     }
 
     /// Judges all of it.

@@ -14,6 +14,7 @@ use super::story::Story;
 use super::work::Work;
 use crate::client::{Record, some_key};
 use crate::dice::Dice;
+use crate::overdue::{WORK_MAX, in_time};
 
 /// How long it goes on with what others come in between of.
 const RETRY_TIME: Duration = Duration::from_secs(4);
@@ -93,19 +94,26 @@ impl Desk {
     /// Works until told to stop.
     pub(crate) async fn work(mut self, mut stop: tokio::sync::watch::Receiver<bool>) {
         let think_max = self.dice.between(3_000, 120_000);
+        let book = self.book.clone();
         while !*stop.borrow_and_update() {
-            let story = *self.dice.pick(&self.stories.clone());
-            let done = if self.dice.chance(120) { self.travel(story).await } else { self.perform(story).await };
-            if let Err(error) = done {
-                self.book.note(format_args!("{} {story:?}: {error}", self.client));
-            }
-            if self.dice.chance(300)
-                && let Some(entry) = self.unsure.pop()
-            {
-                self.find_out(entry).await;
-            }
+            in_time(WORK_MAX, Box::pin(self.turn()), |text| book.report(text)).await;
             let pause = Duration::from_micros(self.dice.between(1_000, think_max));
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One piece of work, and sometimes a question about an earlier one.
+    async fn turn(&mut self) {
+        let story = *self.dice.pick(&self.stories.clone());
+        let done = if self.dice.chance(120) { self.travel(story).await } else { self.perform(story).await };
+        if let Err(error) = done {
+            self.book.failed(format_args!("{} {story:?}", self.client), &error);
+        }
+        if self.dice.chance(300)
+            && let Some(entry) = self.unsure.pop()
+            && let Err(error) = self.find_out(entry).await
+        {
+            self.book.failed(format_args!("{} asks for t{entry}", self.client), &error);
         }
     }
 
@@ -138,9 +146,13 @@ impl Desk {
         self.transactions[which].clone()
     }
 
+    /// A transaction that has its timestamp, or one that takes it with its first read.
     pub(crate) async fn begin(&mut self, story: Story) -> Result<Attempt> {
         let (notes, transactions) = (Notes::open(&self.book, self.client, story), self.transactions());
-        let txn = transactions.begin(BeginOptions::default()).await?;
+        let txn = match self.dice.chance(500) {
+            true => transactions.open(BeginOptions::default()),
+            false => transactions.begin(BeginOptions::default()).await?,
+        };
         Ok(Attempt { notes, txn })
     }
 
@@ -193,8 +205,11 @@ impl Desk {
         if let Some(last) = last {
             match &done {
                 Ok(_) => {
-                    let at = self.ask(last.entry).await;
-                    last.committed(at);
+                    // At once: its client may die before somebody has told the timestamp.
+                    last.committed(None);
+                    if let Some(at) = self.ask(last.entry).await {
+                        self.book.date(last.entry, at);
+                    }
                 }
                 Err(error) => last.failed(error),
             }
@@ -219,15 +234,14 @@ impl Desk {
     }
 
     /// Asks what became of a transaction. Returns whether it is still under way.
-    pub(crate) async fn find_out(&mut self, entry: usize) -> bool {
-        let Some(handle) = self.book.handle(entry) else { return false };
+    pub(crate) async fn find_out(&mut self, entry: usize) -> Result<bool> {
+        let Some(handle) = self.book.handle(entry) else { return Ok(false) };
         // Every other one is made to end, if its client knew when it began.
         let has_begun = handle.read_timestamp > strata_types::Timestamp(0);
-        let asked = match entry.is_multiple_of(2) && has_begun && self.book.has_writes(entry) {
-            true => self.transactions[0].settle(handle).await,
-            false => self.transactions[0].outcome(handle).await,
+        let status = match entry.is_multiple_of(2) && has_begun && self.book.has_writes(entry) {
+            true => self.transactions[0].settle(handle).await?,
+            false => self.transactions[0].outcome(handle).await?,
         };
-        let Ok(status) = asked else { return true };
         let fate = self.book.fate(entry);
         self.book.note(format_args!("{} t{entry} is {status:?}", self.client));
         match (fate, status) {
@@ -235,6 +249,9 @@ impl Desk {
                 self.book.end(entry, Fate::Committed { at: Some(at), ended: self.book.now() });
             }
             (Fate::Unknown(_), TransactionStatus::Decided(Decision::Aborted)) => self.book.end(entry, Fate::Aborted),
+            (Fate::Committed { at: None, .. }, TransactionStatus::Decided(Decision::Committed(at))) => {
+                self.book.date(entry, at);
+            }
             // SIM-TXN-3: what was told of an end stays true.
             (Fate::Aborted, TransactionStatus::Decided(Decision::Committed(_)))
             | (Fate::Committed { .. }, TransactionStatus::Decided(Decision::Aborted)) => {
@@ -248,15 +265,17 @@ impl Desk {
             }
             _ => {}
         }
-        status == TransactionStatus::Pending
+        Ok(status == TransactionStatus::Pending)
     }
 
     /// Only reads, of all stories, and everything twice: SIM-TXN-2 is in the book. What is written meanwhile must not be
     /// stamped below.
     pub(crate) async fn watch(mut self, mut stop: tokio::sync::watch::Receiver<bool>) {
+        let book = self.book.clone();
         while !*stop.borrow_and_update() {
-            if let Err(error) = self.look_twice().await {
-                self.book.note(format_args!("{} looks: {error}", self.client));
+            let looked = in_time(WORK_MAX, Box::pin(self.look_twice()), |text| book.report(text)).await;
+            if let Some(Err(error)) = looked {
+                self.book.failed(format_args!("{} looks", self.client), &error);
             }
             let pause = Duration::from_micros(self.dice.between(1_000, 60_000));
             tokio::time::sleep(pause).await;

@@ -50,12 +50,14 @@ impl Desk {
         let mut effects = Vec::new();
         for key in keys {
             let (kind, wait) = (self.dice.between(0, 9), strata_types::LockWait::Wait);
+            let asked = attempt.notes.before_read(&attempt.txn);
             let txn = &mut attempt.txn;
             let found = match kind {
                 0..=1 => None,
                 2..=3 => Some(txn.get_for_update(key.clone(), wait).await?.map(|item| item.value)),
                 _ => Some(txn.get(key.clone()).await?.map(|item| item.value)),
             };
+            attempt.notes.after_read(asked, txn);
             let value = Bytes::from(format!("t{}", self.book.fresh_unique()));
             let written = match kind {
                 0..=6 => Some(Some(value)),

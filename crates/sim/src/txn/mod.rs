@@ -7,7 +7,7 @@
 //!                                                  +-- notes: one transaction --> book: all of them --> judge
 //! ```
 //! A run has up to two stories. Every value is written once in a run: so a read tells who wrote it, and one checker does
-//! for most stories.
+//! for most stories. In the end every key is read once more (`final_reads`).
 //!
 //! # Invariants
 //! - SIM-TXN-1: transactions are strictly serializable: the cycle checker finds nothing; what was aborted is never seen.
@@ -25,6 +25,7 @@ mod clients;
 mod counters;
 mod desk;
 mod doctors;
+mod final_reads;
 mod judge;
 mod leftovers;
 mod mixed;

@@ -10,6 +10,7 @@ use strata_types::{ClientId, Error, Item, LockWait, Outcome, Result, Timestamp};
 use super::book::{Book, Fate, Step};
 use super::stored::{Stored, digest, is_foreign, payload_of};
 use super::story::Story;
+use crate::time_rules::Asked;
 
 /// The pen of one transaction. Given up without an end, it was aborted: nothing had been asked to commit.
 pub(crate) struct Notes {
@@ -55,8 +56,22 @@ impl Notes {
         stored
     }
 
+    /// What was known of timestamps before a read with which a transaction may begin.
+    pub(crate) fn before_read(&self, txn: &Transaction) -> Option<Asked> {
+        self.book.asked_for_time().filter(|_| txn.read_timestamp() == Timestamp(0))
+    }
+
+    /// The transaction may have begun since.
+    pub(crate) fn after_read(&self, asked: Option<Asked>, txn: &Transaction) {
+        if let Some(asked) = asked.filter(|_| txn.read_timestamp() > Timestamp(0)) {
+            self.book.begun(asked, txn.read_timestamp());
+        }
+    }
+
     pub(crate) async fn get(&mut self, txn: &mut Transaction, key: &str) -> Result<Option<Stored>> {
+        let asked = self.before_read(txn);
         let item = txn.get(key.to_owned()).await?;
+        self.after_read(asked, txn);
         Ok(self.read(txn.read_timestamp(), key, item))
     }
 
@@ -67,7 +82,9 @@ impl Notes {
         key: &str,
         wait: LockWait,
     ) -> Result<Option<Stored>> {
+        let asked = self.before_read(txn);
         let item = txn.get_for_update(key.to_owned(), wait).await?;
+        self.after_read(asked, txn);
         if item.is_none() && wait == LockWait::SkipLocked {
             return Ok(None);
         }
@@ -82,7 +99,9 @@ impl Notes {
         end: &str,
     ) -> Result<Vec<(String, Stored)>> {
         let bound = Some(Bytes::copy_from_slice(end.as_bytes()));
+        let asked = self.before_read(txn);
         let items = txn.scan_all(start.to_owned(), bound, None).await?;
+        self.after_read(asked, txn);
         Ok(self.scanned(txn.read_timestamp(), start, end, items))
     }
 
