@@ -31,7 +31,7 @@
 //!   this process where the system can do that (`setpriv --pdeathsig`).
 //! - BENCH-2: both sides of a ratio are measured in the same round, with the same loop, keys, values and connections.
 //! - BENCH-3: every write that was acknowledged in a run that kills nodes is read back and compared; a lost one makes
-//!   the exit status 1.
+//!   the exit status 1. So does one of an open loop that was refused and is there.
 #![allow(clippy::disallowed_methods, reason = "an edge: it is here that the world is let in")]
 
 mod args;

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use crate::harness::{LONG, Node, free_base, poll, run};
 
-/// What the issue names.
+/// So many clients may be there and do nothing.
 const IDLE_CONNECTIONS: usize = 10_000;
 /// Files that this process and the node need beside the connections.
 const OTHER_FILES: usize = 1_000;
-/// What ten thousand idle connections may cost the node: 8 KiB each.
-const IDLE_BYTES_MAX: u64 = 80 << 20;
+/// What an idle connection may cost the node, and what the node may grow by itself meanwhile.
+const IDLE_BYTES_MAX: u64 = 8 << 10;
+const OTHER_BYTES_MAX: u64 = 16 << 20;
 
 fn start(place: &std::path::Path) -> (Node, String) {
     let address = format!("127.0.0.1:{}", free_base());
@@ -21,7 +22,7 @@ fn start(place: &std::path::Path) -> (Node, String) {
     (node, address)
 }
 
-/// As many as the issue names, or as this machine lets one process open.
+/// As many as that, or as this machine lets one process open.
 fn connections() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
@@ -48,7 +49,8 @@ fn idle_connections_cost_little_and_end() {
     assert_eq!(run(&["kv", "get", "k", "--addr", &address]).succeeded().stdout, "v\n");
     if let (Some(before), Some(after)) = (before, resident_bytes(node.pid())) {
         let cost = after.saturating_sub(before);
-        assert!(cost < IDLE_BYTES_MAX, "{} idle connections cost {cost} bytes", idle.len());
+        let most = idle.len() as u64 * IDLE_BYTES_MAX + OTHER_BYTES_MAX;
+        assert!(cost < most, "{} idle connections cost {cost} bytes, more than {most}", idle.len());
     }
     // Who says nothing is sent away: the first to come is the first to go.
     let first = &mut idle[0];

@@ -7,7 +7,7 @@ use strata_client::Client;
 use tokio::runtime::Runtime;
 
 use crate::harness::rpc::{Rpc, bytes_field};
-use crate::harness::{Demo, LONG, Node, free_base, poll, run, signal};
+use crate::harness::{Demo, LONG, Node, free_base, poll, run, signal, signal_at_once};
 
 /// A program that has written, and others that hold on to their connections, so that a stop has to wait for them.
 struct Holder {
@@ -92,11 +92,10 @@ fn a_second_signal_stops_a_node_at_once() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let address = format!("127.0.0.1:{}", free_base());
     let mut node = start(place.path(), &address);
+    // It would wait for them.
     let holder = Holder::new(vec![address.clone()]);
-    signal("INT", node.pid());
-    let waits = |told: &serde_json::Value| told["phase"].as_str().is_some_and(|phase| phase.contains("disconnect"));
-    node.wait_told("the stop waiting for its client", LONG, waits);
-    signal("INT", node.pid());
+    // Two kinds: of one kind it would find only one.
+    signal_at_once(&["INT", "TERM"], node.pid());
     let ended = node.wait_end(LONG);
     assert_eq!(ended.status, 130, "{ended:?}");
     assert!(ended.stderr.contains("stopped at once; what was acknowledged is safe"), "{ended:?}");
@@ -138,9 +137,7 @@ fn a_second_signal_stops_a_demo_at_once_and_removes_its_data() {
     let directory = demo.process.wait_event("ready", LONG)["directory"].as_str().expect("a path").to_owned();
     assert!(Path::new(&directory).exists());
     let holder = Holder::new(demo.children.iter().map(|child| child.client.clone()).collect());
-    signal("INT", demo.process.pid());
-    demo.process.wait_event("stopping", LONG);
-    signal("INT", demo.process.pid());
+    signal_at_once(&["INT", "TERM"], demo.process.pid());
     let ended = demo.process.wait_end(LONG);
     assert_eq!(ended.status, 130, "{ended:?}");
     drop(holder.runtime);

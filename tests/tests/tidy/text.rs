@@ -38,19 +38,54 @@ fn banned_words_do_not_occur() {
     assert_none(&findings, "banned words");
 }
 
+/// Whether an attribute on this line skips a test, always or under a condition.
+fn skips(line: &str) -> bool {
+    let word = ["ign", "ore"].concat();
+    let is_in = |start: &str, end: &str| line.contains(&format!("{start}{word}{end}"));
+    is_in("#[", "") || (line.contains("cfg_attr(") && [")", " ", ","].iter().any(|end| is_in(", ", end)))
+}
+
+/// Whether a file has tests on whose time a sleep would be real.
+fn runs_in_real_time(text: &str) -> bool {
+    let attribute = ["#[tokio::te", "st"].concat();
+    text.lines().any(|line| line.trim_start().starts_with(&attribute) && !line.contains("start_paused = true"))
+}
+
 #[test]
 fn tests_are_neither_ignored_nor_asleep() {
-    let ignored = ["#[ign", "ore"].concat();
     let asleep = ["thread::sl", "eep("].concat();
+    // Until a moment as well.
+    let waiting = ["time::sl", "eep"].concat();
     let mut findings = Vec::new();
     for file in sources::all().iter().filter(|file| file.is_rust()) {
+        let is_real = file.is_test() && runs_in_real_time(&file.text);
         for (number, line) in file.text.lines().enumerate() {
-            if line.contains(&ignored) || (file.is_test() && line.contains(&asleep)) {
+            let sleeps = (file.is_test() && line.contains(&asleep)) || (is_real && line.contains(&waiting));
+            if skips(line) || sleeps {
                 findings.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
             }
         }
     }
     assert_none(&findings, "no test is skipped, and none waits by the clock");
+}
+
+#[test]
+fn what_skips_or_sleeps_is_recognised() {
+    let word = ["ign", "ore"].concat();
+    for skipped in [
+        format!("#[{word}]"),
+        format!("    #[{word} = \"slow\"]"),
+        format!("#[cfg_attr(not(unix), {word})]"),
+        format!("#[cfg_attr(unix, {word} = \"slow\")]"),
+    ] {
+        assert!(skips(&skipped), "{skipped}");
+    }
+    for other in [format!("#[cfg_attr(unix, allow(clippy::{word}d_unit_patterns))]"), format!("// {word} it")] {
+        assert!(!skips(&other), "{other}");
+    }
+    let test = |arguments: &str| format!("    {}st{arguments}]\n    async fn a() {{}}\n", "#[tokio::te");
+    assert!(runs_in_real_time(&test("")) && runs_in_real_time(&test("(flavor = \"multi_thread\")")));
+    assert!(!runs_in_real_time(&test("(start_paused = true)")) && !runs_in_real_time("#[test]\nfn a() {}\n"));
 }
 
 /// Ids in the first column of the table: `| RAFT-3 | ...`.

@@ -33,8 +33,10 @@ pub(crate) struct Plan {
 /// What came out.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
+    /// Of operations that began within the measured time, also where they ended later: or a stall at its end would not
+    /// be seen.
     pub(crate) samples: Samples,
-    /// Operations a second.
+    /// Operations a second: those that ended within the measured time.
     pub(crate) throughput: f64,
     /// CPU cores that the servers used; `None` where the system does not tell.
     pub(crate) server_cores: Option<f64>,
@@ -42,7 +44,7 @@ pub(crate) struct Measured {
     pub(crate) client_cores: Option<f64>,
 }
 
-/// Puts load on a target and measures what ends within the measured time.
+/// Puts load on a target for a while and measures it. What is under way at the end is waited for.
 pub(crate) async fn measure(target: &Target, plan: &Plan, servers: &CpuMeter) -> Result<Measured> {
     let recorder = Arc::new(Recorder::new());
     let from = Instant::now() + plan.warmup;
@@ -58,25 +60,40 @@ pub(crate) async fn measure(target: &Target, plan: &Plan, servers: &CpuMeter) ->
     let before = (servers.read(), own.read());
     tokio::time::sleep_until(until.into()).await;
     let after = (servers.read(), own.read());
-    let all_answered = tokio::time::timeout(STUCK, async { while callers.join_next().await.is_some() {} }).await;
-    if all_answered.is_err() {
+    let mut done = 0;
+    let all_answered = tokio::time::timeout(STUCK, async {
+        while let Some(ended) = callers.join_next().await {
+            done += ended?;
+        }
+        anyhow::Ok(())
+    });
+    let Ok(answered) = all_answered.await else {
         bail!("{} of {} callers are stuck {} s after the end", callers.len(), plan.callers, STUCK.as_secs());
-    }
+    };
+    answered?;
 
-    let samples = recorder.samples();
     let seconds = plan.measured.as_secs_f64();
     let cores = |before: Option<Duration>, after: Option<Duration>| {
         Some(after?.saturating_sub(before?).as_secs_f64() / seconds)
     };
     Ok(Measured {
-        throughput: samples.count() as f64 / seconds,
+        samples: recorder.samples(),
+        throughput: done as f64 / seconds,
         server_cores: cores(before.0, after.0),
         client_cores: cores(before.1, after.1),
-        samples,
     })
 }
 
-async fn call(number: usize, mut caller: Caller, plan: Plan, recorder: Arc<Recorder>, from: Instant, until: Instant) {
+/// Returns how many operations succeeded within the measured time.
+async fn call(
+    number: usize,
+    mut caller: Caller,
+    plan: Plan,
+    recorder: Arc<Recorder>,
+    from: Instant,
+    until: Instant,
+) -> u64 {
+    let mut done = 0;
     let mut dice = Dice::new(plan.seed, number as u64);
     let mut begin = Instant::now();
     while begin < until {
@@ -87,7 +104,8 @@ async fn call(number: usize, mut caller: Caller, plan: Plan, recorder: Arc<Recor
         };
         let end = Instant::now();
         let is_failure = result.is_err();
-        if from <= end && end < until {
+        done += u64::from(!is_failure && from <= end && end < until);
+        if from <= begin {
             recorder.record(number, result.map(|()| end - begin));
         }
         if is_failure {
@@ -95,6 +113,7 @@ async fn call(number: usize, mut caller: Caller, plan: Plan, recorder: Arc<Recor
         }
         begin = Instant::now();
     }
+    done
 }
 
 /// Writes every key once.

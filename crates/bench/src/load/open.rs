@@ -69,8 +69,8 @@ struct Shared {
     begin: Instant,
     events: Mutex<Vec<Event>>,
     errors: Mutex<BTreeMap<String, u64>>,
-    /// For each shard, when its last write so far was acknowledged.
-    last_acks: Vec<AtomicU64>,
+    /// For each shard, when the latest of its acknowledged writes was due.
+    acked_dues: Vec<AtomicU64>,
     permits: Arc<Semaphore>,
     is_stopped: AtomicBool,
 }
@@ -91,7 +91,7 @@ impl OpenLoop {
     fn with(client: Client, numbers: Numbers, rate: u32, value_bytes: usize) -> OpenLoop {
         let map = client.map();
         let shared = Arc::new(Shared {
-            last_acks: map.shards.iter().map(|_| AtomicU64::new(0)).collect(),
+            acked_dues: map.shards.iter().map(|_| AtomicU64::new(0)).collect(),
             client,
             map,
             value_bytes,
@@ -117,10 +117,10 @@ impl OpenLoop {
         attempts.since(begin).into_iter().map(|told| (at(&told), told)).collect()
     }
 
-    /// Shards without an acknowledged write since then.
+    /// Shards without an acknowledged write that was sent since then: the answer of an earlier one may come late.
     pub(crate) fn silent_since(&self, since: u32) -> Vec<ShardId> {
-        let silent = |&at: &usize| self.shared.last_acks[at].load(Ordering::Relaxed) <= u64::from(since);
-        (0..self.shared.last_acks.len()).filter(silent).map(|at| self.shared.map.shards[at].shard).collect()
+        let silent = |&at: &usize| self.shared.acked_dues[at].load(Ordering::Relaxed) <= u64::from(since);
+        (0..self.shared.acked_dues.len()).filter(silent).map(|at| self.shared.map.shards[at].shard).collect()
     }
 
     /// Ends the load, waits for what is under way, and returns all writes.
@@ -182,7 +182,7 @@ impl Shared {
     fn note(&self, number: u32, shard: usize, due: u32, outcome: Outcome) {
         let done = self.now();
         if outcome == Outcome::Acked {
-            self.last_acks[shard].fetch_max(u64::from(done), Ordering::Relaxed);
+            self.acked_dues[shard].fetch_max(u64::from(due), Ordering::Relaxed);
         }
         let id = self.map.shards[shard].shard.0;
         let event = Event { number, shard: id as u16, outcome, due, done };

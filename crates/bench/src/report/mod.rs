@@ -22,7 +22,7 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     /// What was reached.
     pub(crate) figures: Vec<Figure>,
-    /// Acknowledged writes that were not found again.
+    /// Acknowledged writes that were not found again, and refused ones that were.
     pub(crate) lost: u64,
     /// Everything that was measured.
     pub(crate) data: Value,
@@ -43,6 +43,8 @@ pub(crate) struct Figure {
     pub(crate) unit: &'static str,
     /// What it should be.
     pub(crate) goal: Goal,
+    /// Operations that failed while it was measured.
+    pub(crate) failed: u64,
     /// Whether it is.
     pub(crate) is_met: bool,
 }
@@ -76,7 +78,13 @@ impl Goal {
 impl Figure {
     /// A number beside its goal.
     pub(crate) fn new(what: impl Into<String>, measured: f64, unit: &'static str, goal: Goal) -> Figure {
-        Figure { what: what.into(), measured, unit, goal, is_met: goal.is_met(measured) }
+        Figure { what: what.into(), measured, unit, goal, failed: 0, is_met: goal.is_met(measured) }
+    }
+
+    /// A latency or a throughput beside which so many operations failed: they were neither fast nor done, so no goal is
+    /// met.
+    pub(crate) fn with_failed(self, failed: u64) -> Figure {
+        Figure { failed, is_met: self.is_met && failed == 0, ..self }
     }
 }
 
@@ -115,9 +123,13 @@ pub(crate) fn summary(reports: &[Report]) -> String {
 fn figures(figures: &[Figure]) -> Table {
     let mut table = Table::new(&["figure", "measured", "goal", "met"]);
     for figure in figures {
-        let met = if figure.is_met { "yes" } else { "**no**" };
+        let met = match (figure.is_met, figure.failed) {
+            (true, _) => "yes".to_owned(),
+            (false, 0) => "**no**".to_owned(),
+            (false, failed) => format!("**no** ({failed} failed)"),
+        };
         let measured = with_unit(figure.measured, figure.unit);
-        table.row([figure.what.clone(), measured, figure.goal.text(figure.unit), met.to_owned()]);
+        table.row([figure.what.clone(), measured, figure.goal.text(figure.unit), met]);
     }
     table
 }
@@ -160,5 +172,15 @@ mod tests {
         let json = serde_json::to_value(&report).expect("JSON");
         assert_eq!(json["figures"][0]["goal"]["at_most"], 1.0);
         assert_eq!(json["figures"][0]["is_met"], false);
+    }
+
+    #[test]
+    fn nothing_is_fast_where_something_failed() {
+        let mut report = Report::new("peers");
+        let figure = || Figure::new("p99 beside etcd's", 0.5, "x", Goal::AtMost(1.0));
+        report.figures.extend([figure().with_failed(0), figure().with_failed(3)]);
+        assert_eq!([report.figures[0].is_met, report.figures[1].is_met], [true, false]);
+        let text = report.text();
+        assert!(text.contains("**no** (3 failed) |") && text.contains(" yes |"), "{text}");
     }
 }

@@ -20,7 +20,7 @@ use strata_types::ShardId;
 
 use self::analysis::{Round, Window, analyse};
 use super::peak::{Rate, rate};
-use super::read_back::read_back;
+use super::read_back::{read_back, refused_but_applied};
 use crate::args::FailoverArgs;
 use crate::load::{Dice, Event, OpenLoop, Outcome};
 use crate::procs::StrataCluster;
@@ -63,25 +63,28 @@ pub(crate) async fn run(args: &FailoverArgs) -> Result<Report> {
     }
     let events = load.stop().await.events;
 
-    let acked: Vec<u32> = of(&events, Outcome::Acked).map(|event| event.number).collect();
+    let numbers = |outcome| of(&events, outcome).map(|event| event.number).collect::<Vec<u32>>();
+    let (acked, refused) = (numbers(Outcome::Acked), numbers(Outcome::Refused));
     print_error(&format!("failover: reading {} acknowledged writes back", acked.len()));
-    let acked_count = acked.len();
+    let (acked_count, refused_count) = (acked.len(), refused.len());
     let lost = read_back(&client, acked, VALUE_BYTES).await?;
+    let applied = refused_but_applied(&client, refused).await?;
     cluster.stop().await?;
 
-    report.lost = lost.len() as u64;
+    report.lost = (lost.len() + applied.len()) as u64;
     let rounds: Vec<Round> = windows.iter().map(|window| analyse(window, &events)).collect();
-    fill_tables(&mut report, args, &rounds);
-    let (refused, unknown) = (of(&events, Outcome::Refused).count(), of(&events, Outcome::Unknown).count());
+    let wrong = [("acked writes lost", lost.len()), ("refused writes that were applied", applied.len())];
+    fill_tables(&mut report, args, &rounds, &wrong);
+    let unknown = of(&events, Outcome::Unknown).count();
     report.notes.push(format!(
-        "{acked_count} writes were acknowledged and read back, {refused} refused, {unknown} ended as unknown; {} lost. \
-         Load: {rate} writes/s, open loop; closed-loop peak with {PEAK_CALLERS} callers: {}.",
-        report.lost,
+        "{acked_count} writes were acknowledged and read back, {refused_count} refused, {unknown} ended as unknown; {} \
+         lost. Load: {rate} writes/s, open loop; closed-loop peak with {PEAK_CALLERS} callers: {}.",
+        lost.len(),
         peak.map_or("not measured".to_owned(), |peak| format!("{}/s", number(peak))),
     ));
     report.data = json!({
-        "rate": rate, "peak": peak, "shards": args.shards, "acked": acked_count, "refused": refused, "unknown": unknown,
-        "lost": lost, "rounds": rounds,
+        "rate": rate, "peak": peak, "shards": args.shards, "acked": acked_count, "refused": refused_count,
+        "unknown": unknown, "lost": lost, "refused_but_applied": applied, "rounds": rounds,
     });
     Ok(report)
 }
@@ -103,11 +106,13 @@ async fn kill_once(cluster: &mut StrataCluster, load: &OpenLoop, dice: &mut Dice
     let killed = load.now();
     cluster.kill(victim.node)?;
     cluster.gone(victim.node).await?;
+    // No write that is sent from here on can be answered by the node that was killed.
+    let gone = load.now();
     tokio::time::sleep(WATCHED).await;
     let watched = load.now();
     let mut waited = WATCHED;
     loop {
-        let silent = load.silent_since(killed);
+        let silent = load.silent_since(gone);
         if silent.is_empty() {
             break;
         }
@@ -123,13 +128,14 @@ async fn kill_once(cluster: &mut StrataCluster, load: &OpenLoop, dice: &mut Dice
     Ok(Window { shard: victim.shard, node: victim.node, orphans, settled, killed, watched, back, healthy: load.now() })
 }
 
-fn fill_tables(report: &mut Report, args: &FailoverArgs, rounds: &[Round]) {
+fn fill_tables(report: &mut Report, args: &FailoverArgs, rounds: &[Round], wrong: &[(&str, usize)]) {
     let gaps = || rounds.iter().map(|round| round.gap_seconds);
     let worst = || rounds.iter().map(|round| round.worst_gap_seconds);
     let normal = || rounds.iter().map(|round| round.normal_p99_ms);
     let others = || rounds.iter().map(|round| round.others_p99_ms);
     let ratios = || rounds.iter().map(|round| round.others_p99_ms / round.normal_p99_ms);
     let returns = || rounds.iter().map(|round| round.return_seconds);
+    let failed = || rounds.iter().map(|round| round.others_failed);
     let mut table = Table::new(&["over the kills", "median", "least", "most"]);
     let mut row = |what: &str, values: Vec<f64>, unit: &str| {
         let (least, most) = spread(values.iter().copied());
@@ -141,6 +147,7 @@ fn fill_tables(report: &mut Report, args: &FailoverArgs, rounds: &[Round]) {
     row("p99 of other shards before the kill", normal().collect(), " ms");
     row("p99 of other shards in the 3 s after it", others().collect(), " ms");
     row("the latter beside the former", ratios().collect(), "x");
+    row("writes to other shards that failed", failed().map(|count| count as f64).collect(), "");
     row("restart until every replica answers", returns().collect(), " s");
     report.tables.push(table);
 
@@ -150,7 +157,8 @@ fn fill_tables(report: &mut Report, args: &FailoverArgs, rounds: &[Round]) {
     report.figures.extend([
         figure("write gap of that shard, median", median(gaps()), "s", GAP_MAX),
         figure("write gap of that shard, longest", spread(gaps()).1, "s", GAP_MAX),
-        figure("acked writes lost", report.lost as f64, "", 0.0),
-        figure("p99 of other shards beside normal, median of rounds", median(ratios()), "x", P99_MAX),
+        figure("p99 of other shards beside normal, median of rounds", median(ratios()), "x", P99_MAX)
+            .with_failed(failed().sum()),
     ]);
+    report.figures.extend(wrong.iter().map(|&(name, count)| figure(name, count as f64, "", 0.0)));
 }

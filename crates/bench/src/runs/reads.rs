@@ -141,8 +141,18 @@ fn fill_report(report: &mut Report, samples: &[Sample]) {
     let of =
         |kind: Kind, value: fn(&Sample) -> f64| median(samples.iter().filter(|sample| sample.kind == kind).map(value));
     let leader = of(Kind::Leader, |sample| sample.micros);
-    let head = ["reads", "a second", "p50 ms", "p99 ms", "rounds a 1,000 reads", "µs of CPU a read", "of a leader's"];
-    let mut table = Table::new(&head);
+    let failed =
+        |kind: Kind| samples.iter().filter(|sample| sample.kind == kind).map(|sample| sample.failed).sum::<u64>();
+    let mut table = Table::new(&[
+        "reads",
+        "a second",
+        "p50 ms",
+        "p99 ms",
+        "rounds a 1,000 reads",
+        "µs of CPU a read",
+        "of a leader's",
+        "failed",
+    ]);
     let mut data = Vec::new();
     for kind in Kind::ALL {
         let micros = of(kind, |sample| sample.micros);
@@ -155,12 +165,13 @@ fn fill_report(report: &mut Report, samples: &[Sample]) {
             micros,
             ratio,
         ];
-        table.row(std::iter::once(kind.name().to_owned()).chain(values.map(number)));
-        let failed: u64 = samples.iter().filter(|sample| sample.kind == kind).map(|sample| sample.failed).sum();
-        data.push(json!({ "kind": kind.name(), "throughput": values[0], "micros": micros, "failed": failed }));
+        let cells = values.map(number).into_iter().chain([failed(kind).to_string()]);
+        table.row(std::iter::once(kind.name().to_owned()).chain(cells));
+        data.push(json!({ "kind": kind.name(), "throughput": values[0], "micros": micros, "failed": failed(kind) }));
         if kind != Kind::Leader {
             let what = format!("CPU of a read ({}) over that of a leader's", kind.name());
-            report.figures.push(Figure::new(what, ratio, "x", Goal::AtMost(RATIO_MAX)));
+            let figure = Figure::new(what, ratio, "x", Goal::AtMost(RATIO_MAX));
+            report.figures.push(figure.with_failed(failed(kind) + failed(Kind::Leader)));
         }
     }
     report.tables.push(table);

@@ -12,6 +12,7 @@ pub mod rpc;
 mod wait;
 mod writers;
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -28,6 +29,9 @@ pub use node::Node;
 pub use ports::free_base;
 pub use wait::{LONG, poll};
 pub use writers::Writers;
+
+/// Lets the system end a process when the one that started it ends in whatever way.
+const LEASH: &str = "/usr/bin/setpriv";
 
 /// How a command ended.
 #[derive(Debug)]
@@ -87,9 +91,21 @@ fn find_program() -> PathBuf {
     program
 }
 
+/// A program that gets this signal when the thread that started it is gone, where the system can do that: a run that is
+/// killed leaves nothing behind.
+pub fn leashed(program: impl AsRef<OsStr>, signal: &str) -> Command {
+    if !Path::new(LEASH).exists() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(LEASH);
+    command.args(["--pdeathsig", signal, "--"]).arg(program);
+    command
+}
+
 /// The program with nothing of this process's environment that could change what it does.
 pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(program());
+    // A demo has children to stop and a directory to remove.
+    let mut command = leashed(program(), if arguments.first() == Some(&"demo") { "TERM" } else { "KILL" });
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STRATA_")) {
         command.env_remove(name);
     }
@@ -123,4 +139,11 @@ pub fn signal(name: &str, pid: u32) {
     let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status();
     // The process may be gone already, which is what most signals are for.
     status.expect("kill is there");
+}
+
+/// Sends different signals that a process finds all at once, however slow this machine is: it stands still meanwhile.
+pub fn signal_at_once(names: &[&str], pid: u32) {
+    signal("STOP", pid);
+    names.iter().for_each(|name| signal(name, pid));
+    signal("CONT", pid);
 }

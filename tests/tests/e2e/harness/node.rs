@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::wait::INTERVAL;
-use super::{Ran, command, poll, signal};
+use super::{Ran, command, leashed, poll, signal};
 
 /// How long a process that is dropped may take to end after each signal.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ impl Node {
 
     /// Starts what another line says, such as the one that a demo prints.
     pub fn start_line(line: &str) -> Node {
-        let mut shell = Command::new("sh");
+        let mut shell = leashed("sh", "KILL");
         shell.arg("-c").arg(format!("exec {line} --format json"));
         shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Node::spawn(shell)

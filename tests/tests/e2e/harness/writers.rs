@@ -15,6 +15,8 @@ const WRITES: usize = 200;
 /// Clients that write all the time, each key once.
 pub struct Writers {
     acknowledged: Arc<Mutex<BTreeMap<String, String>>>,
+    /// Keys of writes that were not applied, as the client was told.
+    refused: Arc<Mutex<Vec<String>>>,
     /// Errors of writes of which nobody can tell whether they were applied.
     unknown: Arc<Mutex<Vec<String>>>,
     is_over: Arc<AtomicBool>,
@@ -29,11 +31,11 @@ impl Writers {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let client = runtime.block_on(Client::connect(addresses)).expect("the cluster answers");
         let (acknowledged, is_over) = (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::new(AtomicBool::new(false)));
-        let unknown = Arc::<Mutex<Vec<_>>>::default();
+        let (refused, unknown) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<_>>>::default());
         let mut tasks = Vec::new();
         for writer in 0..WRITERS {
             let (client, acknowledged, is_over) = (client.clone(), acknowledged.clone(), is_over.clone());
-            let unknown = unknown.clone();
+            let (refused, unknown) = (refused.clone(), unknown.clone());
             tasks.push(runtime.spawn(async move {
                 for number in 0.. {
                     if is_over.load(Ordering::SeqCst) {
@@ -42,15 +44,16 @@ impl Writers {
                     let (key, value) = (format!("w{writer}-{number:08}"), format!("value {number}"));
                     match client.put(key.clone(), value.clone()).await {
                         Ok(_) => drop(acknowledged.lock().expect("nobody panicked").insert(key, value)),
-                        Err(error) if error.outcome == Outcome::Unknown => {
-                            unknown.lock().expect("nobody panicked").push(error.to_string());
-                        }
-                        Err(_) => {}
+                        Err(error) => match error.outcome {
+                            Outcome::NotApplied => refused.lock().expect("nobody panicked").push(key),
+                            Outcome::Unknown => unknown.lock().expect("nobody panicked").push(error.to_string()),
+                            Outcome::Applied => {}
+                        },
                     }
                 }
             }));
         }
-        Writers { acknowledged, unknown, is_over, runtime, client, tasks }
+        Writers { acknowledged, refused, unknown, is_over, runtime, client, tasks }
     }
 
     fn count(&self) -> usize {
@@ -68,7 +71,7 @@ impl Writers {
         self.unknown.lock().expect("nobody panicked").clone()
     }
 
-    /// Ends, and fails the test if something is missing or wrong.
+    /// Ends, and fails the test if something is missing or wrong, or there although it was refused.
     pub fn check(self) {
         self.is_over.store(true, Ordering::SeqCst);
         self.runtime.block_on(async {
@@ -84,6 +87,9 @@ impl Writers {
             let lost: Vec<_> = acknowledged.iter().filter(is_lost).collect();
             let all = acknowledged.len();
             assert!(lost.is_empty(), "{} of {all} acknowledged writes are lost: {:?}", lost.len(), &lost[..1]);
+            let refused = self.refused.lock().expect("nobody panicked").clone();
+            let applied: Vec<_> = refused.iter().filter(|key| found.contains_key(key.as_bytes())).collect();
+            assert!(applied.is_empty(), "of {} refused writes, these were applied: {applied:?}", refused.len());
         });
     }
 }

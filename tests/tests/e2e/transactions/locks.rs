@@ -1,12 +1,12 @@
 //! Whoever dies with locks held does not keep others waiting for long.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use strata_client::{Attempt, Client, ConflictReason, ErrorCode, LockWait};
 use tokio::runtime::Runtime;
 
-use crate::harness::{Cluster, Demo, LONG, Lines, poll, signal};
+use crate::harness::{Cluster, Demo, LONG, Lines, leashed, poll, signal};
 use crate::transactions::layout::Layout;
 
 /// Tells this test program, started once more, to be the client that dies.
@@ -21,7 +21,7 @@ struct Holder(Child);
 impl Holder {
     fn start(addresses: &str) -> Holder {
         let program = std::env::current_exe().expect("a test has a path");
-        let mut command = Command::new(program);
+        let mut command = leashed(program, "KILL");
         command.args(["--exact", "transactions::locks::a_client_holds_a_lock_until_it_is_killed"]);
         command.env(ADDRESSES, addresses).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Holder(command.spawn().expect("this program starts"))

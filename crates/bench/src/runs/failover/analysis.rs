@@ -43,7 +43,7 @@ pub(crate) struct Round {
     /// p99 of other shards before the kill and after it.
     pub(crate) normal_p99_ms: f64,
     pub(crate) others_p99_ms: f64,
-    /// Writes to other shards after the kill that were not acknowledged.
+    /// Writes to other shards, before the kill and after it, that were not acknowledged.
     pub(crate) others_failed: u64,
     /// From the start of the node until all was well.
     pub(crate) return_seconds: f64,
@@ -60,11 +60,11 @@ pub(crate) fn analyse(window: &Window, events: &[Event]) -> Round {
             if is_acked && (window.settled..=window.back).contains(&event.done) {
                 acks.entry(shard).or_default().push(event.done);
             }
-        } else if (window.settled..window.killed).contains(&event.due) && is_acked {
-            normal.push(event.done - event.due.min(event.done));
-        } else if (window.killed..window.watched).contains(&event.due) {
+        } else if (window.settled..window.watched).contains(&event.due) {
+            let late = event.done - event.due.min(event.done);
             match event.outcome {
-                Outcome::Acked => others.push(event.done - event.due.min(event.done)),
+                Outcome::Acked if event.due < window.killed => normal.push(late),
+                Outcome::Acked => others.push(late),
                 Outcome::Refused | Outcome::Unknown => others_failed += 1,
             }
         }
@@ -127,8 +127,10 @@ mod tests {
         let mut events: Vec<Event> = (0..1_000).map(|at| acked(7, at * 2_000, at * 2_000 + 1_000)).collect();
         events.extend((0..1_000).map(|at| acked(7, 2_000_000 + at * 2_000, 2_000_000 + at * 2_000 + 1_500)));
         events.push(Event { outcome: Outcome::Unknown, ..acked(7, 3_000_000, 3_100_000) });
+        events.push(Event { outcome: Outcome::Refused, ..acked(7, 1_000_000, 1_100_000) });
+        events.push(Event { outcome: Outcome::Unknown, ..acked(1, 2_000_000, 2_100_000) });
         let round = analyse(&window(), &events);
         assert!((round.normal_p99_ms - 1.0).abs() < 1e-9 && (round.others_p99_ms - 1.5).abs() < 1e-9);
-        assert_eq!(round.others_failed, 1);
+        assert_eq!(round.others_failed, 2, "before and after the kill; the orphan is no other shard");
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use strata_client::Client;
 
 use super::super::peak::{Rate, rate};
-use super::super::read_back::read_back;
+use super::super::read_back::{read_back, refused_but_applied};
 use super::effects::{Effects, Span};
 use super::gaps::{Gap, Note};
 use crate::args::MembershipArgs;
@@ -66,6 +66,8 @@ pub(super) struct Story {
     /// Acknowledged writes, and those of them that were not found again.
     pub(super) acked: usize,
     pub(super) lost: Vec<u32>,
+    /// Refused writes that were found all the same.
+    pub(super) applied: Vec<u32>,
 }
 
 impl Arena {
@@ -102,12 +104,14 @@ impl Arena {
         let written = load.open.stop().await;
         let events = &written.events;
         self.cluster.settled().await?;
-        let acked = events.iter().filter(|event| event.outcome == Outcome::Acked).map(|event| event.number);
-        let acked: Vec<u32> = acked.collect();
+        let of =
+            |outcome: Outcome| events.iter().filter(move |event| event.outcome == outcome).map(|event| event.number);
+        let (acked, refused): (Vec<u32>, Vec<u32>) = (of(Outcome::Acked).collect(), of(Outcome::Refused).collect());
         let count = acked.len() + self.filled.len();
         print_error(&format!("membership: reading {count} acknowledged writes back"));
         let mut lost = read_back(&self.client, acked, VALUE_BYTES).await?;
         lost.extend(read_back(&self.client, self.filled, FILLED_BYTES).await?);
+        let applied = refused_but_applied(&self.client, refused).await?;
         self.cluster.stop().await?;
 
         let during = |span| Effects::during(span, events, self.shards);
@@ -125,6 +129,7 @@ impl Arena {
             acked: count,
             errors: written.errors,
             lost,
+            applied,
         })
     }
 }

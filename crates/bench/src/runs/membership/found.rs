@@ -20,20 +20,22 @@ pub(super) struct Found {
 impl Found {
     /// What clients noticed: a table, a note, and that nothing may be lost.
     pub(super) fn of(what: String, story: &Story) -> Found {
-        let lost = story.lost.len() as u64;
+        let (lost, applied) = (story.lost.len() as u64, story.applied.len() as u64);
         let data = json!({
             "peak": story.rate.peak, "rate": story.rate.rate, "normal": story.normal, "whole": story.whole,
             "steps": story.steps, "gaps": story.gaps, "errors": story.errors, "acked": story.acked, "lost": story.lost,
+            "refused_but_applied": story.applied,
         });
         let mut found = Found {
             tables: vec![table(&what, story)],
             notes: std::iter::once(note(&what, story)).chain(story.gaps.iter().map(Gap::text)).collect(),
             figures: Vec::new(),
-            lost,
+            lost: lost + applied,
             data,
             what,
         };
         found.at_most("acked writes lost", lost as f64, "", 0.0);
+        found.at_most("refused writes that were applied", applied as f64, "", 0.0);
         found
     }
 
@@ -53,6 +55,12 @@ impl Found {
     pub(super) fn at_most(&mut self, name: &str, measured: f64, unit: &'static str, most: f64) {
         let what = format!("{}: {name}", self.what);
         self.figures.push(Figure::new(what, measured, unit, Goal::AtMost(most)));
+    }
+
+    /// The same of a latency beside the normal one, when so many writes failed.
+    pub(super) fn latency_at_most(&mut self, name: &str, ratio: f64, most: f64, failed: u64) {
+        let what = format!("{}: {name}", self.what);
+        self.figures.push(Figure::new(what, ratio, "x", Goal::AtMost(most)).with_failed(failed));
     }
 
     /// More about it, for scripts.
@@ -122,6 +130,7 @@ mod tests {
             errors: [("no leader".to_owned(), 2)].into(),
             acked: 200,
             lost: vec![7],
+            applied: vec![9],
         };
         let mut found = Found::of("drain".to_owned(), &story);
         found.at_most("writes that failed", story.whole.failed() as f64, "", 0.0);
@@ -132,7 +141,8 @@ mod tests {
             "{}",
             found.notes[0]
         );
-        assert_eq!((found.lost, found.figures[0].is_met, found.figures[1].is_met), (1, false, false));
+        found.latency_at_most("p99 beside normal", 1.0, 2.0, story.whole.failed());
+        assert_eq!((found.lost, found.figures.iter().any(|figure| figure.is_met)), (2, false), "{:?}", found.figures);
         assert_eq!(found.data["steps"][1]["unknown"], 2);
         assert_eq!((beside(3.0, 2.0), beside(3.0, 0.0)), (1.5, f64::INFINITY));
     }

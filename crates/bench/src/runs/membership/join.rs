@@ -44,7 +44,8 @@ pub(super) async fn run(args: &MembershipArgs) -> Result<Found> {
     found.at_most("replicas moved beside the fewest possible", beside(moved as f64, fewest as f64), "x", MOVES_MAX);
     found.at_most("writes that failed", story.whole.failed() as f64, "", 0.0);
     let ratio = beside(story.whole.p99_ms, story.normal.p99_ms);
-    found.at_most("p99 while replicas move beside normal", ratio, "x", P99_MAX);
+    let failed = story.whole.failed() + story.normal.failed();
+    found.latency_at_most("p99 while replicas move beside normal", ratio, P99_MAX, failed);
     let loads = loads(&after);
     let text = loads.iter().map(|(node, count)| format!("{node} {count}")).collect::<Vec<_>>().join(", ");
     let seconds = story.whole.seconds;

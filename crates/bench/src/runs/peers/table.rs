@@ -24,6 +24,9 @@ pub(super) struct Row {
     server_cores: Option<f64>,
     client_cores: Option<f64>,
     failed: u64,
+    /// Of etcd at the same point.
+    #[serde(skip)]
+    etcd_failed: u64,
     #[serde(skip)]
     wanted: Option<Wanted>,
 }
@@ -45,6 +48,7 @@ impl Row {
         let ratios = beside(|sample| sample.measured.throughput);
         let p99_ratios = beside(|sample| sample.measured.samples.millis(0.99));
         let some = |values: Vec<f64>| (!values.is_empty()).then(|| median(values));
+        let failed = |who: Who| of(who).map(|sample| sample.measured.samples.failed()).sum::<u64>();
         Row {
             shards: point.shards,
             operation: point.operation_name(),
@@ -59,7 +63,8 @@ impl Row {
             commands_per_entry: some(of(who).filter_map(|sample| sample.commands_per_entry).collect()),
             server_cores: some(of(who).filter_map(|sample| sample.measured.server_cores).collect()),
             client_cores: some(of(who).filter_map(|sample| sample.measured.client_cores).collect()),
-            failed: of(who).map(|sample| sample.measured.samples.failed()).sum(),
+            failed: failed(who),
+            etcd_failed: failed(Who::Etcd),
             wanted: point.wanted(who),
         }
     }
@@ -112,13 +117,12 @@ fn figures(row: &Row) -> Vec<Figure> {
     let Some(wanted) = row.wanted else { return Vec::new() };
     let shards = if row.shards == 1 { "1 shard".to_owned() } else { format!("{} shards", row.shards) };
     let what = format!("{}, {shards}, {} callers: {}", row.operation, row.callers, row.who.name());
-    // A failure must not count as a fast answer, nor may a point without a ratio look met.
-    let ratio = row.ratio.unwrap_or(0.0);
-    let mut figures =
-        vec![Figure::new(format!("{what}, of etcd's ops/s"), ratio, "x", Goal::AtLeast(wanted.throughput))];
+    // A failure must not count as a fast answer, nor may a point without a ratio look met. A ratio has two sides.
+    let failed = row.failed + row.etcd_failed;
+    let figure = |name: &str, ratio, goal| Figure::new(format!("{what}, {name}"), ratio, "x", goal).with_failed(failed);
+    let mut figures = vec![figure("of etcd's ops/s", row.ratio.unwrap_or(0.0), Goal::AtLeast(wanted.throughput))];
     if let Some(most) = wanted.p99 {
-        let p99 = row.p99_ratio.unwrap_or(f64::MAX);
-        figures.push(Figure::new(format!("{what}, of etcd's p99"), p99, "x", Goal::AtMost(most)));
+        figures.push(figure("of etcd's p99", row.p99_ratio.unwrap_or(f64::MAX), Goal::AtMost(most)));
     }
     figures
 }
@@ -159,6 +163,19 @@ mod tests {
         fill_report(&mut report, &rows);
         assert_eq!(report.figures.len(), 2, "throughput and p99");
         assert!(report.figures.iter().all(|figure| figure.is_met));
+    }
+
+    #[test]
+    fn a_point_at_which_either_side_failed_meets_no_goal() {
+        for failing in [Who::Etcd, Who::Unary] {
+            let mut samples = [sample(Who::Etcd, 0, 100.0, 10), sample(Who::Unary, 0, 900.0, 1)];
+            let failed = samples.iter_mut().find(|sample| sample.who == failing).expect("both are there");
+            failed.measured.samples.fail("no leader".to_owned());
+            let mut report = Report::new("peers");
+            fill_report(&mut report, &Row::all_of(samples[0].point, &samples));
+            let told: Vec<(u64, bool)> = report.figures.iter().map(|figure| (figure.failed, figure.is_met)).collect();
+            assert_eq!(told, [(1, false), (1, false)], "{failing:?}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! A closed loop over any kind of work: each caller begins its next one when the last one has ended.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::load::{Recorder, Samples};
 
@@ -22,8 +23,9 @@ pub(super) trait Work: Send + 'static {
 
 /// What came out.
 pub(super) struct Driven {
+    /// Of work that began within the measured time, also where it ended later: or a stall at its end would not be seen.
     pub(super) samples: Samples,
-    /// Pieces of work a second.
+    /// Pieces of work a second: those that ended within the measured time.
     pub(super) throughput: f64,
     /// What each caller has done within the measured time.
     pub(super) done: Vec<u64>,
@@ -31,7 +33,7 @@ pub(super) struct Driven {
     pub(super) longest_gap: Duration,
 }
 
-/// Puts load on a target with one caller for each worker, and measures what ends within the measured time.
+/// Puts load on a target with one caller for each worker, and measures it. What is under way at the end is waited for.
 pub(super) async fn drive<W: Work>(workers: Vec<W>, warmup: Duration, measured: Duration) -> Result<Driven> {
     let recorder = Arc::new(Recorder::new());
     let from = Instant::now() + warmup;
@@ -48,14 +50,14 @@ pub(super) async fn drive<W: Work>(workers: Vec<W>, warmup: Duration, measured: 
         }
         anyhow::Ok(())
     };
-    match tokio::time::timeout_at((until + STUCK).into(), joined).await {
+    match tokio::time::timeout_at(until + STUCK, joined).await {
         Ok(joined) => joined?,
         Err(_) => bail!("some callers are stuck {} s after the end", STUCK.as_secs()),
     }
-    let samples = recorder.samples();
     let mut gap = gap.lock();
     gap.note(until);
-    Ok(Driven { throughput: samples.count() as f64 / measured.as_secs_f64(), samples, done, longest_gap: gap.longest })
+    let throughput = done.iter().sum::<u64>() as f64 / measured.as_secs_f64();
+    Ok(Driven { samples: recorder.samples(), throughput, done, longest_gap: gap.longest })
 }
 
 /// When the last piece of work was done.
@@ -86,11 +88,11 @@ async fn call<W: Work>(
         let result = worker.once().await;
         let end = Instant::now();
         let is_failure = result.is_err();
-        if from <= end && end < until {
-            if !is_failure {
-                done += 1;
-                gap.lock().note(end);
-            }
+        if !is_failure && from <= end && end < until {
+            done += 1;
+            gap.lock().note(end);
+        }
+        if from <= begin {
             recorder.record(number, result.map(|()| end - begin));
         }
         if is_failure {
@@ -114,13 +116,34 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn only_what_succeeds_counts_and_each_caller_has_its_own_count() {
         let driven = drive(vec![Fails(false), Fails(true)], Duration::ZERO, Duration::from_millis(50)).await;
         let driven = driven.expect("nobody is stuck");
-        assert_eq!(driven.done, [driven.samples.count(), 0]);
-        assert!(driven.done[0] > 0 && driven.samples.failed() > 0 && driven.throughput > 0.0);
+        assert!(driven.done[0] > 0 && driven.done[1] == 0, "{:?}", driven.done);
+        assert!(driven.samples.count() >= driven.done[0] && driven.samples.failed() > 0);
+        assert!((driven.throughput - driven.done[0] as f64 / 0.05).abs() < 1e-6, "{}", driven.throughput);
         assert!(driven.longest_gap > Duration::ZERO);
+    }
+
+    /// Quick until a moment; what begins after it takes longer than the measurement.
+    struct Stalls(Instant);
+
+    impl Work for Stalls {
+        async fn once(&mut self) -> Result<(), String> {
+            let is_stalled = Instant::now() >= self.0;
+            tokio::time::sleep(Duration::from_millis(if is_stalled { 5_000 } else { 1 })).await;
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_is_under_way_at_the_end_is_timed_and_is_no_throughput() {
+        let workers = vec![Stalls(Instant::now() + Duration::from_millis(50))];
+        let driven = drive(workers, Duration::ZERO, Duration::from_millis(100)).await.expect("nobody is stuck");
+        assert_eq!(driven.samples.count(), driven.done[0] + 1);
+        assert!(driven.samples.millis_max() > 4_900.0, "{}", driven.samples.millis_max());
+        assert!(driven.longest_gap >= Duration::from_millis(45), "{:?}", driven.longest_gap);
     }
 
     #[test]

@@ -182,15 +182,17 @@ fn fill(report: &mut Report, rounds: &[[Sample; 2]], wrong: u64) {
     let alone = |round: &[Sample; 2]| round[0].goodput;
     let goodput = rounds.iter().filter(|round| alone(round) > 0.0).map(|round| round[1].goodput / alone(round));
     let what = format!("hot, {CROWD} callers on {ACCOUNTS} accounts");
+    let failed: u64 = rounds.iter().flatten().map(|sample| sample.failed).sum();
     let mut figure = |name: &str, measured, unit, goal| {
-        report.figures.push(Figure::new(format!("{what}: {name}"), measured, unit, goal));
+        report.figures.push(Figure::new(format!("{what}: {name}"), measured, unit, goal).with_failed(failed));
     };
     figure("commits/s beside a caller an account", median(goodput), "x", Goal::AtLeast(GOODPUT_MIN));
     let slowest = median(rounds.iter().map(|round| round[1].slowest));
     figure("the median caller's commits over the slowest one's", slowest, "x", Goal::AtMost(SLOWEST_MAX));
     let gap = rounds.iter().map(|round| round[1].gap_seconds).fold(0.0, f64::max);
     figure("longest time without a commit", gap, "s", Goal::AtMost(GAP_MAX));
-    figure("deposits lost or made twice", wrong as f64, "", Goal::AtMost(0.0));
+    let what = format!("{what}: deposits lost or made twice");
+    report.figures.push(Figure::new(what, wrong as f64, "", Goal::AtMost(0.0)));
 }
 
 #[cfg(test)]
@@ -211,6 +213,11 @@ mod tests {
         fill(&mut report, &[[sample(10, 1_000.0, &[5, 5]), sample(64, 400.0, &[9, 6, 0])]], 1);
         let met: Vec<bool> = report.figures.iter().map(|figure| figure.is_met).collect();
         assert_eq!(met, [false, false, true, false]);
+        let mut report = Report::new("transactions");
+        let failing = Sample { failed: 1, ..sample(64, 600.0, &[9, 6, 3]) };
+        fill(&mut report, &[[sample(10, 1_000.0, &[5, 5]), failing]], 0);
+        let met: Vec<bool> = report.figures.iter().map(|figure| figure.is_met).collect();
+        assert_eq!(met, [false, false, false, true], "a deposit that failed was neither fast nor lost");
     }
 
     #[test]

@@ -48,9 +48,9 @@ pub(super) async fn run(args: &TransactionsArgs, report: &mut Report) -> Result<
     let what = format!("overwrites: versions stored of a key that was written {} times", number(f64::from(count)));
     report.figures.push(Figure::new(what, stored, "", Goal::AtMost(VERSIONS_MAX)));
     report.notes.push(format!(
-        "overwrites: {count} writes of one key by {WRITERS} callers in {seconds:.1} s, {:.0} a second, {failed} of \
-         them failed; {found} versions are there, {collected:.0} rows were collected meanwhile.",
-        f64::from(count) / seconds.max(f64::MIN_POSITIVE),
+        "overwrites: {count} writes of one key by {WRITERS} callers in {seconds:.1} s, {failed} of them failed; {:.0} \
+         a second succeeded. {found} versions are there, {collected:.0} rows were collected meanwhile.",
+        f64::from(count - failed) / seconds.max(f64::MIN_POSITIVE),
     ));
     Ok(json!({ "writes": count, "failed": failed, "seconds": seconds, "found": found, "collected": collected }))
 }

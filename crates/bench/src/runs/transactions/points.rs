@@ -127,17 +127,25 @@ fn ratios(pair: Pair, samples: &[Sample], value: fn(&Sample) -> f64) -> Vec<f64>
     of(pair.who).filter_map(|sample| Some(value(sample) / base(sample.round)?)).collect()
 }
 
+/// What failed of both sides of a ratio.
+fn failed(pair: Pair, samples: &[Sample]) -> u64 {
+    let is_of_pair = |sample: &&Sample| [pair.base, pair.who].contains(&sample.who) && sample.callers == pair.callers;
+    samples.iter().filter(is_of_pair).map(|sample| sample.failed).sum()
+}
+
 fn latency(report: &mut Report, pair: Pair, samples: &[Sample], most: f64) {
     let ratios = ratios(pair, samples, |sample| sample.p50_ms);
     // Whoever has done nothing was not fast.
     let is_idle = samples.iter().any(|sample| sample.who == pair.who && sample.p50_ms == 0.0);
     let measured = if is_idle || ratios.is_empty() { f64::INFINITY } else { median(ratios) };
-    report.figures.push(Figure::new(what(pair, "p50"), measured, "x", Goal::AtMost(most)));
+    let figure = Figure::new(what(pair, "p50"), measured, "x", Goal::AtMost(most));
+    report.figures.push(figure.with_failed(failed(pair, samples)));
 }
 
 fn throughput(report: &mut Report, pair: Pair, samples: &[Sample], least: f64) {
     let measured = median(ratios(pair, samples, |sample| sample.throughput));
-    report.figures.push(Figure::new(what(pair, "throughput"), measured, "x", Goal::AtLeast(least)));
+    let figure = Figure::new(what(pair, "throughput"), measured, "x", Goal::AtLeast(least));
+    report.figures.push(figure.with_failed(failed(pair, samples)));
 }
 
 fn what(pair: Pair, of: &str) -> String {
@@ -206,5 +214,8 @@ mod tests {
         samples.iter_mut().filter(|sample| sample.who == Who::Single).for_each(|sample| sample.p50_ms = 0.0);
         latency(&mut report, pair, &samples, 2.5);
         assert!(!report.figures[2].is_met, "nothing was done");
+        samples[3].failed = 2;
+        throughput(&mut report, pair, &samples, 0.4);
+        assert_eq!((report.figures[3].failed, report.figures[3].is_met), (2, false), "a put of the base failed");
     }
 }

@@ -155,12 +155,14 @@ fn fill(report: &mut Report, story: &Story) {
     ));
     report.lost += story.wrong();
     let what = format!("scan of {} rows under transfers", number(f64::from(story.rows)));
-    let mut at_most = |name: &str, measured, unit, most| {
-        report.figures.push(Figure::new(format!("{what}: {name}"), measured, unit, Goal::AtMost(most)));
-    };
-    at_most("rows and money missing or too many", story.wrong() as f64, "", 0.0);
-    at_most("p99 of transfers beside that without", story.p99_ratio(), "x", P99_MAX);
-    at_most("further memory of any node", story.grown as f64 / 1_048_576.0, "MiB", MEBIBYTES_MAX);
+    let at_most =
+        |name: &str, measured, unit, most| Figure::new(format!("{what}: {name}"), measured, unit, Goal::AtMost(most));
+    report.figures.extend([
+        at_most("rows and money missing or too many", story.wrong() as f64, "", 0.0),
+        at_most("p99 of transfers beside that without", story.p99_ratio(), "x", P99_MAX)
+            .with_failed(story.calm.failed() + story.scan.failed()),
+        at_most("further memory of any node", story.grown as f64 / 1_048_576.0, "MiB", MEBIBYTES_MAX),
+    ]);
 }
 
 #[cfg(test)]
@@ -181,6 +183,17 @@ mod tests {
         fill(&mut report, &story);
         assert_eq!(report.lost, 3);
         assert_eq!(report.figures.iter().map(|figure| figure.is_met).collect::<Vec<_>>(), [false, true, true]);
+    }
+
+    #[test]
+    fn transfers_that_failed_were_not_fast() {
+        let scanned = Scanned { rows: 10, total: 10 * OPENING, foreign: 0 };
+        let mut scan = samples(10);
+        scan.fail("too late".to_owned());
+        let story = Story { rows: 10, scanned, seconds: 1.0, calm: samples(10), scan, grown: 1 << 20 };
+        let mut report = Report::new("transactions");
+        fill(&mut report, &story);
+        assert_eq!(report.figures.iter().map(|figure| figure.is_met).collect::<Vec<_>>(), [true, false, true]);
     }
 
     #[test]
