@@ -222,7 +222,10 @@ pub(crate) async fn piece_loop(
             continue;
         };
         let answer = inlet.take(piece, &raft).await;
-        if let Err(refusal) = &answer {
+        // What is in the way of all of them was said when it was met.
+        if let Err(refusal) = answer.as_ref()
+            && !inlet.is_obstructed()
+        {
             tracing::warn!(%group, refusal, "piece of a snapshot refused");
         }
         replier.reply(answer);

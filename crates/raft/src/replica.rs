@@ -152,7 +152,14 @@ impl Replica {
     }
 
     pub(crate) fn set_obstacle(&self, obstacle: Option<String>) {
-        *self.obstacle.lock() = obstacle;
+        let mut present = self.obstacle.lock();
+        // Once, however often it is met.
+        match (present.as_ref(), obstacle.as_ref()) {
+            (None, Some(obstacle)) => tracing::warn!(group = %self.group, obstacle, "the replica does not get on"),
+            (Some(_), None) => tracing::info!(group = %self.group, "the replica gets on again"),
+            _ => {}
+        }
+        *present = obstacle;
     }
 
     /// Waits for what is being applied or installed, and lets nothing be installed from now on.

@@ -89,7 +89,6 @@ fn flushed(applied: &Applied) -> Snapshot {
 /// Waits a while for room on the disk, and says so. Not while the group is opened: whoever opens it waits, and lets
 /// others be opened meanwhile.
 async fn wait_for_room(replica: &Replica, purpose: &str, detail: &str) -> io::Result<()> {
-    tracing::warn!(group = %replica.group, detail, "disk full: there is no room to {purpose}");
     replica.set_obstacle(Some(format!("there is no room to {purpose}: {detail}")));
     if !replica.is_running() {
         return Err(io::Error::other(format!("disk full: {detail}")));

@@ -98,6 +98,11 @@ impl Inlet {
         self.replica.set_obstacle(no_room);
     }
 
+    /// Whether there was no room for what came last.
+    pub(crate) fn is_obstructed(&self) -> bool {
+        self.full.is_some()
+    }
+
     /// What a sender is told whose snapshot could not be written.
     fn failed(&mut self, error: &StorageError) -> String {
         if matches!(error, StorageError::Full { .. }) {
