@@ -217,13 +217,37 @@ fn no_answer(address: &str, timeout: Duration) -> Failure {
 /// What a failed call means to the user.
 fn failure_of(status: &Status, address: &str) -> Failure {
     let error = strata_proto::error_of(status);
-    let Some(cause) = status.source() else { return error.into() };
+    let Some(cause) = status.source() else {
+        return if is_of_stranger(status) { stranger(status, address) } else { error.into() };
+    };
     if let Some(sentence) = strata_net::tls::sentence(cause) {
         return no_tls(address, &sentence);
     }
     // A status with a cause was made on this side: no node said so.
     let message = format!("the connection to {address} broke before the answer came");
-    Failure::from(Error { message, ..error })
+    match error.code {
+        // It does not speak as a node does.
+        ErrorCode::Internal => {
+            let message = format!("{message}: is it the client port of a Strata node?");
+            Failure::from(Error { code: ErrorCode::Unavailable, message, ..error })
+        }
+        _ => Failure::from(Error { message, ..error }),
+    }
+}
+
+/// Whether no node of ours can have said so where a call is right: each of its errors has details.
+fn is_of_stranger(status: &Status) -> bool {
+    use tonic::Code::{Internal, Unimplemented, Unknown};
+    status.details().is_empty() && matches!(status.code(), Internal | Unimplemented | Unknown)
+}
+
+fn stranger(status: &Status, address: &str) -> Failure {
+    let said = match status.message() {
+        "" => String::new(),
+        said => format!(": it says `{said}`"),
+    };
+    Failure::new(format!("what listens at {address} is not the client port of a Strata node{said}"))
+        .hint("clients use the lower one of a node's two ports, 7400 by default; 7401 is for other nodes")
 }
 
 /// Somebody is there, but the two sides do not agree about encryption.

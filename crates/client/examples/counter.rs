@@ -1,5 +1,5 @@
 //! Many tasks add to one counter with compare-and-set; none of the additions is lost:
-//! `STRATA_ADDRESS=127.0.0.1:7400 cargo run --example counter`.
+//! `STRATA_ADDR=127.0.0.1:7400 cargo run --example counter`.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -31,7 +31,7 @@ async fn add_one(client: &Client, key: &'static str) -> Result<u64> {
 
 #[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    run(std::env::var("STRATA_ADDRESS").unwrap_or_else(|_| "127.0.0.1:7400".to_owned())).await
+    run(std::env::var("STRATA_ADDR").unwrap_or_else(|_| "127.0.0.1:7400".to_owned())).await
 }
 
 /// Everything; the tests run it, too.

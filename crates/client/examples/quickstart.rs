@@ -1,4 +1,4 @@
-//! Writes, reads and scans a few keys: `STRATA_ADDRESS=127.0.0.1:7400 cargo run --example quickstart`.
+//! Writes, reads and scans a few keys: `STRATA_ADDR=127.0.0.1:7400 cargo run --example quickstart`.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -9,7 +9,7 @@ use strata_client::{Batch, Client, Expected, KeyRange};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    run(std::env::var("STRATA_ADDRESS").unwrap_or_else(|_| "127.0.0.1:7400".to_owned())).await
+    run(std::env::var("STRATA_ADDR").unwrap_or_else(|_| "127.0.0.1:7400".to_owned())).await
 }
 
 /// Everything; the tests run it, too.

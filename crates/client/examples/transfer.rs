@@ -1,5 +1,5 @@
 //! Moves money between accounts in transactions, and looks at all of them at one point in time:
-//! `STRATA_ADDRESS=127.0.0.1:7400 cargo run --example transfer`.
+//! `STRATA_ADDR=127.0.0.1:7400 cargo run --example transfer`.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -44,7 +44,7 @@ async fn total(client: &Client) -> Result<u64> {
 
 #[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    run(std::env::var("STRATA_ADDRESS").unwrap_or_else(|_| "127.0.0.1:7400".to_owned())).await
+    run(std::env::var("STRATA_ADDR").unwrap_or_else(|_| "127.0.0.1:7400".to_owned())).await
 }
 
 /// Everything; the tests run it, too.

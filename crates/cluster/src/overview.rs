@@ -161,7 +161,8 @@ fn shard_overview(placement: &ShardPlacement, reports: &BTreeMap<NodeId, NodeRep
     ShardOverview { placement: placement.clone(), leader, term, replicas }
 }
 
-/// Who leads, in the view of whoever is in the highest term; of those, the leader's own word counts most.
+/// Who leads, in the view of whoever is in the highest term; of those, the leader's own word counts most. Followers remember a
+/// leader for a while after its death: one whose node does not answer is none.
 fn leader(
     group: GroupId,
     replicas: &[ReplicaPlacement],
@@ -169,7 +170,8 @@ fn leader(
 ) -> (Option<NodeId>, Term) {
     let views = replicas.iter().filter_map(|placed| reports.get(&placed.node)?.replica(group, placed.replica));
     let newest = views.max_by_key(|view| (view.term, view.is_leader, view.leader.is_some()));
-    newest.map_or((None, Term(0)), |view| (view.leader.map(|(_, node)| node), view.term))
+    let answers = |node: &NodeId| reports.contains_key(node);
+    newest.map_or((None, Term(0)), |view| (view.leader.map(|(_, node)| node).filter(answers), view.term))
 }
 
 #[cfg(test)]
@@ -222,6 +224,13 @@ mod tests {
         );
         assert_eq!(overview.shards[0].replicas.len(), 2, "those that answered");
         assert_eq!(overview.meta_leader, None);
+    }
+
+    #[test]
+    fn a_dead_leader_that_is_remembered_leads_nobody() {
+        let reports = BTreeMap::from([1, 3].map(|node| (NodeId(node), report(node, 3, Some(2)))));
+        let overview = assemble(&ClusterName::default(), NodeId(1), &map(), &reports);
+        assert_eq!((overview.shards[0].leader, overview.shards[0].term), (None, Term(3)));
     }
 
     #[test]

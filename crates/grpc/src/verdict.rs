@@ -26,7 +26,8 @@ impl Verdict {
         for shard in overview.shards.iter().filter(|shard| shard.leader.is_none()) {
             problems.push(format!("shard {} has no leader", shard.placement.shard));
         }
-        let is_available = problems.is_empty() && !overview.shards.is_empty();
+        let is_available =
+            problems.is_empty() && !overview.shards.is_empty() && overview.shards.iter().all(has_majority);
         problems.extend(overview.problems.iter().cloned());
         problems.extend(overview.nodes.iter().flat_map(|node| node_problems(node, map)));
         problems.extend(overview.shards.iter().flat_map(shard_problems));
@@ -60,13 +61,22 @@ fn shard_problems(shard: &ShardOverview) -> Vec<String> {
     let mut problems: Vec<_> = troubled
         .map(|(replica, problem)| format!("shard {id}: replica {} on {}: {problem}", replica.replica, replica.node))
         .collect();
-    let members = &shard.placement.replicas;
-    let answers = |id| shard.replicas.iter().any(|replica| replica.replica == id);
-    let here = members.iter().filter(|member| answers(member.replica)).count();
-    if here < members.len() {
-        problems.push(format!("shard {id}: {here} of {} replicas answer", members.len()));
+    let (here, members) = (answering(shard), shard.placement.replicas.len());
+    if here < members {
+        problems.push(format!("shard {id}: {here} of {members} replicas answer"));
     }
     problems
+}
+
+/// Whether a leader could have a quorum. Without one it may not have noticed yet.
+fn has_majority(shard: &ShardOverview) -> bool {
+    answering(shard) > shard.placement.replicas.len() / 2
+}
+
+/// Members of a shard that answer.
+fn answering(shard: &ShardOverview) -> usize {
+    let answers = |id| shard.replicas.iter().any(|replica| replica.replica == id);
+    shard.placement.replicas.iter().filter(|member| answers(member.replica)).count()
 }
 
 /// Groups, the meta group included, of which a node holds a replica or is to.

@@ -74,6 +74,8 @@ pub enum KvCommand {
     /// Write a key
     #[command(after_help = "Examples:\n  strata kv put greeting hello\n  strata kv put photo --stdin < photo.jpg")]
     #[command(group = ArgGroup::new("content").required(true).args(["value", "stdin"]))]
+    // Groups come first otherwise, and whoever followed that would write the key's name under the value.
+    #[command(override_usage = "strata kv put [OPTIONS] <KEY> <VALUE|--stdin>")]
     Put {
         /// The key
         key: String,
@@ -97,6 +99,8 @@ pub enum KvCommand {
     )]
     #[command(group = ArgGroup::new("condition").required(true).args(["if_absent", "if_value", "if_revision"]))]
     #[command(group = ArgGroup::new("content").required(true).args(["value", "delete"]))]
+    #[command(override_usage = "strata kv cas [OPTIONS] <KEY> <VALUE|--delete> \
+                          <--if-absent|--if-value <VALUE>|--if-revision <INDEX.POSITION>>")]
     Cas {
         /// The key
         key: String,

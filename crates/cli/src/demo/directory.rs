@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use strata_server::{DataDirectory, DataDirectoryError};
+
 use crate::args::DemoArgs;
 use crate::demo::Layout;
 use crate::failure::Failure;
@@ -50,6 +52,9 @@ impl Directory {
     /// Removes a temporary one before its end, and says how that went. The error is a sentence.
     pub fn remove(mut self) -> Result<(), String> {
         self.is_temporary = false;
+        if let Some(reason) = in_use(&self.path) {
+            return Err(format!("the data of this demo stays in {}: {reason}", self.path.display()));
+        }
         match std::fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(format!("the data of this demo stays in {}: it cannot be removed: {error}", self.path.display()))
@@ -89,11 +94,21 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if self.is_temporary {
+        if self.is_temporary && in_use(&self.path).is_none() {
             // Nobody is left to tell.
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// Why the data must stay, if a node has it that was killed, and started again by hand.
+fn in_use(path: &Path) -> Option<String> {
+    let nodes = std::fs::read_dir(path).ok()?.flatten().map(|entry| entry.path());
+    let locked = nodes.filter(|node| node.join("LOCK").exists()).map(|node| DataDirectory::open(&node));
+    locked
+        .filter_map(Result::err)
+        .find(|error| matches!(error, DataDirectoryError::InUse { .. }))
+        .map(|it| it.to_string())
 }
 
 /// The flags must not contradict what the cluster in the directory already is.
@@ -171,5 +186,17 @@ mod tests {
         let sentence = of(&file).remove().expect_err("it stays");
         assert!(sentence.contains(&file.display().to_string()), "{sentence}");
         assert_eq!(of(&place.path().join("nothing")).remove(), Ok(()));
+    }
+
+    #[test]
+    fn what_a_node_still_has_stays() {
+        let (directory, layout) = Directory::open(&args(None, None)).expect("a temporary directory");
+        let node = DataDirectory::open(&layout.data(2)).expect("nobody has it");
+        let again = Directory { path: directory.path.clone(), is_temporary: true };
+        let sentence = again.remove().expect_err("it is in use");
+        assert!(sentence.contains(&format!("process {}", std::process::id())), "{sentence}");
+        drop(node);
+        assert_eq!(directory.remove(), Ok(()));
+        assert!(!layout.directory.exists());
     }
 }

@@ -96,10 +96,12 @@ pub fn parse(line: &str) -> Result<Parsed, Failure> {
         }
         Err(error) => {
             let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            // Up to the tips and the usage: what is missing stands on lines of its own.
+            let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            let said = lines.join(" ").trim_start_matches("error: ").to_owned();
             let typed = line.split_whitespace().next().unwrap_or_default();
             let meant = closest(typed, COMMANDS).filter(|_| error.kind() == ErrorKind::InvalidSubcommand);
-            Err(Failure::new(first).hint(match meant {
+            Err(Failure::new(said).hint(match meant {
                 Some(command) => format!("did you mean `{command}`?"),
                 None => "`help` lists the commands, `help put` explains one".to_owned(),
             }))
@@ -170,5 +172,11 @@ mod tests {
         assert!(parse("put 'k").is_err());
         assert!(parse("put k --stdin").is_err());
         assert!(!parse("cas k v").expect_err("no condition").message.is_empty());
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let failure = parse("put onlykey").expect_err("no value");
+        assert!(failure.to_string().contains("VALUE"), "{failure}");
     }
 }

@@ -81,6 +81,8 @@ fn a_dead_node_degrades_and_a_missing_leader_makes_unavailable() {
     let verdict = Verdict::of(&overview(&map(), &[3]), &map());
     assert_eq!(verdict.health, Health::Degraded);
     assert_eq!(verdict.problems, ["node n3 at h:3 does not answer", "shard s0: 2 of 3 replicas answer"]);
+    let verdict = Verdict::of(&overview(&map(), &[2, 3]), &map());
+    assert_eq!(verdict.health, Health::Unavailable, "a leader without a majority may not know it yet");
     let verdict = Verdict::of(&overview(&map(), &[1, 2, 3]), &map());
     assert_eq!(verdict.health, Health::Unavailable);
     assert_eq!(verdict.problems[0], "shard s0 has no leader", "what keeps users from working comes first");
