@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use strata_client::{Client, ClientBuilder};
 use strata_env::real;
-use strata_grpc::{ClusterOverview, ClusterView, HealthSwitch, NodeOverview, Parts, ShardOverview};
+use strata_grpc::{ClusterOverview, ClusterView, HealthSwitch, NodeOverview, Parts, ReplicaOverview, ShardOverview};
 use strata_meta::{MetaCommand, MetaReply};
 use strata_router::{
     Link, LinkError, Router, RouterOptions, ShardBatch, ShardExecutor, ShardReply, check_limits, lies_in,
@@ -381,11 +381,22 @@ impl ClusterView for Node {
             uptime: SECOND,
             problems: Vec::new(),
         };
+        let replica = |placed: &ReplicaPlacement| ReplicaOverview {
+            replica: placed.replica,
+            node: placed.node,
+            last: LogIndex(1),
+            committed: LogIndex(1),
+            applied: LogIndex(1),
+            log_bytes: 0,
+            figures: None,
+            is_serving: true,
+            problem: None,
+        };
         let shard = |placement: &ShardPlacement| ShardOverview {
             leader: leaders.get(&placement.shard).copied(),
             placement: placement.clone(),
             term: Term(2),
-            replicas: Vec::new(),
+            replicas: placement.replicas.iter().filter(|it| it.node != NodeId(3)).map(replica).collect(),
         };
         Ok(ClusterOverview {
             cluster: map.cluster,
