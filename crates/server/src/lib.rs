@@ -36,6 +36,8 @@ mod error;
 mod front;
 mod inbound_bodies;
 mod late_tablets;
+#[cfg(test)]
+mod loopback;
 mod outbound_bodies;
 mod port_holder;
 mod ports;

@@ -2,7 +2,6 @@
 
 mod loopback;
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 
 use strata_env::real;
@@ -11,24 +10,10 @@ use tokio::time::{Instant, timeout};
 use tonic::Code;
 
 use super::*;
+use crate::loopback::Script;
 
 const STREAM: &str = "/strata.v1.Kv/Stream";
 const UNARY: &str = "/strata.v1.Kv/Put";
-
-/// Frames as the test sends them.
-struct Script(mpsc::UnboundedReceiver<Bytes>);
-
-impl Body for Script {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|data| data.map(|data| Ok(Frame::data(data))))
-    }
-}
 
 /// A call, and what tonic would do with it.
 struct Call {

@@ -1,6 +1,5 @@
 mod loopback;
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 
 use strata_env::real;
@@ -9,6 +8,7 @@ use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
 use super::*;
+use crate::loopback::Script;
 
 const STREAM: &str = "/strata.v1.Kv/Stream";
 const READ: &str = "/strata.v1.Kv/Get";
@@ -16,21 +16,6 @@ const WRITE: &str = "/strata.v1.Kv/Put";
 /// What every frame of these tests counts, unless it is small or one of a stream.
 const LARGE: usize = 2 * UNCOUNTED_BYTES;
 const LARGE_OF_STREAM: usize = LARGE + FRAME_OVERHEAD;
-
-/// Frames as the test makes them.
-struct Script(mpsc::UnboundedReceiver<Bytes>);
-
-impl Body for Script {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|data| data.map(|data| Ok(Frame::data(data))))
-    }
-}
 
 /// A reply, and what hyper would do with it.
 struct Reply {
