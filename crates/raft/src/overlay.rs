@@ -127,7 +127,7 @@ impl View for Overlay<'_> {
         let upper = if end.is_empty() { Bound::Unbounded } else { Bound::Excluded(end) };
         let pending = self.pending.range::<[u8], _>((Bound::Included(start), upper));
         let scanned = scan_over(
-            pending.map(|(key, change)| (key.as_ref(), change.as_ref())),
+            pending.map(|(key, change)| (key.as_ref(), change.as_deref())),
             |shown| self.engine.scan(start, end, shown),
             &mut |key, value| visit(key, &Bytes::copy_from_slice(value)),
         );

@@ -7,43 +7,51 @@
 //! and an answer to "what would survive a crash right now?".
 //!
 //! # Model
-//! One database for each replica, default column family only. A batch never straddles two memtables, and memtables of
-//! one column family reach the disk in order: so whatever is on disk is a prefix of the writes. One database for each
-//! replica also makes checkpoints, replacement and removal a matter of directories, and keeps stalls apart.
+//! One database for each replica, default column family only. It gets nothing but whole files: what was written since the
+//! last flush is in memory, in tables and lists of our own, and a flush makes one file of all of it. So whatever is on disk
+//! is a prefix of the writes. One database for each replica also makes checkpoints, replacement and removal a matter of
+//! directories, and keeps stalls apart.
 //!
 //! ```text
 //!   <root>/<replica id>/
 //!     CURRENT-tablet     the name of the tablet and its checksum, replaced atomically
 //!     tablet-3/          the database that it names
+//!       rows.new         a file that is being made, or the second name of one that became part of the database
 //!     tablet-4/          one being received, or about to be installed
 //!     checkpoint-2/      hard links, while somebody holds the checkpoint
 //! ```
 //!
 //! Directories that nobody holds and the pointer does not name are leftovers of a crash; opening the replica removes
-//! them. All databases of a node share one block cache, one write buffer manager, one rate limiter and RocksDB's
-//! background threads ([`RocksOptions`]); an idle one costs a few hundred KiB.
+//! them. All databases of a node share one block cache, one rate limiter and RocksDB's background threads
+//! ([`RocksOptions`]), and the two threads that put recent rows in order and flush them (`keeper.rs`); an idle one costs a
+//! few hundred KiB.
 //!
 //! # Path of a write
-//! [`Engine::write`](strata_storage::Engine::write) → recent rows, a table of hashes (`recent.rs` says why). When a bundle of
-//! them is full, some 400 KiB: the bundle → the spiller's thread → one RocksDB write batch → memtable. Later, by
-//! [`Engine::flush`](strata_storage::Engine::flush) or when the memtable is full: memtable → SST file, fsynced →
-//! manifest, fsynced. `get_persisted` reads with `ReadTier::Persisted`, which skips memtables; iterators cannot.
+//! [`Engine::write`](strata_storage::Engine::write) → recent rows (`recent.rs` says what they are and why). When a bundle of
+//! them is full, the node's thread puts it in order; sixteen of them become one, sixteen of those again. Later, by
+//! [`Engine::flush`](strata_storage::Engine::flush) or when the node needs room: all of it, merged → SST file, fsynced →
+//! manifest, fsynced. Everything that RocksDB has survives a crash, so `get_persisted` reads only there.
 //!
 //! # Path of a read
-//! One row: recent rows → memtables → blocks. A range: RocksDB's iterator under what of the range RocksDB does not have
-//! yet; both are taken at one moment, so a scan and a snapshot show one state.
+//! One row: the table of recent rows → the former table → RocksDB's blocks. A range: RocksDB's iterator under what of the
+//! range RocksDB does not have yet; both are taken at one moment, so a scan and a snapshot show one state.
+//!
+//! # When memory is short
+//! Recent rows of all tablets take half of the node's memory for tablets. At three quarters of that, rows that RocksDB has
+//! are forgotten; if that is not enough, the fullest tablet is flushed by the node's thread. At the whole of it writers
+//! wait: they flush the fullest themselves. A flush waits where RocksDB has not merged what it was given before.
 //!
 //! # A full disk
-//! A failed flush stops all writes to that database with [`StorageError::Full`](strata_storage::StorageError::Full), as
-//! soon as there is no room for recent rows; reads go on, and what was written stays in memory. RocksDB looks for room every
-//! five seconds, wants as much as a memtable holds (32 MiB), and then resumes by itself: the same call simply succeeds again.
+//! A flush that found no room fails with [`StorageError::Full`](strata_storage::StorageError::Full), leaves no file, and the
+//! next one makes it again; reads go on, and what was written stays in memory. Writes fail when there is no room for recent
+//! rows any more. If RocksDB itself ran out of room, it looks for some every five seconds and then resumes by itself.
 //!
 //! # Invariants
 //! - STORE-1, STORE-2, STORE-3 of [`strata_storage`], by its conformance suite.
 //! - ROCKS-1: the pointer names a database that was whole and durable before it was named.
 //! - ROCKS-2: a directory is removed only when it is not named and no handle of it is left.
-//! - ROCKS-3: RocksDB gets the recent rows of a bundle in one batch, and bundles in their order: what it holds is a prefix of
-//!   the writes.
+//! - ROCKS-3: RocksDB gets all that was written before a flush as one file, and nothing else: what it holds is a prefix of the
+//!   writes.
 //!
 //! # Left out
 //! Range deletes (slow reads until compaction), RocksDB's own tiering (temperatures are only hints), merge operators
@@ -56,16 +64,21 @@ mod database;
 mod directory;
 mod error;
 mod files;
+mod item;
+mod keeper;
+mod merge;
 mod options;
 mod part;
 mod pointer;
 mod receiver;
 mod recent;
 mod rocks;
+mod run;
 mod snapshot;
-mod spiller;
+mod table;
 mod tablet;
 mod tablets;
+mod tiers;
 
 pub use options::RocksOptions;
 pub use tablets::RocksTablets;

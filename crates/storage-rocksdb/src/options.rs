@@ -3,33 +3,23 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Env, LogLevel, Options, WriteBufferManager,
-};
+use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Env, LogLevel, Options};
 use strata_env::real::give_way;
 use strata_storage::StorageResult;
 
 use crate::budget::Budget;
 use crate::error;
-use crate::spiller::Spiller;
+use crate::keeper::Keeper;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-/// Recent rows take at most this part of the memory budget, or little more where there are many tablets.
-const RECENT_DIVISOR: usize = 4;
+/// Recent rows take at most this part of the memory budget, or little more where there are many tablets; blocks take the
+/// rest.
+const RECENT_DIVISOR: usize = 2;
 
-/// Memtables take at most this part of the memory budget; blocks take the rest, and theirs when they are idle.
-const MEMTABLE_DIVISOR: usize = 2;
-
-/// A memtable is flushed at this size.
-const MEMTABLE_BYTES: usize = 32 * MIB;
-
-/// The filter of a memtable takes this part of its size: 160 KiB, ten bits for each of 130,000 keys.
-const MEMTABLE_FILTER_SHARE: f64 = 0.005;
-
-/// Memtables grow in steps of this: small, because most of a node's tablets are idle.
-const ARENA_BLOCK_BYTES: usize = 128 * KIB;
+/// RocksDB's memtables stay empty: each takes this.
+const ARENA_BLOCK_BYTES: usize = 16 * KIB;
 
 /// 16 KiB compress better and need fewer index entries than RocksDB's default of 4.
 const BLOCK_BYTES: usize = 16 * KIB;
@@ -40,15 +30,13 @@ const FILTER_BITS: f64 = 10.0;
 /// Settings of all tablets of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RocksOptions {
-    /// Recent rows, memtables and cached blocks of all tablets together.
+    /// Recent rows and cached blocks of all tablets together.
     pub memory_bytes: usize,
-    /// Recent rows of one tablet in a bundle, at most; on average three quarters of it. RocksDB may lack two bundles.
-    pub recent_bytes: usize,
+    /// The recent rows of a tablet that are in no order, beyond which they are put in order. Scans look at each of them.
+    pub bundle_bytes: usize,
     /// Threads for compactions, shared by all tablets.
     pub compaction_threads: usize,
-    /// Threads for flushes, shared by all tablets.
-    pub flush_threads: usize,
-    /// Ceiling of what flushes and compactions write; RocksDB tunes itself below it.
+    /// Ceiling of what compactions write; RocksDB tunes itself below it.
     pub background_write_bytes_per_second: u64,
     /// Files that one tablet keeps open.
     pub open_files_max: u32,
@@ -58,9 +46,8 @@ impl Default for RocksOptions {
     fn default() -> RocksOptions {
         RocksOptions {
             memory_bytes: 256 * MIB,
-            recent_bytes: 512 * KIB,
+            bundle_bytes: 512 * KIB,
             compaction_threads: 2,
-            flush_threads: 1,
             background_write_bytes_per_second: 512 << 20,
             open_files_max: 128,
         }
@@ -69,45 +56,49 @@ impl Default for RocksOptions {
 
 /// What all databases of a node share, and their settings.
 pub(crate) struct Shared {
-    /// Copies of it share the cache, the write buffer manager, the rate limiter and the threads.
+    /// Copies of it share the cache, the rate limiter and the threads.
     template: Options,
-    budget: Arc<Budget>,
-    spiller: Arc<Spiller>,
+    keeper: Arc<Keeper>,
 }
 
 impl Shared {
     pub(crate) fn new(settings: &RocksOptions) -> StorageResult<Shared> {
         let mut env = Env::new().map_err(|e| error::of_rocksdb(&e, Path::new("")))?;
         start_compaction_threads(&mut env, settings.compaction_threads);
-        env.set_high_priority_background_threads(count(settings.flush_threads));
 
         let recent_bytes = settings.memory_bytes / RECENT_DIVISOR;
         let cache = Cache::new_hyper_clock_cache(settings.memory_bytes - recent_bytes, 0);
-        let memtable_bytes = settings.memory_bytes / MEMTABLE_DIVISOR;
-        let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(memtable_bytes, false, cache.clone());
-
         let mut template = Options::default();
         template.set_env(&env);
-        template.set_write_buffer_manager(&memtables);
         let rate = i64::try_from(settings.background_write_bytes_per_second).unwrap_or(i64::MAX);
         template.set_auto_tuned_ratelimiter(rate, RATE_REFILL_MICROS, RATE_FAIRNESS);
-        template.set_max_background_jobs(count(settings.compaction_threads + settings.flush_threads));
+        template.set_max_background_jobs(count(settings.compaction_threads) + 1);
         template.set_max_open_files(i32::try_from(settings.open_files_max).unwrap_or(i32::MAX));
-        set_memtables(&mut template);
+        template.set_arena_block_size(ARENA_BLOCK_BYTES);
+        // What RocksDB takes for the size of new files: it keeps their indexes in memory, and after a full disk it wants room
+        // for one before it goes on.
+        template.set_write_buffer_size(recent_bytes);
         set_tables(&mut template, &cache);
         set_housekeeping(&mut template);
-        let budget = Budget::new(settings.recent_bytes, recent_bytes);
-        Ok(Shared { template, budget: Arc::new(budget), spiller: Arc::new(Spiller::start()?) })
+        let budget = Budget::new(settings.bundle_bytes, recent_bytes);
+        Ok(Shared { template, keeper: Arc::new(Keeper::start(Arc::new(budget))?) })
     }
 
-    /// How much memory recent rows may take.
-    pub(crate) fn budget(&self) -> Arc<Budget> {
-        Arc::clone(&self.budget)
+    /// Who puts recent rows in order and has them flushed.
+    pub(crate) fn keeper(&self) -> Arc<Keeper> {
+        Arc::clone(&self.keeper)
     }
 
-    /// The thread that gives RocksDB recent rows.
-    pub(crate) fn spiller(&self) -> Arc<Spiller> {
-        Arc::clone(&self.spiller)
+    /// How files are written that databases are given. RocksDB would take them for files of its lowest level, which are
+    /// smaller and take longer to make.
+    pub(crate) fn file_options(&self) -> Options {
+        let mut options = self.template.clone();
+        options.set_bottommost_compression_type(DBCompressionType::Lz4);
+        let mut table = table_options();
+        table.disable_cache();
+        table.set_bloom_filter(FILTER_BITS, false);
+        options.set_block_based_table_factory(&table);
+        options
     }
 
     /// Opens a database, or makes a new one.
@@ -120,9 +111,9 @@ impl Shared {
     }
 }
 
-/// Compactions take seconds of a processor, and nobody waits for one; flushes are waited for when memory is short, and
-/// keep their priority. RocksDB could only make its threads as low as there is, where a node that is always busy would
-/// hardly compact at all. So they are started here, and take their priority from the thread that starts them.
+/// Compactions take seconds of a processor, and nobody waits for one. RocksDB could only make its threads as low as there
+/// is, where a node that is always busy would hardly compact at all. So they are started here, and take their priority
+/// from the thread that starts them.
 fn start_compaction_threads(env: &mut Env, threads: usize) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -136,17 +127,6 @@ fn start_compaction_threads(env: &mut Env, threads: usize) {
 const RATE_REFILL_MICROS: i64 = 100_000;
 const RATE_FAIRNESS: i32 = 10;
 
-fn set_memtables(options: &mut Options) {
-    options.set_write_buffer_size(MEMTABLE_BYTES);
-    options.set_arena_block_size(ARENA_BLOCK_BYTES);
-    options.set_max_write_buffer_number(4);
-    // Apply asks for many rows that are not there: locks, records, sessions. A filter answers most of them.
-    options.set_memtable_whole_key_filtering(true);
-    options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_SHARE);
-    // A tablet has one writer; without concurrent inserts they are cheaper and the arena has no shards.
-    options.set_allow_concurrent_memtable_write(false);
-}
-
 fn set_tables(options: &mut Options, cache: &Cache) {
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_target_file_size_base(64 << 20);
@@ -155,18 +135,24 @@ fn set_tables(options: &mut Options, cache: &Cache) {
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     options.set_bytes_per_sync(1 << 20);
 
-    let mut table = BlockBasedOptions::default();
+    let mut table = table_options();
     table.set_block_cache(cache);
-    table.set_block_size(BLOCK_BYTES);
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     // Bloom in level 0, which is short-lived; ribbon below it, which is smaller.
     table.set_hybrid_ribbon_filter(FILTER_BITS, 1);
+    options.set_block_based_table_factory(&table);
+}
+
+/// What all files have in common.
+fn table_options() -> BlockBasedOptions {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_size(BLOCK_BYTES);
     table.set_whole_key_filtering(true);
     table.set_optimize_filters_for_memory(true);
     table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
-    options.set_block_based_table_factory(&table);
+    table
 }
 
 /// Keeps an idle database cheap, and opening one fast.
@@ -214,7 +200,7 @@ mod tests {
         let shared = Shared::new(&RocksOptions::default()).expect("options");
         // Opening may start threads as well: more of the same.
         let _database = shared.open(directory.path(), true).expect("a new database");
-        let usual = niceness("rocksdb:high");
+        let usual = niceness("strata-flush");
         let lower: BTreeSet<i32> = usual.iter().map(|niceness| (niceness + 10).min(19)).collect();
         assert_eq!((usual.len(), niceness("rocksdb:low")), (1, lower));
     }

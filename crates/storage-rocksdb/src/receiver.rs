@@ -76,7 +76,7 @@ impl Receiver for RocksReceiver {
         let RocksReceiver { shared, replica, directory, .. } = *self;
         let open = || {
             let database = Database::open(&shared, directory, replica, false)?;
-            database.rocks().verify()?;
+            database.tiers().rocks().verify()?;
             Ok(database)
         };
         let database = open().map_err(|error| match error {

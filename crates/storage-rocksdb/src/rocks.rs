@@ -1,71 +1,75 @@
-//! RocksDB as a tablet uses it: one open database, without a log of its own.
+//! RocksDB as a tablet uses it: one open database, which gets its rows as files.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rocksdb::{
-    DB, DBRawIterator, DEFAULT_COLUMN_FAMILY_NAME, FlushOptions, ReadOptions, ReadTier, WriteOptions, properties,
+    DB, DBRawIterator, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind, IngestExternalFileOptions, Options, ReadOptions,
+    ReadTier, SstFileWriter, WaitForCompactOptions, WriteOptions, properties,
 };
 use strata_storage::{StorageError, StorageResult};
 
-use crate::error;
+use crate::item::Item;
 use crate::options::Shared;
-use crate::part::{Part, rows_of};
+use crate::{error, files};
 
 /// Read ahead this much when all of a received tablet is read once.
 const VERIFY_READAHEAD_BYTES: usize = 2 << 20;
+
+/// What a file is called until it is part of the database. RocksDB does not know the name, and leaves it alone.
+pub(crate) const NEW_FILE: &str = "rows.new";
+
+/// A read may have to look into each file that was added and not merged yet. RocksDB begins to merge at four.
+const NEW_FILES_MAX: u64 = 20;
+
+/// How often somebody who waits for that looks.
+const COMPACTION_LOOK_MICROS: u64 = 50_000;
+
+/// How long no file is made after there was no room for one: each attempt takes what room is left, for a while.
+const FULL_PAUSE: Duration = Duration::from_secs(5);
 
 /// An open RocksDB.
 pub(crate) struct Rocks {
     db: DB,
     path: PathBuf,
+    /// Whether somebody waits until it has merged files.
+    is_held_up: AtomicBool,
+    /// When there was no room for a file.
+    full: Mutex<Option<Instant>>,
+    file_options: Options,
     write_options: WriteOptions,
-    hasty_write_options: WriteOptions,
-    flush_options: FlushOptions,
     read_options: ReadOptions,
     cached_read_options: ReadOptions,
-    persisted_read_options: ReadOptions,
-    /// Bytes written since it was opened, and how many of them a flush of ours has covered.
-    written_bytes: AtomicU64,
-    flushed_bytes: AtomicU64,
-}
-
-/// Whether a write may be held back until RocksDB has room for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// It waits.
-    Waits,
-    /// It fails with [`StorageError::WouldBlock`] instead.
-    Hurries,
 }
 
 impl Rocks {
     pub(crate) fn open(shared: &Shared, path: &Path, create: bool) -> StorageResult<Rocks> {
-        let db = shared.open(path, create)?;
+        let db = match shared.open(path, create) {
+            Err(StorageError::Corrupt { file, .. }) if is_lost_name(path, Path::new(&file)) => {
+                fs::hard_link(path.join(NEW_FILE), &file).map_err(|error| error::of_file(&error, path))?;
+                files::sync_directory(path)?;
+                shared.open(path, create)?
+            }
+            opened => opened?,
+        };
+        files::remove_file(&path.join(NEW_FILE))?;
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
-        let mut hasty_write_options = WriteOptions::default();
-        hasty_write_options.disable_wal(true);
-        hasty_write_options.set_no_slowdown(true);
         let mut cached_read_options = ReadOptions::default();
         cached_read_options.set_read_tier(ReadTier::BlockCache);
-        let mut persisted_read_options = ReadOptions::default();
-        persisted_read_options.set_read_tier(ReadTier::Persisted);
-        let mut flush_options = FlushOptions::default();
-        flush_options.set_wait(true);
         Ok(Rocks {
             db,
             path: path.to_path_buf(),
+            is_held_up: AtomicBool::new(false),
+            full: Mutex::default(),
+            file_options: shared.file_options(),
             write_options,
-            hasty_write_options,
-            flush_options,
             read_options: ReadOptions::default(),
             cached_read_options,
-            persisted_read_options,
-            written_bytes: AtomicU64::new(0),
-            flushed_bytes: AtomicU64::new(0),
         })
     }
 
@@ -89,10 +93,6 @@ impl Rocks {
     /// Fails with [`StorageError::WouldBlock`] where the disk would have to be read.
     pub(crate) fn get_cached(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
         self.read(key, &self.cached_read_options)
-    }
-
-    pub(crate) fn get_persisted(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
-        self.read(key, &self.persisted_read_options)
     }
 
     fn read(&self, key: &[u8], options: &ReadOptions) -> StorageResult<Option<Bytes>> {
@@ -120,64 +120,77 @@ impl Rocks {
         self.db.snapshot()
     }
 
-    /// Writes all rows of some parts, the newest first, as one batch.
-    pub(crate) fn write_parts(&self, parts: &[Arc<Part>], patience: Patience) -> StorageResult<()> {
-        let rows = rows_of(parts);
-        let bytes = parts.iter().map(|part| part.bytes).sum();
-        self.write(rows.iter().map(|(key, value)| (key.as_ref(), value.as_ref())), bytes, patience)
+    /// Whether there are so many files that who adds one waits until some are merged.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.is_held_up.load(Ordering::SeqCst)
     }
 
-    /// Writes some rows, which take so many bytes, as one batch; those without a value are removed.
-    pub(crate) fn write<'a>(
-        &self,
-        rows: impl Iterator<Item = (&'a [u8], Option<&'a Bytes>)>,
-        bytes: usize,
-        patience: Patience,
-    ) -> StorageResult<()> {
-        // More than enough for the framing of each row, so that the buffer is allocated once.
-        let mut batch = rocksdb::WriteBatch::with_capacity_bytes(bytes);
-        for (key, value) in rows {
-            match value {
-                Some(value) => batch.put(key, value),
-                None => batch.delete(key),
+    /// Makes a file of rows, which come in key order and are not none, and adds it: afterwards they survive a crash, all of
+    /// them, and before none.
+    pub(crate) fn add_file<'a>(&self, rows: impl Iterator<Item = &'a Item>) -> StorageResult<()> {
+        self.await_compaction()?;
+        let path = self.path.join(NEW_FILE);
+        // Never written over: after a crash it may be a second name of a file that is part of the database by now.
+        files::remove_file(&path)?;
+        if let Err(error) = self.write_file(&path, rows) {
+            let error = error::of_rocksdb(&error, self.path());
+            *self.full.lock() = matches!(error, StorageError::Full { .. }).then(Instant::now);
+            // It would take the room that others need.
+            let _ = files::remove_file(&path);
+            return Err(error);
+        }
+        *self.full.lock() = None;
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        // If this fails, the file keeps this name: RocksDB may have written down that it has it before it took it away.
+        self.map(self.db.ingest_external_file_opts(&options, vec![&path]))
+    }
+
+    fn write_file<'a>(&self, path: &Path, rows: impl Iterator<Item = &'a Item>) -> Result<(), rocksdb::Error> {
+        let mut file = SstFileWriter::create(&self.file_options);
+        file.open(path)?;
+        for row in rows {
+            match row.value() {
+                Some(value) => file.put(row.key(), value)?,
+                None => file.delete(row.key())?,
             }
         }
-        let options = match patience {
-            Patience::Waits => &self.write_options,
-            Patience::Hurries => &self.hasty_write_options,
-        };
-        self.map(self.db.write_opt(batch, options))?;
-        self.written_bytes.fetch_add(bytes as u64, Ordering::SeqCst);
-        Ok(())
+        // It makes the file durable.
+        file.finish()
+    }
+
+    /// Waits until RocksDB has merged some of the files that were added, if they are so many that reads suffer.
+    fn await_compaction(&self) -> StorageResult<()> {
+        let mut options = WaitForCompactOptions::default();
+        // It would wait until there is nothing left to merge, and other tablets' merges come before.
+        options.set_timeout(COMPACTION_LOOK_MICROS);
+        let mut outcome = Ok(());
+        while outcome.is_ok() && self.property(&properties::num_files_at_level(0)) >= NEW_FILES_MAX {
+            self.is_held_up.store(true, Ordering::SeqCst);
+            outcome = self.db.wait_for_compact(&options).or_else(|error| match error.kind() {
+                ErrorKind::TimedOut => Ok(()),
+                _ => self.map(Err(error)),
+            });
+        }
+        self.is_held_up.store(false, Ordering::SeqCst);
+        outcome
     }
 
     /// Fails with the error that stopped background work, if one did. After a full disk RocksDB looks for room every few
-    /// seconds and resumes by itself, but only in a moment without background work: a caller that tried to flush again
-    /// and again would keep it from ever resuming. So who wants to flush asks here first, by writing nothing.
-    pub(crate) fn check_accepts_writes(&self) -> StorageResult<()> {
+    /// seconds and resumes by itself: until then no file has to be made that it would not take. It is asked by writing
+    /// nothing.
+    pub(crate) fn check_accepts_files(&self) -> StorageResult<()> {
+        if self.full.lock().is_some_and(|since| since.elapsed() < FULL_PAUSE) {
+            let detail = format!("{}: there was no room for a file moments ago", self.path.display());
+            return Err(StorageError::Full { detail });
+        }
         self.map(self.db.write_opt(rocksdb::WriteBatch::default(), &self.write_options))
     }
 
-    pub(crate) fn flush(&self) -> StorageResult<()> {
-        // Read first: what is written meanwhile may be covered, but need not be.
-        let written = self.written_bytes.load(Ordering::SeqCst);
-        self.map(self.db.flush_opt(&self.flush_options))?;
-        self.flushed_bytes.fetch_max(written, Ordering::SeqCst);
-        Ok(())
-    }
-
-    /// Makes a directory of links to all files; what is in memory is flushed first.
+    /// Makes a directory of links to all files.
     pub(crate) fn checkpoint(&self, directory: &Path) -> StorageResult<()> {
         let checkpoint = self.map(rocksdb::checkpoint::Checkpoint::new(&self.db))?;
         self.map(checkpoint.create_checkpoint(directory))
-    }
-
-    pub(crate) fn unflushed_bytes(&self) -> u64 {
-        // Flushed first: it never passes what was written before it was read.
-        let flushed = self.flushed_bytes.load(Ordering::SeqCst);
-        let unflushed = self.written_bytes.load(Ordering::SeqCst).saturating_sub(flushed);
-        // RocksDB flushes by itself too; the memtables then are the smaller number. They are never quite empty.
-        unflushed.min(self.property(properties::CUR_SIZE_ALL_MEM_TABLES))
     }
 
     pub(crate) fn disk_bytes(&self) -> u64 {
@@ -192,6 +205,12 @@ impl Rocks {
     fn map<T>(&self, result: Result<T, rocksdb::Error>) -> StorageResult<T> {
         result.map_err(|error| error::of_rocksdb(&error, self.path()))
     }
+}
+
+/// Whether a file that a database misses may be the one that has its first name only. RocksDB takes a file's name away when it
+/// could not make durable that it has it, and may have written it down all the same. It knows a wrong file by its size.
+fn is_lost_name(directory: &Path, file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "sst") && !file.exists() && directory.join(NEW_FILE).exists()
 }
 
 /// Read options that end at `end`, or `None` if the range is empty.

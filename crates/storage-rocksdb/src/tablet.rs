@@ -6,8 +6,9 @@ use bytes::Bytes;
 use strata_storage::{Checkpoint, Engine, Snapshot, StorageResult, WriteBatch, scan_over};
 
 use crate::database::Database;
-use crate::rocks::{Patience, visit_range};
+use crate::rocks::visit_range;
 use crate::snapshot::RocksSnapshot;
+use crate::tiers::{Patience, Tiers};
 
 /// A handle of a tablet.
 pub(crate) struct RocksTablet {
@@ -22,29 +23,34 @@ impl RocksTablet {
     pub(crate) fn database(&self) -> &Arc<Database> {
         &self.database
     }
+
+    fn tiers(&self) -> &Tiers {
+        self.database.tiers()
+    }
 }
 
 impl Engine for RocksTablet {
     fn get(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
-        self.database.get(key, |rocks| rocks.get(key))
+        self.tiers().get(key, |rocks| rocks.get(key))
     }
 
     fn get_cached(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
-        self.database.get(key, |rocks| rocks.get_cached(key))
+        self.tiers().get(key, |rocks| rocks.get_cached(key))
     }
 
     fn multi_get(&self, keys: &[Bytes]) -> StorageResult<Vec<Option<Bytes>>> {
-        self.database.multi_get(keys)
+        self.tiers().multi_get(keys)
     }
 
     fn get_persisted(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
-        self.database.rocks().get_persisted(key)
+        // All that RocksDB has lies in files.
+        self.tiers().rocks().get(key)
     }
 
     fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> StorageResult<()> {
-        let (changes, items) = self.database.range(start, end);
+        let (rows, items) = self.tiers().range(start, end);
         let Some(items) = items else { return Ok(()) };
-        let changes = changes.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+        let changes = rows.within(start, end).map(|item| (item.key(), item.value()));
         scan_over(changes, |shown| visit_range(items, start, self.database.path(), shown), visit)
     }
 
@@ -53,15 +59,15 @@ impl Engine for RocksTablet {
     }
 
     fn write(&self, batch: WriteBatch) -> StorageResult<()> {
-        self.database.write(&batch, Patience::Waits)
+        self.tiers().write(&batch, Patience::Waits)
     }
 
     fn write_now(&self, batch: WriteBatch) -> StorageResult<()> {
-        self.database.write(&batch, Patience::Hurries)
+        self.tiers().write(&batch, Patience::Hurries)
     }
 
     fn flush(&self) -> StorageResult<()> {
-        self.database.flush()
+        self.tiers().flush()
     }
 
     fn checkpoint(&self) -> StorageResult<Arc<dyn Checkpoint>> {
@@ -69,10 +75,10 @@ impl Engine for RocksTablet {
     }
 
     fn unflushed_bytes(&self) -> u64 {
-        self.database.unflushed_bytes()
+        self.tiers().unflushed_bytes()
     }
 
     fn disk_bytes(&self) -> u64 {
-        self.database.rocks().disk_bytes()
+        self.tiers().rocks().disk_bytes()
     }
 }

@@ -35,7 +35,7 @@ use self::receiver::MemoryReceiver;
 use self::tablet::MemoryTablet;
 use crate::{Engine, Receiver, StorageError, StorageResult, Tablets};
 
-/// A tablet flushes by itself at this many unflushed bytes, as RocksDB does when a memtable is full.
+/// A tablet flushes by itself at this many unflushed bytes, as one on RocksDB does when memory is short.
 pub const WRITE_BUFFER_BYTES_DEFAULT: u64 = 32 << 20;
 
 /// The tablets of a node, in memory.

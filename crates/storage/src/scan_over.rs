@@ -1,13 +1,11 @@
 //! Scanning a range while some changes to it lie elsewhere.
 
-use bytes::Bytes;
-
 use crate::StorageResult;
 
 /// Shows `visit` what `scan` shows, as it is with the `changes` made: in key order, until it returns `false`. Changes
 /// come in key order and lie in the range of the scan; a change to `None` removes the key.
 pub fn scan_over<'a>(
-    changes: impl Iterator<Item = (&'a [u8], Option<&'a Bytes>)>,
+    changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     scan: impl FnOnce(&mut dyn FnMut(&[u8], &[u8]) -> bool) -> StorageResult<()>,
     visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
 ) -> StorageResult<()> {

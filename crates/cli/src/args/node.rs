@@ -99,7 +99,7 @@ pub struct NodeArgs {
     /// How fast snapshots come and go, bytes a second, all shards together [default: 64MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Tuning")]
     pub snapshot_bytes_per_second: Option<String>,
-    /// Recent rows, cached blocks and unflushed writes, all shards together [default: 256MiB]
+    /// Recent rows and cached blocks, all shards together [default: 256MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Tuning")]
     pub tablet_memory: Option<String>,
 }

@@ -67,7 +67,7 @@ pub const DEFINITIONS: &[Definition] = &[
     row("log_segment", "64MiB", "size of one file of the log"),
     row("log_cache", "256MiB", "newest log entries kept in memory, all shards together"),
     row("snapshot_bytes_per_second", "64MiB", "how fast snapshots come and go, all shards together"),
-    row("tablet_memory", "256MiB", "recent rows, cached blocks and unflushed writes, all shards together"),
+    row("tablet_memory", "256MiB", "recent rows and cached blocks, all shards together"),
 ];
 
 /// Environment variables that start like settings and mean something else.

@@ -78,7 +78,7 @@ pub struct Settings {
     pub log_segment: u64,
     /// Log entries kept in memory.
     pub log_cache: u64,
-    /// Recent rows, cached blocks and unflushed writes of all tablets.
+    /// Recent rows and cached blocks of all tablets.
     pub tablet_memory: u64,
     /// How many bytes of snapshots come and go a second at most.
     pub snapshot_bytes_per_second: u64,

@@ -75,8 +75,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(recent_bytes: usize) -> Pair {
-        let node = RocksNode::with_recent_bytes(recent_bytes);
+    fn new(node: RocksNode) -> Pair {
         let rocks = node.tablets().open(REPLICA).unwrap();
         let memory = MemoryTablets::new().open(REPLICA).unwrap();
         Pair { node, rocks, memory, log: Vec::new(), flushed: 0, snapshots: Vec::new() }
@@ -169,15 +168,16 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(18) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(30) })]
 
     #[test]
     fn rocksdb_equals_memory_over_restarts_and_crashes(
         steps in prop::collection::vec(step(), 0..50),
-        // None, room for some writes, room for all.
-        recent_bytes in prop::sample::select(vec![0, 20_000, 1 << 20]),
+        // Each write is put in order, some are, none is; there is no room for a few of them, for some, for all.
+        bundle_bytes in prop::sample::select(vec![0, 2_000, 1 << 20]),
+        memory_bytes in prop::sample::select(vec![128 << 10, 300 << 10, 32 << 20]),
     ) {
-        let mut pair = Pair::new(recent_bytes);
+        let mut pair = Pair::new(RocksNode::with(bundle_bytes, memory_bytes));
         for step in steps {
             match step {
                 Step::Write(ops) => pair.write(ops),

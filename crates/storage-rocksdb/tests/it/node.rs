@@ -14,18 +14,19 @@ pub(crate) struct RocksNode {
     // Dropped before the directory that it lives in.
     tablets: Arc<dyn Tablets>,
     root: TempDir,
-    recent_bytes: usize,
+    /// Bytes of a bundle, and of memory.
+    sizes: (usize, usize),
 }
 
 impl RocksNode {
     pub(crate) fn new() -> RocksNode {
-        RocksNode::with_recent_bytes(RocksOptions::default().recent_bytes)
+        RocksNode::with(RocksOptions::default().bundle_bytes, 32 << 20)
     }
 
-    /// With room for so many bytes of recent rows of a tablet.
-    pub(crate) fn with_recent_bytes(recent_bytes: usize) -> RocksNode {
-        let root = tempfile::tempdir().unwrap();
-        RocksNode { tablets: start(root.path(), recent_bytes), root, recent_bytes }
+    /// With so many bytes of recent rows of a tablet in no order, and with so much memory.
+    pub(crate) fn with(bundle_bytes: usize, memory_bytes: usize) -> RocksNode {
+        let (root, sizes) = (tempfile::tempdir().unwrap(), (bundle_bytes, memory_bytes));
+        RocksNode { tablets: start(root.path(), sizes), root, sizes }
     }
 
     /// What [`RocksTablets`] was given.
@@ -43,7 +44,7 @@ impl RocksNode {
 
     /// Stops without a crash. All handles must be gone.
     pub(crate) fn restart(&mut self) {
-        self.tablets = start(self.root.path(), self.recent_bytes);
+        self.tablets = start(self.root.path(), self.sizes);
     }
 }
 
@@ -67,13 +68,13 @@ impl Harness for RocksNode {
                 break;
             }
         }
-        self.tablets = start(copy.path(), self.recent_bytes);
+        self.tablets = start(copy.path(), self.sizes);
         self.root = copy;
     }
 }
 
-fn start(root: &Path, recent_bytes: usize) -> Arc<dyn Tablets> {
-    let options = RocksOptions { memory_bytes: 32 << 20, recent_bytes, ..RocksOptions::default() };
+fn start(root: &Path, (bundle_bytes, memory_bytes): (usize, usize)) -> Arc<dyn Tablets> {
+    let options = RocksOptions { memory_bytes, bundle_bytes, ..RocksOptions::default() };
     Arc::new(RocksTablets::new(root.join("shards"), options).unwrap())
 }
 

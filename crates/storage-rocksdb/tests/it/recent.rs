@@ -65,10 +65,10 @@ fn recent_rows_are_scanned_as_if_they_were_in_rocksdb() {
     assert!(now.len() == 3_000 && now.iter().all(|(_, value)| value == "newest"));
 }
 
-/// ROCKS-3: rows are spilled when there is no room for more, all or none of them.
+/// ROCKS-3: rows are flushed when there is no room for more, all or none of them.
 #[test]
 fn what_a_crash_leaves_is_what_was_there_after_a_write() {
-    let mut node = RocksNode::with_recent_bytes(40_000);
+    let mut node = RocksNode::with(4_000, 128 << 10);
     let mut tablet = open(&node);
     for round in 0..30 {
         // The same counter at both ends of the key space, and other rows between them.
@@ -115,22 +115,23 @@ fn write_now(tablet: &dyn Engine, batch: &WriteBatch) -> bool {
 
 #[test]
 fn who_must_not_wait_writes_more_than_there_is_room_for() {
-    let node = RocksNode::with_recent_bytes(20_000);
+    // Room for some eight hundred rows.
+    let node = RocksNode::with(20_000, 512 << 10);
     let tablet = open(&node);
     assert!(!write_now(&*tablet, &batch(0..60, Some("first"))));
-    assert!(!write_now(&*tablet, &batch(60..120, Some("first"))), "the round before leaves meanwhile");
-    for round in 0..10 {
+    assert!(!write_now(&*tablet, &batch(60..120, Some("first"))), "the bundle before is put in order meanwhile");
+    for round in 0..40 {
         write_now(&*tablet, &batch(round * 50..round * 50 + 60, Some("first")));
     }
     // More than would ever fit, over rows that are here.
-    assert!(write_now(&*tablet, &batch(300..600, Some("second"))));
-    assert!(!write_now(&*tablet, &batch(310..320, None)));
+    assert!(write_now(&*tablet, &batch(300..2_300, Some("second"))));
     let value = |number: u32| match number {
         310..320 => None,
         300.. => Some(Bytes::from_static(b"second")),
         _ => Some(Bytes::from_static(b"first")),
     };
-    assert!((0..600).all(|number| tablet.get_cached(&key(number)).unwrap() == value(number)));
-    let all: Vec<_> = (0..600).filter_map(|number| Some((key(number), value(number)?))).collect();
+    write_now(&*tablet, &batch(310..320, None));
+    assert!((300..2_300).all(|number| tablet.get(&key(number)).unwrap() == value(number)));
+    let all: Vec<_> = (0..2_300).filter_map(|number| Some((key(number), value(number)?))).collect();
     assert_eq!(contents(&*tablet).unwrap(), all);
 }

@@ -10,6 +10,6 @@ fn rocksdb_engine_conforms() {
 }
 
 #[test]
-fn rocksdb_engine_conforms_without_recent_rows() {
-    run_all(&mut || Box::new(RocksNode::with_recent_bytes(0)));
+fn rocksdb_engine_conforms_when_each_write_is_put_in_order() {
+    run_all(&mut || Box::new(RocksNode::with(0, 8 << 20)));
 }

@@ -62,6 +62,17 @@ impl Durable {
         image.is_some()
     }
 
+    /// Damages a replica's files and nothing that is read of them in memory: only checkpoints show it, until another tablet
+    /// is installed or it is removed. `false` if there is none.
+    pub fn damage_unseen(&self, replica: ReplicaId) -> bool {
+        let images = self.images.lock();
+        let image = images.get(&replica);
+        if let Some(image) = image {
+            image.damaged_unseen.store(true, Ordering::SeqCst);
+        }
+        image.is_some()
+    }
+
     pub(super) fn begin_life(self: Arc<Durable>) -> Life {
         self.crash();
         let number = self.life.fetch_add(1, Ordering::SeqCst) + 1;
@@ -93,6 +104,7 @@ pub(super) struct Image {
     unflushed: Mutex<Vec<WriteBatch>>,
     bytes: AtomicU64,
     damaged: AtomicBool,
+    damaged_unseen: AtomicBool,
 }
 
 impl Image {
@@ -108,6 +120,10 @@ impl Image {
             }
             false => Ok(()),
         }
+    }
+
+    pub(super) fn is_damaged_unseen(&self) -> bool {
+        self.damaged_unseen.load(Ordering::SeqCst)
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<Bytes> {

@@ -39,6 +39,17 @@ pub(super) fn encode(items: &Items) -> BTreeMap<String, Bytes> {
     files
 }
 
+/// What a disk may do to a file without anybody noticing.
+pub(super) fn flip_a_bit(files: &mut BTreeMap<String, Bytes>) {
+    for file in files.values_mut() {
+        let mut bytes = file.to_vec();
+        if let Some(byte) = bytes.first_mut() {
+            *byte ^= 1;
+        }
+        *file = bytes.into();
+    }
+}
+
 /// The items of a received checkpoint. Anything that [`encode`] could not have made is refused.
 pub(super) fn decode(files: BTreeMap<String, Bytes>) -> StorageResult<Items> {
     let mut files = files;

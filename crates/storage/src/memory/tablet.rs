@@ -135,7 +135,11 @@ impl Engine for MemoryTablet {
 
     fn checkpoint(&self) -> StorageResult<Arc<dyn Checkpoint>> {
         self.flush()?;
-        Ok(Arc::new(MemoryCheckpoint { life: self.life.clone(), files: files::encode(&self.items()) }))
+        let mut files = files::encode(&self.items());
+        if self.image.is_damaged_unseen() {
+            files::flip_a_bit(&mut files);
+        }
+        Ok(Arc::new(MemoryCheckpoint { life: self.life.clone(), files }))
     }
 
     fn unflushed_bytes(&self) -> u64 {
