@@ -9,6 +9,9 @@
 //! A position counts the bytes of all files of the checkpoint, one after the other. The receiver takes the piece at its
 //! position and no other one, so what it has is always a beginning of one checkpoint. It forgets it when it restarts,
 //! when another checkpoint begins, and when nothing came for long.
+//!
+//! A receiver that finds the files damaged cannot know where that happened. Then the sender takes them itself, as the receiver
+//! did, and refuses to serve if they are no tablet here either: otherwise it would send them for ever.
 
 use std::sync::Arc;
 
@@ -23,6 +26,9 @@ mod send;
 
 pub(crate) use receive::Inlet;
 pub(crate) use send::send;
+
+/// What a receiver's refusal begins with where all came and is no whole tablet: the sender's files are damaged, or its own.
+const DAMAGED: &str = "these files are no whole tablet";
 
 /// What stands behind a snapshot.
 pub(crate) enum SnapshotSource {

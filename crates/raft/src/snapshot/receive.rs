@@ -9,7 +9,7 @@ use strata_codec::{APPLIED_KEY, checksum};
 use strata_env::Mono;
 use strata_storage::{Engine, Receiver, StorageError};
 
-use super::SnapshotSource;
+use super::{DAMAGED, SnapshotSource};
 use crate::applied::Applied;
 use crate::kept::KEEP_FOR;
 use crate::messages::{SnapshotPiece, encode_position, encode_snapshot_reply};
@@ -222,7 +222,10 @@ impl Inlet {
             Ok::<_, StorageError>((tablet, applied))
         });
         // What there was no room to finish is gone, and comes again.
-        let finished = finished.await?.map_err(|error| self.failed(&error))?;
+        let finished = finished.await?.map_err(|error| match error {
+            StorageError::Invalid { detail } => format!("{DAMAGED}: {detail}"),
+            error => self.failed(&error),
+        })?;
         self.full = None;
         let (reply, is_installed) = install(finished, vote, meta, raft).await?;
         if is_installed {

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use openraft::raft::SnapshotResponse;
 use strata_codec::checksum;
+use strata_net::NetError;
 use strata_storage::{Checkpoint, StorageError};
 use strata_types::LogIndex;
 
 use super::parts::{Part, Parts};
-use super::{SendError, SnapshotSource};
+use super::{DAMAGED, SendError, SnapshotSource};
 use crate::kept::Sending;
 use crate::messages::{SnapshotPiece, decode_position, decode_snapshot_reply};
 use crate::network::Peer;
@@ -44,7 +45,15 @@ pub(crate) async fn send(
         false => meta,
     };
     let end = SnapshotPiece::End { snapshot: sender.sending.kept().id, total, vote, meta };
-    let reply = sender.peer.snapshot_piece(&end, END_DEADLINE).await.map_err(SendError::Net)?;
+    let reply = match sender.peer.snapshot_piece(&end, END_DEADLINE).await {
+        Err(error @ NetError::Refused { .. }) => {
+            if matches!(&error, NetError::Refused { detail, .. } if detail.starts_with(DAMAGED)) {
+                sender.take_itself().await?;
+            }
+            return Err(SendError::Net(error));
+        }
+        reply => reply.map_err(SendError::Net)?,
+    };
     let reply = decode_snapshot_reply(reply).map_err(|error| SendError::Protocol(error.to_string()))?;
     let has = LogIndex(sender.sending.kept().meta.last_log_id.map_or(0, |id| id.index));
     replica.catching_up.begin(peer.target(), has, replica.env.now());
@@ -94,6 +103,32 @@ impl Sender<'_> {
             self.sending.arrived();
             window = CHUNKS_IN_FLIGHT;
         }
+    }
+
+    /// Does what the receiver did, to learn whose files are damaged. What comes of it is not installed.
+    async fn take_itself(&self) -> Result<(), SendError> {
+        let replica = Arc::clone(self.replica);
+        let mut receiver = self.background(move |_| replica.receive()).await?;
+        let files = self.background(|checkpoint| checkpoint.files()).await?;
+        let transfers = &self.replica.transfers;
+        for part in Parts::new(files, 0, transfers.piece_bytes()).into_iter().flatten() {
+            transfers.pace(part.length).await;
+            receiver = self
+                .background(move |checkpoint| {
+                    let bytes = checkpoint.read(&part.file, part.offset, part.length as usize)?;
+                    receiver.write(&part.file, part.offset, &bytes)?;
+                    Ok(receiver)
+                })
+                .await?;
+        }
+        let replica = self.replica.id;
+        let finish = self.background(move |_| match receiver.finish() {
+            Err(StorageError::Invalid { detail }) => {
+                Err(StorageError::Corrupt { file: format!("the tablet of {replica}"), detail })
+            }
+            finished => finished.map(drop),
+        });
+        finish.await
     }
 
     async fn begin(&self) -> Result<u64, SendError> {

@@ -7,6 +7,7 @@ use strata_storage::StorageError;
 use tokio::time::Instant;
 
 use crate::harness::{Cluster, put};
+use crate::snapshots::{EAGER, fill};
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_told_of_damage_refuses_at_once_and_gives_leadership_away() {
@@ -57,4 +58,33 @@ async fn damage_that_upkeep_finds_ends_the_leadership_too() {
     cluster.maintain().await;
     cluster.write("a", "2").await;
     assert_ne!(cluster.leader().await, damaged);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_snapshots_are_damaged_finds_out_and_gives_leadership_away() {
+    let mut cluster = Cluster::new(34, EAGER).await;
+    fill(&cluster, 0, 5).await;
+    let damaged = cluster.leader().await;
+    let away = (1..=3).find(|node| *node != damaged).expect("three nodes");
+    cluster.crash(away).await;
+    cluster.damage_unseen(damaged);
+    fill(&cluster, 5, 60).await;
+    let upkeep = async |cluster: &Cluster| {
+        for _ in 0..30 {
+            cluster.maintain().await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    upkeep(&cluster).await;
+    assert!(cluster.group(damaged).is_sound(), "nobody has noticed");
+    cluster.start(away).await;
+    upkeep(&cluster).await;
+    let problem = cluster.group(damaged).status().problem.expect("it refuses to serve");
+    assert!(problem.contains("damaged"), "{problem}");
+    assert_ne!(cluster.leader().await, damaged);
+    assert!(cluster.group(away).is_sound(), "who got it keeps what it had");
+    cluster.write("after", "1").await;
+    upkeep(&cluster).await;
+    assert_eq!(cluster.value(away, "after").as_deref(), Some(&b"1"[..]));
+    assert!(cluster.value(away, "k59").is_some());
 }

@@ -409,6 +409,11 @@ impl Cluster {
         assert!(self.tablets[&node].damage(self.replicas[&node]), "it has one");
     }
 
+    /// The same, and only who gets a snapshot of it can tell.
+    pub(crate) fn damage_unseen(&self, node: u64) {
+        assert!(self.tablets[&node].damage_unseen(self.replicas[&node]), "it has one");
+    }
+
     pub(crate) fn group(&self, node: u64) -> &Arc<Group> {
         self.running[&node].group.as_ref().expect("it is open")
     }
