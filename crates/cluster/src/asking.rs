@@ -11,7 +11,7 @@ use crate::node::Node;
 use crate::paces::Position;
 use crate::question::{Question, Reply};
 use crate::question_wire::{decode_reply, encode_question};
-use crate::report::NodeReport;
+use crate::report::{DISK_FULL, GroupReport, NodeReport, Room};
 use crate::service;
 
 /// How long a node may take to say how it is.
@@ -38,17 +38,46 @@ impl Node {
         self.paces().look(self.env().now(), &positions);
     }
 
+    /// How this node is.
+    pub(crate) fn report(&self) -> NodeReport {
+        let report = |group: &Arc<Group>| {
+            let figures = Some(self.figures(group));
+            GroupReport { is_damaged: !group.is_sound(), figures, ..group.status().into() }
+        };
+        let open: Vec<GroupReport> = self.host().groups().iter().map(report).collect();
+        let closed = self.closed();
+        // What a replica waits for that serves, or that is well and not open, is room.
+        let waits = open.iter().any(|group| group.serving && group.problem.is_some())
+            || closed.iter().any(|group| !group.is_damaged);
+        let room = match self.wal().room() {
+            true if waits => Room::Little,
+            true => Room::Enough,
+            false => Room::No,
+        };
+        let full = (room == Room::No).then(|| DISK_FULL.to_owned());
+        NodeReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime: self.uptime(),
+            is_stopping: self.is_stopping(),
+            groups: open.into_iter().chain(closed).collect(),
+            problems: full.into_iter().collect(),
+            room,
+        }
+    }
+
     /// How another node is, or this one; `None` when it does not say.
     pub(crate) async fn ask_report(&self, node: NodeId) -> Option<NodeReport> {
-        let mut answer = self.ask_net(node, &Question::FullReport, REPORT_DEADLINE).await;
-        if let Err(NetError::Refused { .. }) = answer {
-            // An older program does not know the question.
-            answer = self.ask_net(node, &Question::Report, REPORT_DEADLINE).await;
+        for question in [Question::WholeReport, Question::FullReport, Question::Report] {
+            match self.ask_net(node, &question, REPORT_DEADLINE).await {
+                Ok(Reply::Report(report) | Reply::FullReport(report) | Reply::WholeReport(report)) => {
+                    return Some(*report);
+                }
+                // An older program does not know the question.
+                Err(NetError::Refused { .. }) => {}
+                Ok(_) | Err(_) => return None,
+            }
         }
-        match answer {
-            Ok(Reply::Report(report) | Reply::FullReport(report)) => Some(*report),
-            Ok(_) | Err(_) => None,
-        }
+        None
     }
 
     /// Tells another node something that needs no answer.

@@ -150,7 +150,7 @@ mod tests {
     use strata_types::{ChangeId, ChangeReason, GroupChanges, NodeDescriptor, NodeState, ReplicaChange};
 
     use super::*;
-    use crate::report::{DISK_FULL, GroupReport};
+    use crate::report::{GroupReport, Room};
 
     fn at(seconds: u64) -> Mono {
         Mono(Duration::from_secs(seconds))
@@ -206,7 +206,7 @@ mod tests {
         let spoiled: [fn(&mut NodeReport); 7] = [
             |report| report.uptime = Duration::from_secs(4),
             |report| report.is_stopping = true,
-            |report| report.problems.push(DISK_FULL.to_owned()),
+            |report| report.room = Room::No,
             |report| report.groups[0].serving = false,
             |report| report.groups[0].term = Term(4),
             |report| report.groups[0].leader = None,

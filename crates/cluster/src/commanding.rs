@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use strata_meta::{MetaCommand, MetaRefusal, MetaReply};
 use strata_raft::ProposeError;
+use strata_types::NodeId;
 
 use crate::meta_group;
 use crate::node::Node;
@@ -70,6 +71,15 @@ pub(crate) async fn command(node: &Node, command: MetaCommand, deadline: Duratio
         let left = end.since(node.env().now());
         node.env().sleep(node.env().jittered(PAUSE).min(left)).await;
     }
+}
+
+/// Why a node is not given up that is alive.
+pub(crate) fn alive(node: NodeId) -> MetaRefusal {
+    let detail = format!(
+        "the node is alive, and would come back at once with all that it has; to empty it, use `strata cluster \
+         remove`, and to give it up as it is, stop its process first: node=`{node}`"
+    );
+    MetaRefusal::Invalid { detail }
 }
 
 /// Another node, or this one, has a command for the meta group, which this node may lead.

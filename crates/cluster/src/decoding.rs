@@ -16,7 +16,7 @@ use crate::introduction::{Answer, Candidate, Greeting, Introduction, Refusal, Ve
 use crate::introduction_wire::{Arrived, decode_answer, decode_introduction, encode_answer, encode_introduction};
 use crate::question::{Question, Reply};
 use crate::question_wire::{decode_question, decode_reply, encode_question, encode_reply};
-use crate::report::{GroupReport, NodeReport};
+use crate::report::{GroupReport, NodeReport, Room};
 use crate::{Charter, ClusterName, InstanceId, Seat, map_file};
 
 strata_codec::fuzz_targets!();
@@ -120,6 +120,7 @@ fn questions_and_replies() {
         Question::Floor,
         Question::Heard { known: Timestamp(5) },
         Question::FullReport,
+        Question::WholeReport,
         Question::InUse { oldest: None },
         Question::InUse { oldest: Some(Timestamp(7)) },
     ];
@@ -142,6 +143,7 @@ fn questions_and_replies() {
         is_stopping: true,
         groups: vec![group, GroupReport::default()],
         problems: vec!["a".into()],
+        room: Room::Enough,
     };
     let mut full = report.clone();
     full.groups[1].figures = Some(ReplicaFigures { operations: 9, size: 7, ..ReplicaFigures::default() });
@@ -152,7 +154,8 @@ fn questions_and_replies() {
         Reply::NotLeader { leader: Some(NodeId(2)) },
         Reply::Failed { detail: "no".into() },
         Reply::Report(Box::new(report.clone())),
-        Reply::FullReport(Box::new(full)),
+        Reply::FullReport(Box::new(full.clone())),
+        Reply::WholeReport(Box::new(NodeReport { room: Room::Little, ..full })),
         Reply::Command { reply: Bytes::from_static(b"any bytes") },
         Reply::Timestamp(Timestamp(7)),
         Reply::Horizon(Timestamp(u64::MAX)),

@@ -57,7 +57,8 @@
 //!
 //! # Path of a change of members
 //! 1. The leader of the meta group sees that something is to be done (`planning`), and proposes `Plan`. It also says which
-//!    nodes have been silent for long and which replicas are damaged. The machine decides.
+//!    nodes have been silent for long, which replicas are damaged, and which nodes have no room for more (`rooms`). The
+//!    machine decides.
 //! 2. The map names a replica that is added; its node opens it, empty (`replicas`).
 //! 3. The leader of the group takes one step after the other (`changes`): what the next one is follows from map and
 //!    members alone (`change_step`), so any leader can go on, whoever began.
@@ -116,6 +117,7 @@ mod registration;
 mod repairs;
 mod replicas;
 mod report;
+mod rooms;
 mod service;
 mod settings;
 mod start;
@@ -128,7 +130,6 @@ pub use cluster_name::ClusterName;
 pub use commanding::CommandError;
 pub use error::StartError;
 pub use node::{Identity, Node};
-pub use overview::{ClusterOverview, NodeOverview, ReplicaOverview, ShardOverview};
 pub use paces::Paces;
 pub use phase::Phase;
 pub use settings::{NodeParts, NodeSettings};

@@ -121,13 +121,16 @@ impl MetaGroup {
         let wake = applied.clone();
         let machine: Arc<dyn Machine> = Arc::new(MetaMachine::with_listener(move |_| wake.notify_one()));
         match self.node.host().open(replicas::spec(placement, here, machine)).await {
-            Ok(group) => self.open = Some(Open { group, applied }),
+            Ok(group) => {
+                self.node.forget_closed(GroupId::META, here.replica);
+                self.open = Some(Open { group, applied });
+            }
             // A deleted one left long ago, or was to be built anew: a newer map says more.
             Err(error @ (OpenError::Corrupt { .. } | OpenError::Deleted { .. })) => {
                 self.node.refuse(GroupId::META, here.replica, error.to_string());
             }
             Err(error @ OpenError::Full { .. }) => {
-                tracing::warn!(replica = %here.replica, %error, "this node's part in the meta group waits for room");
+                self.node.wait_for_room(GroupId::META, here.replica, error.to_string());
             }
             Err(error) => return Err(StartError::Group { group: GroupId::META, detail: error.to_string() }),
         }

@@ -9,16 +9,16 @@ use parking_lot::Mutex;
 use strata_env::{Env, Mono, TaskHandle};
 use strata_meta::{MetaCommand, MetaReply};
 use strata_net::Caller;
-use strata_raft::{Group, Host};
-use strata_types::{ClusterId, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
+use strata_raft::Host;
+use strata_types::{ClusterId, ClusterOverview, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
 use strata_wal::Wal;
 use tokio::sync::watch;
 
 use crate::identity_file::Membership;
 use crate::map_keeper::MapKeeper;
-use crate::overview::{ClusterOverview, assemble};
+use crate::overview::assemble;
 use crate::paces::Paces;
-use crate::report::{DISK_FULL, GroupReport, NodeReport};
+use crate::report::GroupReport;
 use crate::{CommandError, NodeSettings, Phase, Timestamps, commanding};
 
 /// How long a node that stops waits until the others know.
@@ -69,13 +69,21 @@ impl Progress {
     }
 }
 
+/// A replica that could not be opened, and why.
+struct Closed {
+    replica: ReplicaId,
+    problem: String,
+    /// It was found damaged and refuses to serve. Otherwise there was no room, and it is tried again.
+    is_damaged: bool,
+}
+
 /// One running node: everything but sockets. See the crate.
 pub struct Node {
     core: NodeCore,
     timestamps: Arc<Timestamps>,
     paces: Paces,
-    /// Replicas that were found damaged when they were opened, and why.
-    refusing: Mutex<BTreeMap<GroupId, (ReplicaId, String)>>,
+    /// Replicas that could not be opened.
+    closed: Mutex<BTreeMap<GroupId, Closed>>,
     ready: AtomicBool,
     stopping: AtomicBool,
     tasks: Mutex<Vec<TaskHandle>>,
@@ -88,7 +96,7 @@ impl Node {
             core,
             timestamps,
             paces: Paces::default(),
-            refusing: Mutex::default(),
+            closed: Mutex::default(),
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             tasks: Mutex::default(),
@@ -181,9 +189,23 @@ impl Node {
         assemble(&self.membership().cluster, self.identity().node, &map, &reports)
     }
 
-    /// Has the meta group carry out a command. A refusal is a reply.
+    /// Has the meta group carry out an operator's command. A refusal is a reply.
     pub async fn administer(&self, command: MetaCommand, deadline: Duration) -> Result<MetaReply, CommandError> {
-        commanding::command(self, command, deadline).await
+        let end = self.env().now() + deadline;
+        // The machine cannot know who is alive. Who is comes back by itself, as if nothing had been wished.
+        if let MetaCommand::SetNodeState { node, wanted: NodeState::Lost, .. } = command
+            && self.would_come_back(node)
+            && let Ok(Some(_)) = self.env().timeout(deadline / 2, self.ask_report(node)).await
+        {
+            return Ok(MetaReply::Refused(commanding::alive(node)));
+        }
+        commanding::command(self, command, end.since(self.env().now())).await
+    }
+
+    /// Whether a node that is lost, or declared so, is taken back when it answers. Who is to go stays given up.
+    fn would_come_back(&self, node: NodeId) -> bool {
+        let state = self.map().node(node).map(|known| known.state);
+        state.is_some_and(|state| state.keeps() || state == NodeState::Lost)
     }
 
     /// Gives leaders away, makes everything durable and stops. Tells of its phases as the start did.
@@ -237,6 +259,11 @@ impl Node {
         self.core.progress.report(phase);
     }
 
+    /// Time since its start.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.env().now().since(self.core.started)
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
@@ -269,52 +296,42 @@ impl Node {
     pub(crate) fn refuse(&self, group: GroupId, replica: ReplicaId, problem: String) {
         tracing::error!(%group, %replica, problem, "replica refuses to serve");
         metrics::counter!("strata_cluster_replicas_refused_total").increment(1);
-        self.refusing.lock().insert(group, (replica, problem));
+        self.closed.lock().insert(group, Closed { replica, problem, is_damaged: true });
+    }
+
+    /// There is no room to open a replica; it is tried again.
+    pub(crate) fn wait_for_room(&self, group: GroupId, replica: ReplicaId, problem: String) {
+        tracing::warn!(%group, %replica, problem, "a replica waits for room");
+        self.closed.lock().insert(group, Closed { replica, problem, is_damaged: false });
     }
 
     /// The replica of a group that refuses, if one does.
     pub(crate) fn refused(&self, group: GroupId) -> Option<ReplicaId> {
-        self.refusing.lock().get(&group).map(|(replica, _)| *replica)
+        self.closed.lock().get(&group).filter(|closed| closed.is_damaged).map(|closed| closed.replica)
     }
 
-    /// A replica that refused is deleted.
-    pub(crate) fn forget_refusal(&self, group: GroupId, replica: ReplicaId) {
-        let mut refusing = self.refusing.lock();
-        if refusing.get(&group).is_some_and(|(refused, _)| *refused == replica) {
-            refusing.remove(&group);
+    /// A replica that could not be opened is open, or deleted.
+    pub(crate) fn forget_closed(&self, group: GroupId, replica: ReplicaId) {
+        let mut closed = self.closed.lock();
+        if closed.get(&group).is_some_and(|closed| closed.replica == replica) {
+            closed.remove(&group);
         }
     }
 
-    /// Keeps refusals of those replicas only that the map knows.
-    pub(crate) fn forget_refusals(&self, is_known: impl Fn(GroupId, ReplicaId) -> bool) {
-        self.refusing.lock().retain(|group, (replica, _)| is_known(*group, *replica));
+    /// Forgets those replicas that the map does not know.
+    pub(crate) fn keep_closed(&self, is_known: impl Fn(GroupId, ReplicaId) -> bool) {
+        self.closed.lock().retain(|group, closed| is_known(*group, closed.replica));
     }
 
-    /// How this node is.
-    pub(crate) fn report(&self) -> NodeReport {
-        let report = |group: &Arc<Group>| {
-            let figures = Some(self.figures(group));
-            GroupReport { is_damaged: !group.is_sound(), figures, ..group.status().into() }
-        };
-        let mut groups: Vec<_> = self.host().groups().iter().map(report).collect();
-        let refusing = self.refusing.lock();
-        groups.extend(refusing.iter().map(|(&group, (replica, problem))| GroupReport {
+    /// What is to be said of the replicas that could not be opened.
+    pub(crate) fn closed(&self) -> Vec<GroupReport> {
+        let report = |(&group, closed): (&GroupId, &Closed)| GroupReport {
             group,
-            replica: *replica,
-            problem: Some(problem.clone()),
-            is_damaged: true,
+            replica: closed.replica,
+            problem: Some(closed.problem.clone()),
+            is_damaged: closed.is_damaged,
             ..GroupReport::default()
-        }));
-        let mut problems = Vec::new();
-        if !self.core.wal.room() {
-            problems.push(DISK_FULL.to_owned());
-        }
-        NodeReport {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime: self.env().now().since(self.core.started),
-            is_stopping: self.stopping.load(Ordering::Acquire),
-            groups,
-            problems,
-        }
+        };
+        self.closed.lock().iter().map(report).collect()
     }
 }

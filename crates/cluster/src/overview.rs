@@ -1,93 +1,15 @@
 //! The whole cluster, as far as one node could find out.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
+use strata_meta::stranded;
 use strata_types::{
-    ClusterId, Epoch, GroupId, LogIndex, NodeDescriptor, NodeId, ReplicaFigures, ReplicaId, ReplicaPlacement, ShardMap,
-    ShardPlacement, Term,
+    ClusterOverview, GroupId, NodeDescriptor, NodeId, NodeOverview, ReplicaOverview, ReplicaPlacement, ShardMap,
+    ShardOverview, ShardPlacement, Term,
 };
 
 use crate::ClusterName;
 use crate::report::NodeReport;
-
-/// The whole cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterOverview {
-    /// Which cluster.
-    pub cluster: ClusterId,
-    /// What people call it.
-    pub name: String,
-    /// The node that answers.
-    pub node: NodeId,
-    /// Version of its program.
-    pub version: String,
-    /// Of its shard map.
-    pub epoch: Epoch,
-    /// Leader of the meta group, if there is one.
-    pub meta_leader: Option<NodeId>,
-    /// All nodes, by id.
-    pub nodes: Vec<NodeOverview>,
-    /// All shards, by slot.
-    pub shards: Vec<ShardOverview>,
-    /// One sentence for each thing that is not as it should be and belongs to no single node.
-    pub problems: Vec<String>,
-}
-
-/// One node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeOverview {
-    /// Who it is and how to reach it.
-    pub node: NodeDescriptor,
-    /// Whether it answered just now.
-    pub is_up: bool,
-    /// Version of its program; empty when it did not answer.
-    pub version: String,
-    /// Replicas that live on it.
-    pub replicas: u32,
-    /// Shards that it leads.
-    pub leaders: u32,
-    /// Time since it started; zero when it did not answer.
-    pub uptime: Duration,
-    /// One sentence for each thing that is not as it should be.
-    pub problems: Vec<String>,
-}
-
-/// One shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShardOverview {
-    /// Its slots and replicas.
-    pub placement: ShardPlacement,
-    /// The node that leads it, if there is one.
-    pub leader: Option<NodeId>,
-    /// Raft term.
-    pub term: Term,
-    /// Its replicas that answered just now.
-    pub replicas: Vec<ReplicaOverview>,
-}
-
-/// One replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplicaOverview {
-    /// Its id.
-    pub replica: ReplicaId,
-    /// Where it lives.
-    pub node: NodeId,
-    /// Last log entry it holds.
-    pub last: LogIndex,
-    /// Last entry that it knows to be on a majority.
-    pub committed: LogIndex,
-    /// Last entry that it applied.
-    pub applied: LogIndex,
-    /// Bytes of its log.
-    pub log_bytes: u64,
-    /// How busy it is and how much of it there is; nodes with an older program do not tell.
-    pub figures: Option<ReplicaFigures>,
-    /// Whether it serves requests.
-    pub is_serving: bool,
-    /// What is wrong with it, if anything.
-    pub problem: Option<String>,
-}
 
 /// Puts together what the nodes that answered have said.
 pub(crate) fn assemble(
@@ -97,7 +19,9 @@ pub(crate) fn assemble(
     reports: &BTreeMap<NodeId, NodeReport>,
 ) -> ClusterOverview {
     let shards: Vec<_> = map.shards.iter().map(|placement| shard_overview(placement, reports)).collect();
-    let nodes = map.nodes.iter().map(|node| node_overview(node, map, &shards, reports.get(&node.id))).collect();
+    let full: BTreeSet<NodeId> = reports.iter().filter(|(_, report)| report.is_full()).map(|(node, _)| *node).collect();
+    let node_of = |node: &NodeDescriptor| node_overview(node, map, &shards, reports.get(&node.id), &full);
+    let nodes = map.nodes.iter().map(node_of).collect();
     let mut problems = Vec::new();
     let meta: Vec<_> = map.meta.iter().copied().chain(map.meta_changes.added()).collect();
     for placement in &meta {
@@ -125,8 +49,10 @@ fn node_overview(
     map: &ShardMap,
     shards: &[ShardOverview],
     report: Option<&NodeReport>,
+    full: &BTreeSet<NodeId>,
 ) -> NodeOverview {
     let is_here = |placement: &&ShardPlacement| placement.replicas.iter().any(|replica| replica.node == node.id);
+    let told = report.map(|report| report.problems.clone()).unwrap_or_default();
     NodeOverview {
         node: node.clone(),
         is_up: report.is_some(),
@@ -134,7 +60,8 @@ fn node_overview(
         replicas: map.shards.iter().filter(is_here).count() as u32,
         leaders: shards.iter().filter(|shard| shard.leader == Some(node.id)).count() as u32,
         uptime: report.map(|report| report.uptime).unwrap_or_default(),
-        problems: report.map(|report| report.problems.clone()).unwrap_or_default(),
+        is_full: full.contains(&node.id),
+        problems: told.into_iter().chain(stranded(map, node.id, full)).collect(),
     }
 }
 
@@ -176,10 +103,10 @@ fn leader(
 
 #[cfg(test)]
 mod tests {
-    use strata_types::{ChangeId, ChangeReason, ReplicaChange, ShardId, SlotRange};
+    use strata_types::{ChangeId, ChangeReason, NodeState, ReplicaChange, ReplicaId, ShardId, SlotRange};
 
     use super::*;
-    use crate::report::GroupReport;
+    use crate::report::{GroupReport, Room};
 
     fn map() -> ShardMap {
         let node = |id| NodeDescriptor { id: NodeId(id), ..NodeDescriptor::default() };
@@ -254,6 +181,22 @@ mod tests {
         let shown: Vec<_> = replicas.iter().map(|replica| (replica.replica, replica.problem.is_some())).collect();
         assert_eq!(shown, [(ReplicaId(6), true), (ReplicaId(9), false)]);
         assert_eq!(overview.shards[0].leader, Some(NodeId(3)));
+    }
+
+    #[test]
+    fn replicas_that_nobody_can_take_are_a_problem_of_their_node() {
+        let mut map = map();
+        map.nodes[2].state = NodeState::Lost;
+        let mut reports = BTreeMap::from([1, 2].map(|node| (NodeId(node), report(node, 3, Some(1)))));
+        let problems = |map: &ShardMap, reports: &BTreeMap<NodeId, NodeReport>| {
+            assemble(&ClusterName::default(), NodeId(1), map, reports).nodes[2].problems.clone()
+        };
+        let is_told = |problems: &[String]| problems.iter().any(|one| one.starts_with("no other node can take 2 of"));
+        assert!(is_told(&problems(&map, &reports)), "the shard's and that of the meta group");
+        map.nodes.push(NodeDescriptor { id: NodeId(4), ..NodeDescriptor::default() });
+        assert_eq!(problems(&map, &reports), Vec::<String>::new(), "the fourth can");
+        reports.insert(NodeId(4), NodeReport { room: Room::Little, ..NodeReport::default() });
+        assert!(is_told(&problems(&map, &reports)), "it has no room");
     }
 
     #[test]

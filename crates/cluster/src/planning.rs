@@ -3,7 +3,7 @@
 //! ```text
 //!   every half second:     replicas that refuse to serve, and
 //!                          changes that do not get on              --> CancelChange, Rebuild
-//!                          is there something to plan?             --> Plan
+//!                          is there something to plan?             --> Plan, around the nodes without room
 //!   every few seconds:     nodes that do not answer for long       --> SetNodeState Lost
 //!                          leaders that have too much to do        --> PreferLeader
 //! ```
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strata_env::Mono;
-use strata_meta::{Imbalance, LeaderWish, MetaCommand, MetaReply, plan, spread};
+use strata_meta::{Imbalance, LeaderWish, MetaCommand, MetaReply, plan_around, spread};
 use strata_types::{ChangeId, Epoch, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
 
 use crate::commanding::command;
@@ -24,6 +24,7 @@ use crate::leader_loads::LeaderLoads;
 use crate::node::Node;
 use crate::repairs::{Damaged, changes_under_way, damaged, in_the_way, obstructed, to_rebuild};
 use crate::report::NodeReport;
+use crate::rooms::Rooms;
 use crate::tally::{Pace, Tally};
 use crate::vigil::{Rests, Vigil};
 
@@ -86,10 +87,12 @@ fn show_imbalance_of_loads(loads: &[(u64, u32)]) {
 /// What a leader of the meta group remembers while it leads.
 struct Planning {
     pace: Pace,
-    /// There was nothing to do about the map of this epoch.
+    /// There was nothing to do about the map of this epoch. Forgotten when other nodes have room.
     done: Epoch,
-    asked: Mono,
+    /// When the nodes were asked last how they are. Who leads anew asks at once.
+    asked: Option<Mono>,
     loads: LeaderLoads,
+    rooms: Rooms,
     vigil: Vigil,
     /// Members that refused to serve when their nodes were asked last.
     damaged: Vec<Damaged>,
@@ -106,8 +109,9 @@ impl Planning {
         Planning {
             pace: Pace::default(),
             done: Epoch(0),
-            asked: now,
+            asked: None,
             loads: LeaderLoads::new(now),
+            rooms: Rooms::default(),
             vigil: Vigil::default(),
             damaged: Vec::new(),
             obstructed: BTreeSet::new(),
@@ -135,25 +139,26 @@ impl Planning {
             let reply = command(node, wish, DEADLINE).await;
             tracing::info!(%group, %change, ?reply, "a change is in the way of the group's repair");
         }
-        for (group, replica) in to_rebuild(map, &damaged, LIMITS) {
+        for (group, replica) in to_rebuild(map, &damaged, LIMITS, &self.rooms.full(map)) {
             self.rebuild(node, group, replica, now).await;
         }
     }
 
     async fn plan(&mut self, node: &Node, map: &Arc<ShardMap>) {
-        if self.done == map.epoch || !self.pace.may_plan(node.env().now()) {
+        if self.done == map.epoch || !self.rooms.is_known(map) || !self.pace.may_plan(node.env().now()) {
             return;
         }
         // Large clusters have large plans.
-        let (present, limits) = (map.clone(), limits(map, self.loads.of_all()));
-        let Some(wish) = node.env().background(move || plan(&present, limits)).await else { return };
+        let (present, limits, full) = (map.clone(), limits(map, self.loads.of_all()), self.rooms.full(map));
+        let order = MetaCommand::plan_around(limits, &full);
+        let Some(wish) = node.env().background(move || plan_around(&present, limits, &full)).await else { return };
         let to_move = changes_under_way(map, |_| true) + wish.start.len() + wish.waiting.len();
         metrics::gauge!("strata_cluster_replicas_to_move").set(to_move as f64);
         if wish.is_empty() {
             self.done = map.epoch;
             return;
         }
-        match command(node, MetaCommand::Plan { limits }, DEADLINE).await {
+        match command(node, order, DEADLINE).await {
             Ok(MetaReply::Planned { started, cancelled, waiting, .. }) => {
                 tracing::info!(started, cancelled, waiting, "planned changes of members");
             }
@@ -165,10 +170,10 @@ impl Planning {
     async fn look_after(&mut self, node: &Node, map: &ShardMap) {
         let now = node.env().now();
         let patience = node.settings().replace_after;
-        if now.since(self.asked) < ASKING.min(patience / 4) {
+        if self.asked.is_some_and(|asked| now.since(asked) < ASKING.min(patience / 4)) {
             return;
         }
-        self.asked = now;
+        self.asked = Some(now);
         let asked = map.nodes.iter().map(|other| async { (other.id, node.ask_report(other.id).await) });
         let reports: BTreeMap<NodeId, Option<NodeReport>> =
             futures_util::future::join_all(asked).await.into_iter().collect();
@@ -184,6 +189,9 @@ impl Planning {
         let obstructed = obstructed(map, &reports);
         self.stuck = obstructed.intersection(&self.obstructed).copied().collect();
         self.obstructed = obstructed;
+        if self.rooms.heard(&reports, map) {
+            self.done = Epoch(0);
+        }
         self.loads.heard(now, map, &reports);
         show_imbalance_of_loads(&self.loads.of_nodes(map));
         self.spread_leaders(node, map, now).await;

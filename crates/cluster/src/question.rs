@@ -25,6 +25,8 @@ pub(crate) enum Question {
     Heard { known: Timestamp },
     /// How are you, with figures? Older programs refuse the question.
     FullReport,
+    /// How are you, with figures, and what have you room for? Older programs refuse the question.
+    WholeReport,
     /// A new timestamp, at once: who asks makes sure that who answered leads. For the leader of the meta group.
     BeginAtOnce,
 }
@@ -48,6 +50,8 @@ pub(crate) enum Reply {
     Horizon(Timestamp),
     /// To `FullReport`.
     FullReport(Box<NodeReport>),
+    /// To `WholeReport`.
+    WholeReport(Box<NodeReport>),
     /// To `BeginAtOnce`: it counts if this leader still leads.
     Begun { at: Timestamp, ballot: Ballot },
 }

@@ -10,7 +10,7 @@ use strata_raft::Ballot;
 use strata_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaFigures, ReplicaId, Term, Timestamp};
 
 use crate::question::{Question, Reply};
-use crate::report::{GroupReport, NodeReport};
+use crate::report::{GroupReport, NodeReport, Room};
 
 const VERSION: u8 = 1;
 /// A map follows, in the encoding of the meta crate. The number before it was a map without nodes' states and changes.
@@ -33,6 +33,7 @@ pub(crate) fn encode_question(question: &Question) -> Bytes {
         Question::Heard { known } => output.u8(7).u64(known.0),
         Question::FullReport => output.u8(8),
         Question::BeginAtOnce => output.u8(9),
+        Question::WholeReport => output.u8(10),
     };
     output.finish()
 }
@@ -50,6 +51,7 @@ pub(crate) fn decode_question(body: Bytes) -> Result<Question, DecodeError> {
         7 => Question::Heard { known: Timestamp(input.u64("known")?) },
         8 => Question::FullReport,
         9 => Question::BeginAtOnce,
+        10 => Question::WholeReport,
         tag => return Err(DecodeError::BadValue { field: "question", value: tag.into() }),
     };
     input.finish()?;
@@ -90,6 +92,11 @@ pub(crate) fn encode_reply(reply: &Reply) -> Bytes {
             encode_figures(&mut output, report);
         }
         Reply::Begun { at, ballot } => ballot.put(output.u8(9).u64(at.0)),
+        Reply::WholeReport(report) => {
+            encode_report(output.u8(10), report);
+            encode_figures(&mut output, report);
+            output.u8(report.room.number());
+        }
     }
     output.finish()
 }
@@ -111,6 +118,7 @@ pub(crate) fn decode_reply(body: Bytes) -> Result<Reply, DecodeError> {
         7 => Reply::Horizon(Timestamp(input.u64("horizon")?)),
         8 => Reply::FullReport(Box::new(decode_full_report(&mut input)?)),
         9 => Reply::Begun { at: Timestamp(input.u64("begun at")?), ballot: Ballot::take(&mut input)? },
+        10 => Reply::WholeReport(Box::new(decode_whole_report(&mut input)?)),
         tag => return Err(DecodeError::BadValue { field: "reply", value: tag.into() }),
     };
     input.finish()?;
@@ -152,8 +160,9 @@ fn decode_report(input: &mut Decoder) -> Result<NodeReport, DecodeError> {
     let count = input.count(GROUP_BYTES_MIN, "group count")?;
     let groups = (0..count).map(|_| decode_group(input)).collect::<Result<_, _>>()?;
     let count = input.count(4, "problem count")?;
-    let problems = (0..count).map(|_| input.string("problem")).collect::<Result<_, _>>()?;
-    Ok(NodeReport { version, uptime, is_stopping, groups, problems })
+    let problems: Vec<String> = (0..count).map(|_| input.string("problem")).collect::<Result<_, _>>()?;
+    let room = Room::of_problems(&problems);
+    Ok(NodeReport { version, uptime, is_stopping, groups, problems, room })
 }
 
 /// ReplicaFigures of the groups that have some: their positions in the report, and the figures.
@@ -182,6 +191,13 @@ fn decode_full_report(input: &mut Decoder) -> Result<NodeReport, DecodeError> {
         group.figures = Some(figures);
     }
     Ok(report)
+}
+
+fn decode_whole_report(input: &mut Decoder) -> Result<NodeReport, DecodeError> {
+    let report = decode_full_report(input)?;
+    let number = input.u8("room")?;
+    let room = Room::of_number(number).ok_or(DecodeError::BadValue { field: "room", value: number.into() })?;
+    Ok(NodeReport { room, ..report })
 }
 
 fn decode_group(input: &mut Decoder) -> Result<GroupReport, DecodeError> {
@@ -224,14 +240,18 @@ mod tests {
     /// Nodes of other versions read these too.
     #[test]
     fn bytes_of_reports_are_pinned() {
-        assert_eq!([Question::Report, Question::FullReport].map(|it| encode_question(&it)), [&[1, 2][..], &[1, 8]]);
+        let questions = [Question::Report, Question::FullReport, Question::WholeReport];
+        assert_eq!(questions.map(|it| encode_question(&it)), [&[1, 2][..], &[1, 8], &[1, 10]]);
         let figures = ReplicaFigures { operations: 1, entries: 2, size: 3, arrived: 4, arriving: 5 };
         let group = GroupReport { group: GroupId(7), figures: Some(figures), ..GroupReport::default() };
         let report = Box::new(NodeReport { groups: vec![GroupReport::default(), group], ..NodeReport::default() });
         let plain = encode_reply(&Reply::Report(report.clone()));
         // Version, uptime, stopping, and two groups of 76 bytes; no problems.
         assert_eq!((&plain[..2], plain.len()), (&[1, 4][..], 2 + 4 + 8 + 1 + 4 + 2 * 76 + 4));
-        let full = encode_reply(&Reply::FullReport(report));
+        let full = encode_reply(&Reply::FullReport(report.clone()));
+        let whole = encode_reply(&Reply::WholeReport(Box::new(NodeReport { room: Room::Little, ..*report })));
+        assert_eq!((&whole[..2], &whole[2..full.len()]), (&[1, 10][..], &full[2..]), "and then the room");
+        assert_eq!(whole[full.len()..], [1]);
         assert_eq!((&full[..2], &full[2..plain.len()]), (&[1, 8][..], &plain[2..]), "what older ones have comes first");
         let numbers: Vec<u64> = (1..=5).collect();
         let mut figures = vec![0, 0, 0, 1, 0, 0, 0, 1];
@@ -245,12 +265,24 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_known_of_older_programs_by_their_sentence() {
+        let full = NodeReport { problems: vec![crate::report::DISK_FULL.to_owned()], ..NodeReport::default() };
+        for reply in [Reply::Report(Box::new(full.clone())), Reply::FullReport(Box::new(full))] {
+            let Ok(Reply::Report(told) | Reply::FullReport(told)) = decode_reply(encode_reply(&reply)) else {
+                panic!("{reply:?} became something else");
+            };
+            assert_eq!(told.room, Room::No);
+        }
+    }
+
+    #[test]
     fn questions_and_replies_round_trip() {
         let command = Question::Command { command: Bytes::from_static(b"any bytes") };
         let in_use = [None, Some(Timestamp(7))].map(|oldest| Question::InUse { oldest });
         let heard = [Question::Heard { known: Timestamp(8) }];
         let questions = [Question::FetchMap { newer_than: Epoch(7) }, command, Question::Report, Question::FullReport];
-        for question in questions.into_iter().chain([Question::Begin, Question::Floor]).chain(in_use).chain(heard) {
+        let others = [Question::Begin, Question::Floor, Question::WholeReport];
+        for question in questions.into_iter().chain(others).chain(in_use).chain(heard) {
             assert_eq!(decode_question(encode_question(&question)), Ok(question));
         }
         let placement = ReplicaPlacement { replica: ReplicaId(4), node: NodeId(1) };
@@ -292,7 +324,8 @@ mod tests {
             Reply::NotLeader { leader: Some(NodeId(3)) },
             Reply::Failed { detail: "no".into() },
             Reply::Report(Box::new(report.clone())),
-            Reply::FullReport(Box::new(with_figures(report))),
+            Reply::FullReport(Box::new(with_figures(report.clone()))),
+            Reply::WholeReport(Box::new(NodeReport { room: Room::No, ..with_figures(report) })),
             Reply::Timestamp(Timestamp(0)),
             Reply::Horizon(Timestamp(u64::MAX)),
         ];

@@ -12,8 +12,9 @@
 //! leader does not begin such a change (CLUSTER-6), so without a cancellation both would wait for each other for ever.
 //! The planner does not start it again when it knows of a lost node; a damaged replica is built anew first.
 //!
-//! A new replica that does not get on, for want of room most often, may never: as long as all members are well it is
-//! waited for, since another move would help nobody.
+//! A new replica that does not get on, for want of room most often, may never. Where another node has room the planner
+//! takes it there. Where none has, it is waited for as long as all members are well, since another move would help
+//! nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,13 +100,20 @@ fn can_be_given_up(group: &GroupPlacement<'_>, change: &ReplicaChange) -> bool {
     !change.is_decided() && removed != change.add.map(|add| add.node)
 }
 
-/// Members that may be replaced now, within the limits.
-pub(crate) fn to_rebuild(map: &ShardMap, damaged: &[Damaged], limits: PlanLimits) -> Vec<(GroupId, ReplicaId)> {
+/// Members that may be replaced now, within the limits. A change that waits at a full node keeps nobody elsewhere from
+/// being replaced.
+pub(crate) fn to_rebuild(
+    map: &ShardMap,
+    damaged: &[Damaged],
+    limits: PlanLimits,
+    full: &BTreeSet<NodeId>,
+) -> Vec<(GroupId, ReplicaId)> {
     let mut found: Vec<(GroupId, ReplicaId)> = Vec::new();
     if damaged.is_empty() {
         return found;
     }
-    let mut left = (limits.changes as usize).saturating_sub(changes_under_way(map, |_| true));
+    let going_on = changes_under_way(map, |to| to.is_none_or(|to| !full.contains(&to)));
+    let mut left = (limits.changes as usize).saturating_sub(going_on);
     let mut of_nodes: BTreeMap<NodeId, usize> = BTreeMap::new();
     for one in damaged.iter().filter(|one| one.is_member(map)) {
         let under_way = || changes_under_way(map, |to| to == Some(one.node));
@@ -126,7 +134,7 @@ mod tests {
     use strata_types::{ChangeReason, NodeDescriptor, NodeState, ReplicaPlacement, ShardId, ShardPlacement, Term};
 
     use super::*;
-    use crate::report::{DISK_FULL, GroupReport};
+    use crate::report::{GroupReport, Room};
 
     fn map(shards: u32) -> ShardMap {
         let shard = |shard: u32| ShardPlacement {
@@ -154,7 +162,7 @@ mod tests {
     const LIMITS: PlanLimits = PlanLimits { changes: 8, per_node: 2 };
 
     fn found(map: &ShardMap, reports: &BTreeMap<NodeId, Option<NodeReport>>) -> Vec<(GroupId, ReplicaId)> {
-        to_rebuild(map, &damaged(reports), LIMITS)
+        to_rebuild(map, &damaged(reports), LIMITS, &BTreeSet::new())
     }
 
     fn shards(found: Vec<(GroupId, ReplicaId)>) -> Vec<u32> {
@@ -178,6 +186,10 @@ mod tests {
         assert_eq!(shards(found(&map, &reports)), [1, 2, 3], "a group that changes waits, and counts");
         let coming = Damaged { group: GroupId::of_shard(ShardId(0)), replica: ReplicaId(99), node: NodeId(3) };
         assert!(coming.is_member(&map) && !Damaged { node: NodeId(2), ..coming }.is_member(&map));
+        let limits = PlanLimits { changes: 1, ..LIMITS };
+        let found_around = |full| shards(to_rebuild(&map, &damaged(&reports), limits, &full));
+        assert_eq!(found_around(BTreeSet::new()), [0_u32; 0], "one is under way");
+        assert_eq!(found_around(BTreeSet::from([NodeId(3)])), [1], "it waits for room");
     }
 
     #[test]
@@ -247,7 +259,7 @@ mod tests {
         let stuck = BTreeSet::from([ChangeId(7)]);
         assert_eq!(obstructed_by(waits(Some("there is no room"))), stuck);
         assert_eq!(obstructed_by(Some(NodeReport::default())), stuck, "it could not be opened");
-        let full = waits(None).map(|report| NodeReport { problems: vec![DISK_FULL.to_owned()], ..report });
+        let full = waits(None).map(|report| NodeReport { room: Room::No, ..report });
         assert_eq!(obstructed_by(full), stuck);
         assert_eq!(obstructed_by(waits(None)), BTreeSet::new(), "it only takes long");
         assert_eq!(obstructed_by(None), BTreeSet::new(), "its node may only restart");

@@ -55,7 +55,7 @@ pub(crate) async fn run(node: Arc<Node>) {
     let mut maps = node.keeper().watch();
     loop {
         let map = maps.borrow_and_update().clone();
-        node.forget_refusals(|group, replica| map.group(group).is_some_and(|group| group.find(replica).is_some()));
+        node.keep_closed(|group, replica| map.group(group).is_some_and(|group| group.find(replica).is_some()));
         if let Err(error) = open_all(&node, &map).await {
             return node.env().halt(error.to_string());
         }
@@ -158,8 +158,9 @@ async fn open(node: &Node, placement: GroupPlacement<'_>, here: ReplicaPlacement
     }
     let group = placement.group;
     match node.host().open(spec(&placement, here, Arc::new(ShardMachine))).await {
-        Ok(group) => {
-            time::adopt(node, &group);
+        Ok(opened) => {
+            node.forget_closed(group, here.replica);
+            time::adopt(node, &opened);
             Ok(())
         }
         // A replica that was deleted while the map was not the newest will not come back either.
@@ -169,7 +170,7 @@ async fn open(node: &Node, placement: GroupPlacement<'_>, here: ReplicaPlacement
         }
         // What is open here goes on, and this one is tried again.
         Err(error @ OpenError::Full { .. }) => {
-            tracing::warn!(%group, replica = %here.replica, %error, "a replica waits for room");
+            node.wait_for_room(group, here.replica, error.to_string());
             Ok(())
         }
         Err(error) => Err(StartError::Group { group, detail: error.to_string() }),
@@ -193,7 +194,7 @@ pub(crate) async fn make_way(node: &Node, placement: &GroupPlacement<'_>, here: 
         tracing::warn!(group = %id, replica = %old, %error, "a replica cannot be deleted to build it anew");
         return false;
     }
-    node.forget_refusal(id, old);
+    node.forget_closed(id, old);
     tracing::info!(group = %id, replica = %old, by = %here.replica, "deleted a replica that another one replaces");
     true
 }

@@ -5,8 +5,42 @@ use std::time::Duration;
 use strata_raft::GroupStatus;
 use strata_types::{GroupId, LogIndex, NodeId, ReplicaFigures, ReplicaId, Term};
 
-/// What a node says whose log has no room. Others know it by this sentence.
+/// What a node says to people when its log has no room. Older programs say it only so.
 pub(crate) const DISK_FULL: &str = "the disk is full: writes are refused until there is room";
+
+/// What a node has room for. Numbers are only ever appended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// For everything.
+    #[default]
+    Enough,
+    /// For what leaders write; but some replica waits for room.
+    Little,
+    /// Not even for that.
+    No,
+}
+
+impl Room {
+    /// All of them; the position of each is its number in formats.
+    const ALL: [Room; 3] = [Room::Enough, Room::Little, Room::No];
+
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Room::Enough => 0,
+            Room::Little => 1,
+            Room::No => 2,
+        }
+    }
+
+    pub(crate) fn of_number(number: u8) -> Option<Room> {
+        Room::ALL.get(usize::from(number)).copied()
+    }
+
+    /// As far as the sentences of an older program tell.
+    pub(crate) fn of_problems(problems: &[String]) -> Room {
+        if problems.iter().any(|problem| problem == DISK_FULL) { Room::No } else { Room::Enough }
+    }
+}
 
 /// What a node says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +55,8 @@ pub(crate) struct NodeReport {
     pub(crate) groups: Vec<GroupReport>,
     /// One sentence each.
     pub(crate) problems: Vec<String>,
+    /// What it has room for.
+    pub(crate) room: Room,
 }
 
 /// One replica.
@@ -50,7 +86,12 @@ impl NodeReport {
 
     /// Whether a leader on this node could write.
     pub(crate) fn has_room(&self) -> bool {
-        !self.problems.iter().any(|problem| problem == DISK_FULL)
+        self.room != Room::No
+    }
+
+    /// Whether no more replicas should come to this node.
+    pub(crate) fn is_full(&self) -> bool {
+        self.room != Room::Enough
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) async fn answer(node: &Node, from: NodeId, question: Question) -> Rep
         }
         Question::Report => Reply::Report(Box::new(node.report())),
         Question::FullReport => Reply::FullReport(Box::new(node.report())),
+        Question::WholeReport => Reply::WholeReport(Box::new(node.report())),
         Question::Command { command } => commanding::carry_out(node, command).await,
         Question::Begin => time::answer(node, Ask::Begin).await,
         Question::BeginAtOnce => time::answer_at_once(node).await,

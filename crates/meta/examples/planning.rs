@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "measures by the clock")]
 #![allow(clippy::print_stdout, reason = "prints what it measured")]
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use strata_meta::{Imbalance, PlacementNode, PlanLimits, PlannedChange, place, plan, preview};
@@ -26,7 +27,7 @@ fn main() {
     let held = held(&map, NodeId(500));
     let first = timed("plan for one node lost", || plan(&lost, PlanLimits::NONE));
     println!("  {} changes at once", first.start.len());
-    let (changes, after) = timed("preview of it", || preview(&lost));
+    let (changes, after) = timed("preview of it", || preview(&lost, &BTreeSet::new()));
     show(&after, &changes, held);
 
     let mut joined = map;
@@ -36,7 +37,7 @@ fn main() {
         ..NodeDescriptor::default()
     });
     timed("plan for one node joined", || plan(&joined, PlanLimits::NONE));
-    let (changes, after) = timed("preview of it", || preview(&joined));
+    let (changes, after) = timed("preview of it", || preview(&joined, &BTreeSet::new()));
     show(&after, &changes, SHARDS as usize * 3 / (NODES as usize + 1));
 }
 

@@ -73,11 +73,11 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// Nodes that have yet to delete a former replica of a shard cannot take another one, and it may be long until they
-    /// can. What is kept stays: one that was built anew lies beside its predecessor for a while.
-    pub(crate) fn avoid(&mut self, leaving: &BTreeMap<ShardId, Vec<NodeId>>) {
+    /// Nodes that have yet to delete a former replica of a shard, or have no room, cannot take another one, and it may
+    /// be long until they can. What is kept stays: one that was built anew lies beside its predecessor for a while.
+    pub(crate) fn avoid(&mut self, blocked: &BTreeMap<ShardId, Vec<NodeId>>) {
         for (position, shard) in self.shards.iter().enumerate() {
-            let Some(nodes) = leaving.get(shard) else { continue };
+            let Some(nodes) = blocked.get(shard) else { continue };
             let known = nodes.iter().filter_map(|id| self.nodes.binary_search_by_key(id, |node| node.id).ok());
             self.avoided[position] = known.collect();
         }

@@ -7,9 +7,10 @@ use strata_types::{
 
 use crate::MetaRefusal;
 use crate::nodes::is_rebuilt;
-use crate::planner::{PlanLimits, PlannedChange, Survey, plan};
+use crate::planner::{PlanLimits, PlannedChange, plan};
 use crate::refusal::name;
 use crate::state::State;
+use crate::survey::{NOBODY, Survey};
 
 /// Begins a planned change, unless there is one (META-6).
 pub(crate) fn start(state: &mut State, planned: PlannedChange) -> Result<ChangeId, MetaRefusal> {
@@ -36,7 +37,7 @@ fn present(state: &mut State, group: GroupId, change: ChangeId) -> Result<Replic
 /// The group's leader may begin to change the members.
 pub(crate) fn decide(state: &mut State, group: GroupId, id: ChangeId, term: Term) -> Result<(), MetaRefusal> {
     if term == Term(0) {
-        return MetaRefusal::because(format!("a leader has a term: group=`{}` change=`{id}`", name(group)));
+        return MetaRefusal::because(format!("a leader has a term: shard=`{}` change=`{id}`", name(group)));
     }
     if present_to(state, group, id, term)?.cancelled {
         return Err(MetaRefusal::Cancelled { group, change: id });
@@ -61,7 +62,7 @@ pub(crate) fn finish(state: &mut State, group: GroupId, id: ChangeId) -> Result<
     let change = present(state, group, id)?;
     if !change.is_decided() {
         return MetaRefusal::because(format!(
-            "this change was not decided, so the members cannot have changed: group=`{}` change=`{id}`",
+            "this change was not decided, so the members cannot have changed: shard=`{}` change=`{id}`",
             name(group)
         ));
     }
@@ -106,7 +107,7 @@ pub(crate) fn deleted(state: &mut State, group: GroupId, replica: ReplicaId) -> 
     let mut members = replicas.iter().copied().chain(changes.added());
     if replica >= next_replica || members.any(|placement| placement.replica == replica) {
         return MetaRefusal::because(format!(
-            "a replica that did not leave its group cannot be gone: group=`{}` replica=`{replica}`",
+            "a replica that did not leave its shard cannot be gone: shard=`{}` replica=`{replica}`",
             name(group)
         ));
     }
@@ -138,28 +139,39 @@ pub(crate) fn move_by_hand(
             Err(MetaRefusal::Busy { group: id, change: change.id })
         };
     }
-    let named = format!("group=`{}` from=`{from}` to=`{to}`", name(id));
+    let named = format!("shard=`{}` from=`{from}` to=`{to}`", name(id));
     if !holds(from) {
-        return MetaRefusal::because(format!("the node has no replica of the group: {named}"));
+        return MetaRefusal::because(format!(
+            "the node has no replica of the shard; `strata cluster shards` shows who has: {named}"
+        ));
     }
     if holds(to) {
-        return MetaRefusal::because(format!("the node has a replica of the group already: {named}"));
+        return MetaRefusal::because(format!(
+            "the node has a replica of the shard already; choose another one to move it to: {named}"
+        ));
     }
     if !target.takes() {
-        return MetaRefusal::because(format!("a node that is {target} takes no replicas: {named}"));
+        return MetaRefusal::because(format!(
+            "a node that is {target} takes no replicas; choose an active one: {named}"
+        ));
     }
     if group.changes.leaving.iter().any(|placement| placement.node == to) {
-        return MetaRefusal::because(format!("the node has yet to delete a former replica of the group: {named}"));
+        return MetaRefusal::because(format!(
+            "the node has yet to delete a former replica of the shard; ask again in a moment, or choose another one: \
+             {named}"
+        ));
     }
     let planned = PlannedChange { group: id, add: Some(to), remove: Some(from), reason: ChangeReason::Operator };
-    let survey = Survey::new(&state.map);
+    let survey = Survey::new(&state.map, &NOBODY);
     if survey.crowds(&group, from, to) {
         return MetaRefusal::because(format!(
-            "the zone of the node would hold more replicas of the group than it must: {named}"
+            "the zone of the node would hold more replicas of the shard than it must; choose another zone: {named}"
         ));
     }
     if !survey.keeps_majority(&group, planned) {
-        return MetaRefusal::because(format!("too few replicas of the group are on nodes that are there: {named}"));
+        return MetaRefusal::because(format!(
+            "too few replicas of the shard are on nodes that are there; start those that are down: {named}"
+        ));
     }
     start(state, planned).map(Some)
 }
@@ -170,18 +182,20 @@ pub(crate) fn prefer_leader(state: &mut State, shard: ShardId, replica: ReplicaI
     let placement = state.map.group(group).ok_or(MetaRefusal::UnknownGroup { group })?;
     let position = placement.replicas.iter().position(|placement| placement.replica == replica);
     let Some(position) = position else {
-        return MetaRefusal::because(format!("the shard has no such replica: shard=`{shard}` replica=`{replica}`"));
+        return MetaRefusal::because(format!(
+            "the shard has no such replica any more; choose a node that has one: shard=`{shard}` replica=`{replica}`"
+        ));
     };
     let node = placement.replicas[position].node;
     let node_state = state.node(node)?.state;
     if !node_state.takes() {
         return MetaRefusal::because(format!(
-            "a node that is {node_state} leads no shards: shard=`{shard}` node=`{node}`"
+            "a node that is {node_state} leads no shards; choose an active one: shard=`{shard}` node=`{node}`"
         ));
     }
     if placement.changes.removed() == Some(replica) {
         return MetaRefusal::because(format!(
-            "the replica is about to leave its group: shard=`{shard}` replica=`{replica}`"
+            "the replica is about to leave the shard; choose another node: shard=`{shard}` replica=`{replica}`"
         ));
     }
     state.group_mut(group)?.0.swap(0, position);
@@ -196,7 +210,9 @@ pub(crate) fn rebuild(state: &mut State, id: GroupId, replica: ReplicaId) -> Res
         let was_there = group.changes.added().is_none_or(|added| added.replica != replica);
         return match was_there && replica < state.next_replica {
             true => Ok(None),
-            false => MetaRefusal::because(format!("no member of the group: group=`{}` replica=`{replica}`", name(id))),
+            false => {
+                MetaRefusal::because(format!("the shard has no such member: shard=`{}` replica=`{replica}`", name(id)))
+            }
         };
     };
     if let Some(change) = group.changes.change {
@@ -210,7 +226,8 @@ pub(crate) fn rebuild(state: &mut State, id: GroupId, replica: ReplicaId) -> Res
     let others = group.replicas.iter().filter(|other| other.replica != replica && is_there(other.node)).count();
     if others <= group.replicas.len() / 2 {
         return MetaRefusal::because(format!(
-            "too few other replicas are there to build it from: group=`{}` replica=`{replica}` others=`{others}`",
+            "too few other replicas are there to build it from; start the nodes that are down: shard=`{}` \
+             replica=`{replica}` others=`{others}`",
             name(id)
         ));
     }

@@ -1,5 +1,7 @@
 //! What can be asked of the meta machine.
 
+use std::collections::BTreeSet;
+
 use strata_types::{
     ChangeId, ClusterId, ClusterVersion, GroupId, InstanceId, NodeDescriptor, NodeId, NodeState, ReplicaId,
     ReplicaPlacement, ShardId, Term, VersionRange,
@@ -87,6 +89,14 @@ pub enum MetaCommand {
         /// How many at once.
         limits: PlanLimits,
     },
+    /// The same, while some nodes have no room for more replicas. The proposer knows which. Only where the cluster has
+    /// [`strata_types::Feature::FullNodes`]. Tag 17.
+    PlanAround {
+        /// How many at once.
+        limits: PlanLimits,
+        /// The nodes without room.
+        full: Vec<NodeId>,
+    },
     /// Moves a replica by hand. Tag 11.
     Move {
         /// The group.
@@ -133,6 +143,16 @@ pub enum MetaCommand {
         /// How many.
         count: u32,
     },
+}
+
+impl MetaCommand {
+    /// A plan around the nodes without room, if there are any.
+    pub fn plan_around(limits: PlanLimits, full: &BTreeSet<NodeId>) -> MetaCommand {
+        match full.is_empty() {
+            true => MetaCommand::Plan { limits },
+            false => MetaCommand::PlanAround { limits, full: full.iter().copied().collect() },
+        }
+    }
 }
 
 /// A node that has started.

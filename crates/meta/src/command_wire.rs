@@ -48,6 +48,7 @@ impl MetaCommand {
             MetaCommand::RaiseVersion { to } => output.u8(14).u32(to.0),
             MetaCommand::DecideChange { group, change, term } => output.u8(15).u64(group.0).u64(change.0).u64(term.0),
             MetaCommand::ReserveTimestamps { count } => output.u8(16).u32(*count),
+            MetaCommand::PlanAround { limits, full } => encode_plan_around(&mut output, *limits, full),
         };
         output.finish()
     }
@@ -82,9 +83,7 @@ impl MetaCommand {
             },
             8 => MetaCommand::CancelChange { group: group(&mut input)?, change: change(&mut input)? },
             9 => MetaCommand::ReplicaDeleted { group: group(&mut input)?, replica: replica(&mut input)? },
-            10 => MetaCommand::Plan {
-                limits: PlanLimits { changes: input.u32("changes")?, per_node: input.u32("changes per node")? },
-            },
+            10 => MetaCommand::Plan { limits: limits(&mut input)? },
             11 => MetaCommand::Move { group: group(&mut input)?, from: node(&mut input)?, to: node(&mut input)? },
             12 => MetaCommand::PreferLeader { shard: ShardId(input.u32("shard")?), replica: replica(&mut input)? },
             13 => MetaCommand::Rebuild { group: group(&mut input)?, replica: replica(&mut input)? },
@@ -95,6 +94,7 @@ impl MetaCommand {
                 term: term(&mut input)?,
             },
             16 => MetaCommand::ReserveTimestamps { count: input.u32("timestamp count")? },
+            17 => decode_plan_around(&mut input)?,
             tag => return Err(DecodeError::BadValue { field: "meta command tag", value: tag.into() }),
         };
         input.finish()?;
@@ -120,6 +120,25 @@ fn term(input: &mut Decoder) -> Result<Term, DecodeError> {
 
 fn replica(input: &mut Decoder) -> Result<ReplicaId, DecodeError> {
     input.u64("replica").map(ReplicaId)
+}
+
+fn limits(input: &mut Decoder) -> Result<PlanLimits, DecodeError> {
+    Ok(PlanLimits { changes: input.u32("changes")?, per_node: input.u32("changes per node")? })
+}
+
+fn encode_plan_around<'a>(output: &'a mut Encoder, limits: PlanLimits, full: &[NodeId]) -> &'a mut Encoder {
+    output.u8(17).u32(limits.changes).u32(limits.per_node);
+    encode_count(output, full.len());
+    for node in full {
+        output.u64(node.0);
+    }
+    output
+}
+
+fn decode_plan_around(input: &mut Decoder) -> Result<MetaCommand, DecodeError> {
+    let limits = limits(input)?;
+    let full = (0..input.count(8, "full node count")?).map(|_| node(input)).collect::<Result<_, _>>()?;
+    Ok(MetaCommand::PlanAround { limits, full })
 }
 
 fn decode_bool(input: &mut Decoder, field: &'static str) -> Result<bool, DecodeError> {

@@ -55,6 +55,11 @@
 //! number, [`spread`] says which should be exchanged so that they are even by load; who measures the loads proposes it, one
 //! `PreferLeader` each.
 //!
+//! Which nodes have no room is nothing that the machine remembers: disks fill up and are emptied. Who proposes a plan
+//! knows it from what the nodes say, and names them in `PlanAround`. Such a plan starts nothing that would come to one
+//! of them, and takes what waits for one elsewhere; it moves nothing off them. Where nobody has room, it waits, and
+//! [`stranded()`] says so.
+//!
 //! # Timestamps
 //! The leader of the meta group hands out timestamps from blocks that it reserves by `ReserveTimestamps`; the row `time`
 //! holds the last one that was reserved. It is no part of the map, and does not raise the epoch.
@@ -73,10 +78,11 @@
 //! - META-8: a replica that left its group is known until its files are deleted or its node can never come back.
 //! - META-9: when nothing else happens, planning and finishing come to an end, and planning again starts nothing.
 //! - META-10: a timestamp is reserved once, and what is reserved later is higher.
+//! - META-11: a plan starts no change to a node that it names as full, and moves no replica off it for that reason.
 //!
 //! # What it does not do
-//! It has no clock: who is dead for how long, and how often to plan, is decided by those who propose. It does not know
-//! how much data a shard has, nor how busy it is: replicas count alike.
+//! It has no clock: who is dead for how long, who is full, and how often to plan, is decided by those who propose. It
+//! does not know how much data a shard has, nor how busy it is: replicas count alike.
 
 mod board;
 mod budget;
@@ -101,6 +107,8 @@ mod rows;
 mod shares;
 mod spread;
 mod state;
+mod stranded;
+mod survey;
 mod timestamps;
 
 pub use command::{Joiner, MetaCommand};
@@ -108,12 +116,13 @@ pub use imbalance::Imbalance;
 pub use machine::MetaMachine;
 pub use map_wire::{decode_map, encode_map};
 pub use placement::{PlacementError, PlacementNode, place};
-pub use planner::{Plan, PlanLimits, PlannedChange, plan};
+pub use planner::{Plan, PlanLimits, PlannedChange, plan, plan_around};
 pub use preview::preview;
 pub use refusal::MetaRefusal;
 pub use reply::MetaReply;
 pub use rows::{ReadMapError, RowReader, load_map, read_map};
 pub use spread::{LeaderWish, spread};
+pub use stranded::stranded;
 pub use timestamps::{TIMESTAMPS_MAX, read_timestamp_bound};
 
 use strata_types::limits::SHARDS_MAX;

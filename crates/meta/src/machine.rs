@@ -1,14 +1,16 @@
 //! Applying commands to the meta tablet.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use bytes::Bytes;
 use strata_machine::{CommandContext, Machine, ViewMut};
-use strata_types::{ClusterId, LogIndex, NodeDescriptor, ReplicaId, ReplicaPlacement};
+use strata_types::{ClusterId, LogIndex, NodeDescriptor, NodeId, ReplicaId, ReplicaPlacement};
 
 use crate::rows::load_map;
 use crate::state::State;
-use crate::{MetaCommand, MetaRefusal, MetaReply, PlanLimits, changes, founding, nodes, plan, timestamps};
+use crate::survey::NOBODY;
+use crate::{MetaCommand, MetaRefusal, MetaReply, PlanLimits, changes, founding, nodes, plan_around, timestamps};
 
 /// Most replica ids that one command can reserve: far more than any plan needs, far too few to run out.
 const REPLICA_IDS_MAX: u32 = 1_000_000;
@@ -93,10 +95,8 @@ fn carry_out(view: &mut dyn ViewMut, command: MetaCommand) -> Result<MetaReply, 
         MetaCommand::ReplicaDeleted { group, replica } => {
             done(State::update(view, |state| changes::deleted(state, group, replica))?)
         }
-        MetaCommand::Plan { limits } => {
-            let (epoch, (started, cancelled, waiting)) = State::update(view, |state| carry_out_plan(state, limits))?;
-            MetaReply::Planned { started, cancelled, waiting, epoch }
-        }
+        MetaCommand::Plan { limits } => planned(view, limits, &NOBODY)?,
+        MetaCommand::PlanAround { limits, full } => planned(view, limits, &full.into_iter().collect())?,
         MetaCommand::Move { group, from, to } => {
             started(State::update(view, |state| changes::move_by_hand(state, group, from, to))?)
         }
@@ -142,9 +142,19 @@ fn allocate_replica_ids(state: &mut State, count: u32) -> Result<ReplicaId, Meta
     Ok(first)
 }
 
+fn planned(view: &mut dyn ViewMut, limits: PlanLimits, full: &BTreeSet<NodeId>) -> Result<MetaReply, MetaRefusal> {
+    let (epoch, counts) = State::update(view, |state| carry_out_plan(state, limits, full))?;
+    let (started, cancelled, waiting) = counts;
+    Ok(MetaReply::Planned { started, cancelled, waiting, epoch })
+}
+
 /// Starts and cancels what the plan says. Returns how many were started, were cancelled, and wait.
-fn carry_out_plan(state: &mut State, limits: PlanLimits) -> Result<(u32, u32, u32), MetaRefusal> {
-    let plan = plan(&state.map, limits);
+fn carry_out_plan(
+    state: &mut State,
+    limits: PlanLimits,
+    full: &BTreeSet<NodeId>,
+) -> Result<(u32, u32, u32), MetaRefusal> {
+    let plan = plan_around(&state.map, limits, full);
     for (group, change) in &plan.cancel {
         changes::cancel(state, *group, *change)?;
     }

@@ -133,10 +133,13 @@ fn next_state(id: NodeId, present: NodeState, wanted: NodeState) -> Result<NodeS
         (Draining | Removing | Stopping, Stopping) => Ok(present),
         (Lost | Gone, Removing) => Ok(Gone),
         (Lost, Active | Draining) => {
-            MetaRefusal::because(format!("the node is lost, and active again once it starts: node=`{id}`"))
+            MetaRefusal::because(format!("the node is lost; start it with its data directory: node=`{id}`"))
         }
         (Gone, Active | Draining) => Err(MetaRefusal::NodeRemoved { node: id }),
-        _ => MetaRefusal::because(format!("a node that is {present} cannot be made {wanted}: node=`{id}`")),
+        _ => MetaRefusal::because(format!(
+            "a node that is {present} cannot be made {wanted}; nodes are drained, undrained, removed or replaced: \
+             node=`{id}`"
+        )),
     }
 }
 
@@ -155,7 +158,9 @@ fn check_departure(state: &State, id: NodeId, next: NodeState, force: bool) -> R
         let holds = |group: GroupPlacement<'_>| group.open_replicas().any(|placement| placement.node == id);
         let is_needed = state.node(id)?.state.takes() || state.map.groups().any(holds);
         if is_needed && !state.map.nodes.iter().any(|node| node.id != id && node.state.takes()) {
-            return MetaRefusal::because(format!("there is no other node that could take its replicas: node=`{id}`"));
+            return MetaRefusal::because(format!(
+                "there is no other node that could take its replicas; start one first: node=`{id}`"
+            ));
         }
     }
     if force {
@@ -203,13 +208,16 @@ pub(crate) fn set_addresses(
 pub(crate) fn raise_version(state: &mut State, to: ClusterVersion) -> Result<(), MetaRefusal> {
     let present = state.map.version;
     if to < present {
-        return MetaRefusal::because(format!("the cluster version only rises: version=`{present}` to=`{to}`"));
+        return MetaRefusal::because(format!(
+            "the cluster has a newer version already, and there is no way back: version=`{present}` to=`{to}`"
+        ));
     }
     let holds = |id| state.map.groups().any(|group| group.open_replicas().any(|placement| placement.node == id));
     let mut counted = state.map.nodes.iter().filter(|node| node.state.is_counted_on() || holds(node.id));
     if let Some(node) = counted.find(|node| !node.versions.contains(to)) {
         return MetaRefusal::because(format!(
-            "a node cannot follow to this version: node=`{}` can=`{}` to=`{to}`",
+            "the program of a node does not know this version; exchange it, or remove the node: node=`{}` program=`{}` \
+             to=`{to}`",
             node.id, node.versions
         ));
     }

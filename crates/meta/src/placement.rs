@@ -6,7 +6,8 @@
 //! - A replica stays where it is unless its node is gone, its zone holds too many of the shard, or its node holds too
 //!   many at all.
 //! - A gap goes to the first node on the ring that holds no replica of the shard, whose zone has room for one, and
-//!   that is not full. One that has yet to delete a former replica of the shard is the last choice.
+//!   that has not had its share. One that cannot take it now, because it has yet to delete a former replica of the
+//!   shard or its disk has no room, is the last choice.
 //! - Loads end within a tenth of each node's share ([`crate::shares`]): above by the cap of bounded-load hashing,
 //!   below so that a new node gets its part. A replica is moved only to bring a load into these bounds, along the
 //!   shortest chain of moves that does.
@@ -76,14 +77,14 @@ pub fn place(
     Ok(board.finish())
 }
 
-/// As [`place`], but leaders move no replicas, and stay where they are. `leaving` are nodes that have yet to delete a
-/// former replica.
+/// As [`place`], but leaders move no replicas, and stay where they are. `blocked` are nodes that cannot take a replica
+/// of the shard now.
 pub(crate) fn place_replicas(
     nodes: &[PlacementNode],
     present: &BTreeMap<ShardId, Vec<NodeId>>,
-    leaving: &BTreeMap<ShardId, Vec<NodeId>>,
+    blocked: &BTreeMap<ShardId, Vec<NodeId>>,
 ) -> Result<BTreeMap<ShardId, Vec<NodeId>>, PlacementError> {
-    let mut board = filled(nodes, present, leaving, REPLICAS_PER_SHARD)?;
+    let mut board = filled(nodes, present, blocked, REPLICAS_PER_SHARD)?;
     board.even_out_loads(Tolerance::Tenth);
     Ok(board.finish())
 }
@@ -92,20 +93,20 @@ pub(crate) fn place_replicas(
 pub(crate) fn place_group(
     nodes: &[PlacementNode],
     present: Vec<NodeId>,
-    leaving: Vec<NodeId>,
+    blocked: Vec<NodeId>,
     replicas: usize,
 ) -> Result<Vec<NodeId>, PlacementError> {
     // No shard has this id, so that the group has a place of its own on the ring.
     let group = ShardId(u32::MAX);
-    let (present, leaving) = (BTreeMap::from([(group, present)]), BTreeMap::from([(group, leaving)]));
-    let board = filled(nodes, &present, &leaving, replicas)?;
+    let (present, blocked) = (BTreeMap::from([(group, present)]), BTreeMap::from([(group, blocked)]));
+    let board = filled(nodes, &present, &blocked, replicas)?;
     Ok(board.finish().remove(&group).unwrap_or_default())
 }
 
 fn filled<'a>(
     nodes: &'a [PlacementNode],
     present: &BTreeMap<ShardId, Vec<NodeId>>,
-    leaving: &BTreeMap<ShardId, Vec<NodeId>>,
+    blocked: &BTreeMap<ShardId, Vec<NodeId>>,
     replicas: usize,
 ) -> Result<Board<'a>, PlacementError> {
     let mut nodes: Vec<&PlacementNode> = nodes.iter().collect();
@@ -122,7 +123,7 @@ fn filled<'a>(
     }
     let mut board = Board::new(nodes, present.keys().copied().collect(), replicas);
     board.keep(present.values());
-    board.avoid(leaving);
+    board.avoid(blocked);
     board.fill();
     Ok(board)
 }

@@ -9,6 +9,9 @@
 //! ```
 //! - A group gets its next change when the present one is over and the target has deleted what it had of the group.
 //!   Meanwhile that node is the last choice.
+//! - A node without room is the last choice, too, and nothing is started that would come to it. What has been, and is
+//!   not decided, is cancelled if another node could take it, and waits for room if none could; what an operator moves
+//!   waits in any case. What waits so keeps nothing else from starting. Nothing leaves a node because it is full.
 //! - Replicas are added before they are removed, in one joint change. A replica is only removed without another in
 //!   its place when there is no node for one, or when the group has too many.
 //! - No change is started in a group without a majority on nodes that are there, and none that would leave it so.
@@ -17,12 +20,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use strata_types::limits::{META_REPLICAS_MAX, REPLICAS_PER_SHARD};
-use strata_types::{ChangeId, ChangeReason, GroupId, GroupPlacement, NodeDescriptor, NodeId, NodeState, ShardMap};
+use strata_types::{ChangeId, ChangeReason, GroupId, GroupPlacement, NodeId, NodeState, ShardMap};
 
 use crate::budget::Budget;
-use crate::changes::is_possible;
-use crate::placement::{PlacementNode, place_group, place_replicas};
-use crate::shares::zone_limit_of;
+use crate::placement::{place_group, place_replicas};
+use crate::survey::{NOBODY, Survey};
 
 /// How many changes may be under way at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ pub struct Plan {
     pub cancel: Vec<(GroupId, ChangeId)>,
     /// Changes to start now, most urgent ones first.
     pub start: Vec<PlannedChange>,
-    /// Changes that wait: for the limits, for the group's present or next change, or for a majority.
+    /// Changes that wait: for the limits, for the group's present or next change, for a majority, or for room.
     pub waiting: Vec<PlannedChange>,
 }
 
@@ -71,7 +73,12 @@ impl Plan {
 
 /// What the machine would do about this map now. Also for looking before proposing.
 pub fn plan(map: &ShardMap, limits: PlanLimits) -> Plan {
-    let survey = Survey::new(map);
+    plan_around(map, limits, &NOBODY)
+}
+
+/// The same, while these nodes have no room for more replicas (META-11).
+pub fn plan_around(map: &ShardMap, limits: PlanLimits, full: &BTreeSet<NodeId>) -> Plan {
+    let survey = Survey::new(map, full);
     let mut plan = Plan::default();
     let mut budget = Budget::new(limits);
     let mut projected = Vec::new();
@@ -81,7 +88,7 @@ pub fn plan(map: &ShardMap, limits: PlanLimits) -> Plan {
             if is_outdated && !change.cancelled {
                 plan.cancel.push((group.group, change.id));
             }
-            if survey.has_majority(&group) {
+            if survey.has_majority(&group) && !survey.waits_for_room(&group) {
                 budget.spend(survey.under_way(&group));
             }
         }
@@ -112,70 +119,16 @@ pub fn plan(map: &ShardMap, limits: PlanLimits) -> Plan {
     plan
 }
 
-/// Everything that is known of a map's nodes.
-pub(crate) struct Survey<'a> {
-    nodes: BTreeMap<NodeId, &'a NodeDescriptor>,
-    places: Vec<PlacementNode>,
-}
-
-impl<'a> Survey<'a> {
-    pub(crate) fn new(map: &'a ShardMap) -> Survey<'a> {
-        let places: Vec<_> = map.nodes.iter().map(PlacementNode::of).filter(|node| node.weight > 0).collect();
-        Survey { nodes: map.nodes.iter().map(|node| (node.id, node)).collect(), places }
-    }
-
-    fn state(&self, node: NodeId) -> NodeState {
-        self.nodes.get(&node).map_or(NodeState::Removed, |node| node.state)
-    }
-
-    fn is_there(&self, node: NodeId) -> bool {
-        self.state(node).is_counted_on()
-    }
-
-    /// Whether the change under way should not be made any more: the new replica's node cannot take it, or the removed
-    /// one's node is back before the new one has caught up.
-    fn is_outdated(&self, group: &GroupPlacement<'_>) -> bool {
-        let Some(change) = group.changes.change else { return false };
-        let removed = change.remove.and_then(|replica| group.find(replica));
-        let was_leaving = matches!(change.reason, ChangeReason::NodeLost | ChangeReason::NodeRemoving);
-        let is_back = was_leaving && removed.is_some_and(|placement| self.state(placement.node).keeps());
-        let is_impossible = change.add.is_some_and(|add| !is_possible(group, self.state(add.node)));
-        is_impossible || (is_back && !change.is_decided())
-    }
-
-    fn has_majority(&self, group: &GroupPlacement<'_>) -> bool {
-        let there = group.replicas.iter().filter(|placement| self.is_there(placement.node)).count();
-        there > group.replicas.len() / 2
-    }
-
-    /// The change under way, by nodes.
-    fn under_way(&self, group: &GroupPlacement<'_>) -> PlannedChange {
-        let removed = group.changes.removed().and_then(|replica| group.find(replica));
-        PlannedChange {
-            group: group.group,
-            add: group.changes.added().map(|placement| placement.node),
-            remove: removed.map(|placement| placement.node),
-            reason: group.changes.change.map_or(ChangeReason::Balance, |change| change.reason),
-        }
-    }
-
-    /// The nodes of the group once the change under way is over.
-    fn projected(&self, group: &GroupPlacement<'_>, is_outdated: bool) -> Vec<NodeId> {
-        let change = group.changes.change.filter(|change| !change.cancelled && !is_outdated);
-        let remove = change.and_then(|change| change.remove);
-        let staying = group.replicas.iter().filter(|placement| Some(placement.replica) != remove);
-        staying.chain(change.and_then(|change| change.add).as_ref()).map(|placement| placement.node).collect()
-    }
-
+impl Survey<'_> {
     /// Where the replicas of each group should be.
     fn targets(&self, projected: &[(GroupPlacement<'_>, Vec<NodeId>)]) -> BTreeMap<GroupId, Vec<NodeId>> {
         let of_shard =
             |(group, members): &(GroupPlacement<'_>, Vec<NodeId>)| Some((group.group.shard()?, members.clone()));
         let present = projected.iter().filter_map(of_shard).collect();
-        let left = projected.iter().filter(|(group, _)| !group.changes.leaving.is_empty());
-        let left = left.filter_map(|(group, _)| Some((group.group.shard()?, leaving(group)))).collect();
+        let blocked = projected.iter().filter_map(|(group, _)| Some((group.group.shard()?, self.blocked(group))));
+        let blocked = blocked.filter(|(_, nodes)| !nodes.is_empty()).collect();
         // There is no placement when no node takes or keeps anything: then nothing is planned either.
-        let placed = place_replicas(&self.places, &present, &left).unwrap_or_default();
+        let placed = place_replicas(&self.places, &present, &blocked).unwrap_or_default();
         let mut targets: BTreeMap<_, _> =
             placed.into_iter().map(|(shard, nodes)| (GroupId::of_shard(shard), nodes)).collect();
         if let Some((meta, members)) = projected.iter().find(|(group, _)| group.group == GroupId::META) {
@@ -183,7 +136,7 @@ impl<'a> Survey<'a> {
             // Should there be too many, those on nodes that are about to stop are dispensable first.
             members.sort_by_key(|node| !self.state(*node).takes());
             let wished = self.wished_replicas(meta.group);
-            if let Ok(nodes) = place_group(&self.places, members, leaving(meta), wished) {
+            if let Ok(nodes) = place_group(&self.places, members, self.blocked(meta), wished) {
                 targets.insert(GroupId::META, nodes);
             }
         }
@@ -207,14 +160,20 @@ impl<'a> Survey<'a> {
             return surplus.into_iter().find_map(|node| self.removal(group, members, node));
         }
         let remove = surplus.first().copied();
-        let is_left = |node| leaving(group).contains(&node);
-        let add = missing.iter().copied().min_by_key(|node| (is_left(*node), self.company(members, remove, *node)))?;
+        let blocked = self.blocked(group);
+        let company = |node: NodeId| self.company(members, remove, node);
+        let add = missing.iter().copied().min_by_key(|node| (blocked.contains(node), company(*node)))?;
         let reason = remove.map_or(ChangeReason::TooFew, |node| self.reason(members, target, node));
         Some(PlannedChange { group: group.group, add: Some(add), remove, reason })
     }
 
     /// A replica goes and none comes: there is no node for one, or the group has too many.
-    fn removal(&self, group: &GroupPlacement<'_>, members: &[NodeId], node: NodeId) -> Option<PlannedChange> {
+    pub(crate) fn removal(
+        &self,
+        group: &GroupPlacement<'_>,
+        members: &[NodeId],
+        node: NodeId,
+    ) -> Option<PlannedChange> {
         let there = members.iter().filter(|member| self.is_there(**member)).count();
         let is_enough = there >= self.wished_replicas(group.group).max(REPLICAS_PER_SHARD);
         let reason = match self.state(node) {
@@ -244,11 +203,6 @@ impl<'a> Survey<'a> {
         others.filter(|member| self.same_zone(**member, node)).count()
     }
 
-    fn same_zone(&self, left: NodeId, right: NodeId) -> bool {
-        let zone = |node| self.nodes.get(&node).map(|node| node.zone.as_str()).filter(|zone| !zone.is_empty());
-        left == right || zone(left).is_some_and(|left| zone(right) == Some(left))
-    }
-
     fn reason(&self, members: &[NodeId], target: &[NodeId], removed: NodeId) -> ChangeReason {
         let in_zone = |nodes: &[NodeId]| nodes.iter().filter(|node| self.same_zone(**node, removed)).count();
         match self.state(removed) {
@@ -272,30 +226,7 @@ impl<'a> Survey<'a> {
     }
 
     fn can_start(&self, group: &GroupPlacement<'_>, change: PlannedChange) -> bool {
-        let is_left = |node| leaving(group).contains(&node);
-        group.changes.change.is_none() && !change.add.is_some_and(is_left) && self.keeps_majority(group, change)
+        let is_blocked = change.add.is_some_and(|node| self.blocked(group).contains(&node));
+        group.changes.change.is_none() && !is_blocked && self.keeps_majority(group, change)
     }
-
-    /// Whether the group has a majority on nodes that are there, before and after the change (META-7).
-    pub(crate) fn keeps_majority(&self, group: &GroupPlacement<'_>, change: PlannedChange) -> bool {
-        let before: BTreeSet<NodeId> = group.replicas.iter().map(|placement| placement.node).collect();
-        let staying = before.iter().copied().filter(|node| Some(*node) != change.remove);
-        let after: BTreeSet<NodeId> = staying.chain(change.add).collect();
-        let is_kept =
-            |nodes: &BTreeSet<NodeId>| nodes.iter().filter(|node| self.is_there(**node)).count() > nodes.len() / 2;
-        is_kept(&before) && is_kept(&after)
-    }
-
-    /// Whether a move would put more replicas of the group into a zone than must be.
-    pub(crate) fn crowds(&self, group: &GroupPlacement<'_>, from: NodeId, to: NodeId) -> bool {
-        let others = group.replicas.iter().map(|placement| placement.node).filter(|node| *node != from);
-        let in_zone = others.filter(|node| self.same_zone(*node, to)).count();
-        let limit = zone_limit_of(&self.places, group.replicas.len());
-        !self.same_zone(from, to) && in_zone >= limit
-    }
-}
-
-/// The nodes that have yet to delete a former replica of the group.
-fn leaving(group: &GroupPlacement<'_>) -> Vec<NodeId> {
-    group.changes.leaving.iter().map(|placement| placement.node).collect()
 }

@@ -1,20 +1,22 @@
 //! What would be moved until nothing is left to do, without doing any of it.
 
-use strata_types::{GroupChanges, ReplicaId, ReplicaPlacement, ShardMap};
+use std::collections::BTreeSet;
 
-use crate::{PlanLimits, PlannedChange, plan};
+use strata_types::{GroupChanges, NodeId, ReplicaId, ReplicaPlacement, ShardMap};
+
+use crate::{PlanLimits, PlannedChange, plan_around};
 
 /// Rounds after which a preview ends: each group needs few changes, so far fewer are ever needed.
 const ROUNDS_MAX: usize = 64;
 
 /// All changes that planning would make from this map on, in order, if nothing else happened: what is under way is taken
-/// as done. The map as it would be then comes with them.
-pub fn preview(map: &ShardMap) -> (Vec<PlannedChange>, ShardMap) {
+/// as done, and nodes without room get none. The map as it would be then comes with them.
+pub fn preview(map: &ShardMap, full: &BTreeSet<NodeId>) -> (Vec<PlannedChange>, ShardMap) {
     let mut map = map.clone();
     let mut changes = Vec::new();
     conclude_all(&mut map);
     for _ in 0..ROUNDS_MAX {
-        let round = plan(&map, PlanLimits::NONE).start;
+        let round = plan_around(&map, PlanLimits::NONE, full).start;
         if round.is_empty() {
             break;
         }

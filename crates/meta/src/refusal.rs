@@ -10,16 +10,16 @@ use crate::fields::{decode_versions, encode_versions};
 #[non_exhaustive]
 pub enum MetaRefusal {
     /// There is a cluster, and it is another one. Tag 0.
-    #[error("this meta group belongs to another cluster: founded=`{cluster}`")]
+    #[error("another cluster was founded here already; a new one needs empty data directories: cluster=`{cluster}`")]
     OtherCluster {
         /// The cluster that was founded here.
         cluster: ClusterId,
     },
     /// There is no cluster yet. Tag 1.
-    #[error("the cluster is not founded yet")]
+    #[error("the cluster is not founded yet; it is when all nodes that it is to begin with have started")]
     NotFounded,
     /// No such node. Tag 2.
-    #[error("the node is not a member of the cluster: node=`{node}`")]
+    #[error("the cluster has no such node; `strata cluster nodes` lists them: node=`{node}`")]
     UnknownNode {
         /// The node that was named.
         node: NodeId,
@@ -40,13 +40,17 @@ pub enum MetaRefusal {
         node: NodeId,
     },
     /// No such group. Tag 5.
-    #[error("there is no such group: group=`{}`", name(*group))]
+    #[error("there is no such shard; `strata cluster shards` lists them: shard=`{}`", name(*group))]
     UnknownGroup {
         /// The group that was named.
         group: GroupId,
     },
     /// The change is not under way: it was finished or abandoned, or never was. Tag 6.
-    #[error("this change is not under way: group=`{}` change=`{change}`", name(*group))]
+    #[error(
+        "this change was made or given up, or never begun; `strata cluster jobs` lists those under way: shard=`{}` \
+         change=`{change}`",
+        name(*group)
+    )]
     StaleChange {
         /// The group.
         group: GroupId,
@@ -54,7 +58,10 @@ pub enum MetaRefusal {
         change: ChangeId,
     },
     /// Another change of the group is under way. Tag 7.
-    #[error("another change of the group is under way: group=`{}` change=`{change}`", name(*group))]
+    #[error(
+        "another change of the shard is under way; ask again when it is over: shard=`{}` change=`{change}`",
+        name(*group)
+    )]
     Busy {
         /// The group.
         group: GroupId,
@@ -63,8 +70,8 @@ pub enum MetaRefusal {
     },
     /// A group would not keep a majority of its replicas on nodes that stay. Tag 8.
     #[error(
-        "{staying} of {replicas} replicas would remain on nodes that stay, which is no majority: group=`{}` \
-         node=`{node}`",
+        "{staying} of {replicas} replicas would remain on nodes that stay, which is no majority; wait until other \
+         nodes are back, or replicas have moved: shard=`{}` node=`{node}`",
         name(*group)
     )]
     Majority {
@@ -78,7 +85,10 @@ pub enum MetaRefusal {
         replicas: u32,
     },
     /// The node's binary cannot take part. Tag 9.
-    #[error("the node's binary cannot take part in a cluster of this version: version=`{version}` can=`{versions}`")]
+    #[error(
+        "the node's program cannot take part in a cluster of this version; start it with the program of the other \
+         nodes: version=`{version}` program=`{versions}`"
+    )]
     Version {
         /// The version of the cluster.
         version: ClusterVersion,
@@ -86,7 +96,7 @@ pub enum MetaRefusal {
         versions: VersionRange,
     },
     /// The change is no longer wished, so it cannot be decided any more. Tag 10.
-    #[error("this change is cancelled, and is to be abandoned: group=`{}` change=`{change}`", name(*group))]
+    #[error("this change was cancelled, and is being given up: shard=`{}` change=`{change}`", name(*group))]
     Cancelled {
         /// The group.
         group: GroupId,
@@ -94,7 +104,7 @@ pub enum MetaRefusal {
         change: ChangeId,
     },
     /// The proposer no longer leads the group: a later leader has decided the change. Tag 11.
-    #[error("a later leader has decided this change: group=`{}` change=`{change}` term=`{term}`", name(*group))]
+    #[error("a later leader sees to this change: shard=`{}` change=`{change}` term=`{term}`", name(*group))]
     Decided {
         /// The group.
         group: GroupId,

@@ -37,7 +37,8 @@ pub enum ErrorCode {
     IdentityRefused,
     /// The node is starting or stopping.
     NotReady,
-    /// A bug of ours. The node that noticed it stops.
+    /// What no other code says: a bug of ours, a read of a disk that failed, or an answer that this program is too old
+    /// to understand. The node that says so goes on.
     Internal,
     /// The state of the cluster does not allow what an operator asked for.
     Refused,

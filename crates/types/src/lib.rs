@@ -20,6 +20,7 @@ mod ids;
 pub mod limits;
 mod node;
 mod operation;
+mod overview;
 mod replica_figures;
 mod request;
 mod shard_map;
@@ -36,6 +37,7 @@ pub use ids::{
 };
 pub use node::{NodeDescriptor, NodeState};
 pub use operation::{Expected, Item, Mutation, Operation, Reply};
+pub use overview::{ClusterOverview, NodeOverview, ReplicaOverview, ShardOverview};
 pub use replica_figures::ReplicaFigures;
 pub use request::{Durability, Freshness, ReadLevel, ReadPreference, Request, RequestHeader, SessionRequest};
 pub use shard_map::{GroupPlacement, ReplicaPlacement, ShardMap, ShardMapError, ShardPlacement};

@@ -1,4 +1,5 @@
-//! Every limit that a client or a peer can meet, each with its reason.
+//! Limits of requests, of shards and of the cluster that a client, a peer or an operator can meet. Bounds of what a
+//! connection or a node holds for itself stand where it is held.
 
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ pub const SESSION_RESULTS_MAX: usize = 64;
 pub const SESSIONS_PER_SHARD_MAX: usize = 10_000;
 /// Most shards of a cluster until in-place split exists: beyond this the idle cost of the groups shows.
 pub const SHARDS_MAX: u32 = 256;
-/// Most nodes that one `--expect` can ask for.
+/// Most nodes of a cluster, and so the most that `--expect` can ask for.
 pub const NODES_MAX: u32 = 1_000;
 /// Heaviest weight of a node: bounds the virtual nodes of the ring.
 pub const NODE_WEIGHT_MAX: u32 = 64;
@@ -67,7 +68,8 @@ pub const META_REPLICAS_MAX: usize = 5;
 pub const REQUEST_DEADLINE_MAX: Duration = Duration::from_secs(60);
 /// Deadline of a single-key operation whose client named none: longer than two failovers in a row.
 pub const REQUEST_DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
-/// Most client connections of one node; the next one is refused with a sentence.
+/// Most client connections of one node unless it is started with another number; the next one is refused with a
+/// sentence.
 pub const CLIENT_CONNECTIONS_MAX: usize = 20_000;
 /// Bytes of proposals of one shard that wait for their log entry or for its commit. Past it, new writes are
 /// refused as overloaded. As much again may wait in a router's queue.

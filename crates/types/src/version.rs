@@ -23,6 +23,9 @@ pub enum Feature {
     /// Whoever restarts takes no part in elections for a moment, so that leaders may read by lease. No program of version 3
     /// was without it when it was released.
     LeaseReads,
+    /// Plans name the nodes that have no room for more replicas. All programs of version 3 know that, as they know
+    /// [`Feature::LeaseReads`].
+    FullNodes,
 }
 
 impl Feature {
@@ -30,7 +33,7 @@ impl Feature {
     pub const fn since(self) -> ClusterVersion {
         match self {
             Feature::FollowerReads => ClusterVersion(2),
-            Feature::Transactions | Feature::LeaseReads => ClusterVersion(3),
+            Feature::Transactions | Feature::LeaseReads | Feature::FullNodes => ClusterVersion(3),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use strata_cluster::{ClusterOverview, Node, Phase};
-use strata_types::NodeId;
+use strata_cluster::{Node, Phase};
+use strata_types::{ClusterOverview, NodeId};
 
 use crate::hub::{Machine, settings};
 use crate::life::{ADDRESSES, eventually, leaders, machines, preferred};

@@ -12,7 +12,7 @@ use strata_env::sim::SimWorld;
 use strata_meta::{MetaCommand, MetaReply};
 use strata_net::Switchboard;
 use strata_raft::{Group, ProposeError};
-use strata_types::{GroupId, NodeId, NodeState, Operation, Request, RequestHeader, ShardId};
+use strata_types::{GroupId, GroupPlacement, NodeId, NodeState, Operation, Request, RequestHeader, ShardId};
 use tokio::time::{sleep, timeout};
 
 use crate::hub::{Hub, Machine, settings, start_all};
@@ -223,6 +223,38 @@ async fn a_node_whose_disk_is_full_can_be_emptied() {
         let (_, group) = town.leader(GroupId::of_shard(shard)).expect("a leader");
         assert_eq!(value_at(&group, &key).await.map(|value| value.len()), Some(VALUE), "{key} was acknowledged");
     }
+}
+
+/// What was to come to it goes to another node as soon as there is one. Nothing else comes to it either.
+#[tokio::test(start_paused = true)]
+async fn replicas_that_find_no_room_are_taken_to_another_node() {
+    const FULL: u64 = 4;
+    let town = Town::found(25).await;
+    town.start(FULL).await;
+    let writer = town.write();
+    town.settle().await;
+    let held = |town: &Town| {
+        let map = town.map();
+        let holds = |group: &GroupPlacement<'_>| group.replicas.iter().any(|placed| placed.node == NodeId(FULL));
+        map.groups().filter(holds).count()
+    };
+    let before = held(&town);
+    town.machine(FULL).durable.set_full(true);
+    let wish = MetaCommand::SetNodeState { node: NodeId(3), wanted: NodeState::Removing, force: false };
+    assert!(matches!(town.command(wish).await, MetaReply::NodeStateSet { .. }));
+    let is_there = |town: &Town| town.map().node(NodeId(3)).is_some();
+    town.stays("its replicas wait for room", Duration::from_secs(30), is_there).await;
+    let overview = town.any().overview().await;
+    let full: Vec<NodeId> = overview.nodes.iter().filter(|node| node.is_full).map(|node| node.node.id).collect();
+    assert_eq!(full, [NodeId(FULL)]);
+
+    town.start(5).await;
+    town.until("no such node", |town| town.map().node(NodeId(3)).is_none()).await;
+    assert!(held(&town) <= before, "{:?}", town.map());
+    town.kill(3);
+    town.machine(FULL).durable.set_full(false);
+    town.settle().await;
+    town.check(writer).await;
 }
 
 /// A majority has room, so every shard takes writes: nobody whose own disk is full leads one for long.

@@ -156,8 +156,16 @@ async fn a_node_that_lives_is_not_lost_for_long() {
     let machines = machines(27, 1);
     let nodes = three(&machines).await;
     let fourth = join(&machines[3], joins("d:1", &ADDRESSES)).await;
+    let wish = MetaCommand::SetNodeState { node: NodeId(4), wanted: NodeState::Lost, force: true };
+    let reply = nodes[0].administer(wish, Duration::from_secs(10)).await;
+    let is_refused = matches!(&reply, Ok(MetaReply::Refused(refusal)) if refusal.to_string().contains("is alive"));
+    assert!(is_refused, "{reply:?}");
+    assert_eq!(state(&nodes[0].map(), 4), Some(NodeState::Active));
+    // Who is cut off cannot be told from who is dead.
+    machines[3].cut_off();
     set_state(&nodes[0], 4, NodeState::Lost).await;
     let lost = nodes[0].map().epoch;
+    machines[3].heal();
     let map = map_with(&nodes[0], |map| map.epoch > lost && state(map, 4) == Some(NodeState::Active)).await;
     assert_eq!(ids(&map), [1, 2, 3, 4]);
     // The same for one that stopped and starts again.
@@ -174,6 +182,9 @@ async fn a_removed_node_ends_and_does_not_come_back() {
     let nodes = three(&machines).await;
     let fourth = join(&machines[3], joins("d:1", &ADDRESSES)).await;
     set_state(&nodes[0], 4, NodeState::Removing).await;
+    map_with(&nodes[0], |map| state(map, 4) != Some(NodeState::Active)).await;
+    // It would not come back, so it may be given up although it is alive.
+    set_state(&nodes[0], 4, NodeState::Lost).await;
     map_with(&nodes[0], |map| map.nodes.len() == 3).await;
     let sentence = "this data directory belongs to node n4, which was removed from the cluster; \
                     start with an empty directory";

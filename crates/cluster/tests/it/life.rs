@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use strata_cluster::{ClusterOverview, Node, Phase, StartError};
+use strata_cluster::{Node, Phase, StartError};
 use strata_env::OpenMode;
 use strata_env::sim::SimWorld;
-use strata_types::{GroupId, NodeId};
+use strata_types::{ClusterOverview, GroupId, NodeId};
 
 use crate::hub::{Hub, Machine, settings, start_all};
 

@@ -8,3 +8,4 @@ mod scripts;
 mod show;
 mod spreading;
 mod tablet;
+mod words;

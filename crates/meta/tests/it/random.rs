@@ -24,6 +24,7 @@ enum Event {
     Restart { node: u8, zone: u8 },
     Wish { node: u8, wanted: NodeState, force: bool },
     Plan { changes: u32, per_node: u32 },
+    PlanAround { changes: u32, full: u8 },
     Decide { pick: u8, term: u64 },
     Finish { pick: u8 },
     Abandon { pick: u8, term: u64 },
@@ -44,6 +45,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<(u8, u8)>().prop_map(|(node, zone)| Event::Restart { node, zone }),
         3 => (any::<u8>(), state, prop::bool::weighted(0.05)).prop_map(|(node, wanted, force)| Event::Wish { node, wanted, force }),
         4 => (0u32..6, 0u32..4).prop_map(|(changes, per_node)| Event::Plan { changes, per_node }),
+        2 => (0u32..6, any::<u8>()).prop_map(|(changes, full)| Event::PlanAround { changes, full }),
         6 => (any::<u8>(), 0..4u64).prop_map(|(pick, term)| Event::Decide { pick, term }),
         6 => any::<u8>().prop_map(|pick| Event::Finish { pick }),
         2 => (any::<u8>(), 0..4u64).prop_map(|(pick, term)| Event::Abandon { pick, term }),
@@ -149,6 +151,11 @@ impl World {
                 MetaCommand::SetNodeState { node: self.node(node).id, wanted, force }
             }
             Event::Plan { changes, per_node } => MetaCommand::Plan { limits: PlanLimits { changes, per_node } },
+            Event::PlanAround { changes, full } => {
+                let limits = PlanLimits { changes, per_node: 2 };
+                let nodes = self.map().nodes.into_iter().map(|node| node.id);
+                MetaCommand::PlanAround { limits, full: nodes.filter(|id| full & (1u8 << (id.0 % 8)) != 0).collect() }
+            }
             Event::Decide { pick, .. }
             | Event::Finish { pick }
             | Event::Abandon { pick, .. }

@@ -138,6 +138,9 @@ fn check_step(command: &MetaCommand, before: &ShardMap, after: &ShardMap) {
         }
         if let (None, Some(_)) = (old.changes.change, new.changes.change) {
             check_start(after, &new);
+            let full = if let MetaCommand::PlanAround { full, .. } = command { full.as_slice() } else { &[] };
+            let added = new.changes.added().filter(|added| full.contains(&added.node));
+            assert_eq!(added, None, "META-11: {} gets a replica where there is no room", new.group);
         }
         // META-8: nobody forgets a replica that may still have files, unless its node will never be back.
         for gone in all(&old).into_iter().filter(|id| !all(&new).contains(id)) {
