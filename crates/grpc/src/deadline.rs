@@ -8,9 +8,6 @@ use tonic::metadata::MetadataMap;
 /// Part of the client's time that is left for the answer to travel, so that it gets our explanation and not only its
 /// own clock's: a twentieth, and no more than this.
 const TRAVEL_MAX: Duration = Duration::from_millis(50);
-/// What is asked on behalf of a call ends before the call does, by a tenth and no more than this: whoever is asked may need
-/// a moment more than it was given to say why there is no answer.
-const MARGIN_MAX: Duration = Duration::from_millis(200);
 
 /// Time to work on a request with one answer: what the client has, or a default (GRPC-3).
 pub(crate) fn of_request(metadata: &MetadataMap) -> Duration {
@@ -20,11 +17,6 @@ pub(crate) fn of_request(metadata: &MetadataMap) -> Duration {
 /// Time for a whole scan.
 pub(crate) fn of_scan(metadata: &MetadataMap) -> Duration {
     client_timeout(metadata).map_or(REQUEST_DEADLINE_MAX, less_travel)
-}
-
-/// The time for what a call asks of others, so that their reason arrives and not only the call's own end.
-pub(crate) fn sooner(deadline: Duration) -> Duration {
-    deadline.saturating_sub((deadline / 10).min(MARGIN_MAX))
 }
 
 fn less_travel(timeout: Duration) -> Duration {
@@ -66,13 +58,6 @@ mod tests {
         assert_eq!(of_request(&with("100m")), Duration::from_millis(95));
         assert_eq!(of_request(&with("500000u")), Duration::from_millis(475));
         assert_eq!(of_request(&with("99999999H")), REQUEST_DEADLINE_MAX);
-    }
-
-    #[test]
-    fn what_a_call_asks_of_others_ends_before_the_call() {
-        assert_eq!(sooner(Duration::from_secs(1)), Duration::from_millis(900));
-        assert_eq!(sooner(Duration::from_secs(60)), Duration::from_millis(59_800));
-        assert_eq!(sooner(Duration::ZERO), Duration::ZERO);
     }
 
     /// GRPC-3

@@ -1,8 +1,8 @@
-//! What the nodes told of how busy their replicas are, and how large.
+//! What the nodes told of how busy their replicas are, and how large, and whether there is room for more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use strata_types::{GroupId, ShardId, ShardMap};
+use strata_types::{Feature, GroupId, NodeId, ShardId, ShardMap};
 
 use crate::{ClusterOverview, ShardOverview};
 
@@ -11,6 +11,7 @@ use crate::{ClusterOverview, ShardOverview};
 pub(crate) struct Told {
     sizes: BTreeMap<ShardId, u64>,
     loads: BTreeMap<ShardId, u64>,
+    full: BTreeSet<NodeId>,
 }
 
 impl Told {
@@ -18,7 +19,13 @@ impl Told {
         let id = |shard: &ShardOverview| shard.placement.shard;
         let sizes = overview.shards.iter().filter_map(|shard| Some((id(shard), size(shard)?)));
         let loads = overview.shards.iter().filter_map(|shard| Some((id(shard), load(shard)?)));
-        Told { sizes: sizes.collect(), loads: loads.collect() }
+        let full = overview.nodes.iter().filter(|node| node.is_full).map(|node| node.node.id);
+        Told { sizes: sizes.collect(), loads: loads.collect(), full: full.collect() }
+    }
+
+    /// The nodes without room for more replicas, if the cluster plans around them.
+    pub(crate) fn full(&self, map: &ShardMap) -> BTreeSet<NodeId> {
+        if map.has(Feature::FullNodes) { self.full.clone() } else { BTreeSet::new() }
     }
 
     /// About how many bytes a new replica of a group has to get.

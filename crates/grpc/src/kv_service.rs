@@ -16,11 +16,14 @@ use crate::foreign::check_cluster;
 use crate::kv_stream;
 use crate::measure::Measure;
 use crate::scan_pages::ScanPages;
+use crate::stream_room::{ConnectionRoom, NodeRoom};
 
 pub(crate) struct KvService {
     env: Env,
     kv: Arc<dyn Kv>,
     executor: Arc<dyn ShardExecutor>,
+    /// What all streams share.
+    streams: NodeRoom,
     /// Becomes true when streams end.
     ending: watch::Receiver<bool>,
     get: Measure,
@@ -41,6 +44,7 @@ impl KvService {
             env,
             kv,
             executor,
+            streams: NodeRoom::default(),
             ending,
             get: Measure::new("Get"),
             put: Measure::new("Put"),
@@ -119,7 +123,8 @@ impl v1::kv_server::Kv for KvService {
         request: Request<Streaming<v1::KvStreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         check_cluster(self.kv.map().cluster, request.metadata())?;
-        let replies = kv_stream::serve(&self.env, self.executor.clone(), request.into_inner(), self.ending.clone());
-        Ok(Response::new(replies))
+        let connection = request.extensions().get::<ConnectionRoom>().cloned().unwrap_or_default();
+        let (executor, room) = (self.executor.clone(), self.streams.of_stream(connection));
+        Ok(Response::new(kv_stream::serve(&self.env, executor, room, request.into_inner(), self.ending.clone())))
     }
 }

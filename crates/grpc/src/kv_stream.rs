@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!   messages --> [reader] -- one task a batch --> executor --> replies --> [Replies] --> messages
-//!                   |  waits for room: requests, batches, unread replies      |
+//!                   |  waits for room: of the stream, of all streams          |
 //!                   +<------------- room, given back when a reply leaves -----+
 //! ```
-//! The reader stops taking messages while the stream holds too much, HTTP/2 flow control then stops the client.
+//! The reader stops taking messages while the stream holds too much, HTTP/2 flow control then stops the client. So it
+//! does while all streams of the connection, or of the node, hold too much together: see `stream_room.rs`.
 //! [`Replies`] is polled for one message more than the client reads, and not while the server holds too much that its
 //! clients have not read. So a client that sends without reading ends up waiting for itself.
 //!
@@ -26,9 +27,11 @@ use strata_proto::v1::kv_stream_reply::Numbered;
 use strata_proto::{ShardAnswer, ShardCall, v1};
 use strata_router::{RESULT_OVERHEAD, ShardBatch, ShardExecutor, ShardReply, fit_results};
 use strata_types::limits::{GRPC_MESSAGE_BYTES_MAX, REQUEST_DEADLINE_DEFAULT, SCAN_PAGE_BYTES_MAX};
-use strata_types::{Error, ErrorCode, Operation, Request};
+use strata_types::{Error, ErrorCode, Operation, Request, ShardMap};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tonic::{Status, Streaming};
+
+use crate::stream_room::StreamRoom;
 
 /// Bytes of requests of one stream that are under way or whose replies are unread: two maximal messages, so that one
 /// is carried out while the next arrives.
@@ -48,6 +51,8 @@ const BATCH_OVERHEAD: usize = 128;
 struct Shared {
     env: Env,
     executor: Arc<dyn ShardExecutor>,
+    /// What it shares with other streams.
+    room: StreamRoom,
     request_room: Arc<Semaphore>,
     batch_room: Arc<Semaphore>,
     reply_bytes: AtomicUsize,
@@ -59,11 +64,19 @@ struct Shared {
     operations: Counter,
 }
 
+/// A batch that was taken, until its reply has left or nobody wants it any more.
+struct Taken {
+    shared: Arc<Shared>,
+    /// What it holds of the room that streams share.
+    bytes: usize,
+    _own_room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+}
+
 /// A reply on its way out, with the room that it and its requests take.
 struct Outgoing {
     reply: Numbered,
     bytes: usize,
-    _room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    _taken: Taken,
 }
 
 /// The replies of one stream, as many a message as are ready.
@@ -82,12 +95,14 @@ pub(crate) struct Replies {
 pub(crate) fn serve(
     env: &Env,
     executor: Arc<dyn ShardExecutor>,
+    room: StreamRoom,
     inbound: Streaming<v1::KvStreamRequest>,
     ending: watch::Receiver<bool>,
 ) -> Replies {
     let shared = Arc::new(Shared {
         env: env.clone(),
         executor,
+        room,
         request_room: Arc::new(Semaphore::new(REQUEST_BYTES_MAX as usize)),
         batch_room: Arc::new(Semaphore::new(BATCHES_MAX)),
         reply_bytes: AtomicUsize::new(0),
@@ -139,20 +154,22 @@ async fn take(
         };
         for v1::kv_stream_request::Numbered { number, batch } in message.batches {
             let call = ShardCall::try_from(batch.unwrap_or_default());
-            let bytes = call.as_ref().map_or(0, |call| call.requests.iter().map(weight).sum());
-            let bytes = u32::try_from(bytes + BATCH_OVERHEAD).unwrap_or(u32::MAX).min(REQUEST_BYTES_MAX);
-            let Ok(request_room) = shared.request_room.clone().acquire_many_owned(bytes).await else { return };
+            let (bytes, bytes_expected) = call.as_ref().map_or_else(|_| weight(&[]), |call| weight(&call.requests));
+            let expected = u32::try_from(bytes_expected).unwrap_or(u32::MAX).min(REQUEST_BYTES_MAX);
+            let Ok(request_room) = shared.request_room.clone().acquire_many_owned(expected).await else { return };
             let Ok(batch_room) = shared.batch_room.clone().acquire_owned().await else { return };
-            shared.owed.fetch_add(1, Ordering::AcqRel);
-            let (shared, sender) = (shared.clone(), sender.clone());
+            // Last, right before it is taken: so others lose nothing while this stream waits for itself.
+            shared.room.wait().await;
+            let mut taken = Taken::new(shared.clone(), bytes, (request_room, batch_room));
+            let sender = sender.clone();
             let run = async move {
                 let answer = match call {
-                    Ok(call) => shared.execute(call).await,
+                    Ok(call) => taken.shared.execute(call).await,
                     Err(error) => ShardAnswer::Failed(error),
                 };
-                let (reply, bytes) = shared.fit(answer);
+                let (reply, bytes) = taken.fit(answer);
                 let reply = Numbered { number, reply: Some(reply) };
-                let _ = sender.send(Ok(Outgoing { reply, bytes, _room: (request_room, batch_room) }));
+                let _ = sender.send(Ok(Outgoing { reply, bytes, _taken: taken }));
             };
             env.spawn("grpc-stream-batch", run);
         }
@@ -175,23 +192,42 @@ impl Shared {
             }
         }
     }
+}
 
-    /// The reply as a message, and the bytes it counts for until it leaves.
-    fn fit(&self, answer: ShardAnswer) -> (v1::ShardReply, usize) {
-        let mut answer = answer;
+impl Taken {
+    fn new(shared: Arc<Shared>, bytes: usize, own_room: (OwnedSemaphorePermit, OwnedSemaphorePermit)) -> Taken {
+        shared.owed.fetch_add(1, Ordering::AcqRel);
+        shared.room.take(bytes);
+        Taken { shared, bytes, _own_room: own_room }
+    }
+
+    /// The reply as a message, and the bytes it counts for until it leaves. Where there is no room for it, what changed
+    /// nothing is withheld, and the client asks again.
+    fn fit(&mut self, mut answer: ShardAnswer) -> (v1::ShardReply, usize) {
+        let shared = &self.shared;
+        let unread = shared.reply_bytes.load(Ordering::Relaxed);
+        let own = REPLY_BYTES_MAX.saturating_sub(unread).min(MESSAGE_BYTES_MAX - BATCH_OVERHEAD);
+        let room = own.min(shared.room.left_for_reply(self.bytes));
+        if matches!(&answer, ShardAnswer::StaleRoute(map) if map_weight(map) > room) {
+            answer = ShardAnswer::Failed(Error::without_room());
+        }
         let bytes = BATCH_OVERHEAD
             + match &mut answer {
-                ShardAnswer::Done { results, .. } => {
-                    let unread = self.reply_bytes.load(Ordering::Relaxed);
-                    let room = REPLY_BYTES_MAX.saturating_sub(unread).min(MESSAGE_BYTES_MAX - BATCH_OVERHEAD);
-                    fit_results(results, room)
-                }
+                ShardAnswer::Done { results, .. } => fit_results(results, room),
                 ShardAnswer::NotLeader { .. } => 0,
-                ShardAnswer::StaleRoute(map) => (map.nodes.len() + map.shards.len()) * 4 * RESULT_OVERHEAD,
+                ShardAnswer::StaleRoute(map) => map_weight(map),
                 ShardAnswer::Failed(error) => error.message.len(),
             };
-        self.reply_bytes.fetch_add(bytes, Ordering::Relaxed);
+        shared.reply_bytes.fetch_add(bytes, Ordering::Relaxed);
+        shared.room.take(bytes);
+        self.bytes += bytes;
         (answer.into(), bytes)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.shared.room.give_back(self.bytes);
     }
 }
 
@@ -253,9 +289,16 @@ impl Drop for Replies {
     }
 }
 
-fn weight(request: &Request) -> usize {
-    // A page is asked for in few bytes but takes many to answer.
-    let answer =
-        if matches!(request.operation, Operation::Scan { .. }) { SCAN_PAGE_BYTES_MAX } else { RESULT_OVERHEAD };
-    request.operation.size() + answer
+/// What requests hold, and what they will when they are answered: a page of a scan is asked for in few bytes but takes
+/// many.
+fn weight(requests: &[Request]) -> (usize, usize) {
+    let is_scan = |request: &&Request| matches!(request.operation, Operation::Scan { .. });
+    let pages = requests.iter().filter(is_scan).count();
+    let held: usize = requests.iter().map(|request| request.operation.size() + RESULT_OVERHEAD).sum();
+    let held = BATCH_OVERHEAD + held;
+    (held, held + pages * (SCAN_PAGE_BYTES_MAX - RESULT_OVERHEAD))
+}
+
+fn map_weight(map: &ShardMap) -> usize {
+    (map.nodes.len() + map.shards.len()) * 4 * RESULT_OVERHEAD
 }

@@ -10,8 +10,9 @@
 //!   Get Put Delete CompareAndSet Batch --> dyn Kv (the node's router: finds the leader, retries)
 //!   Scan  ---------------------------> Scan over dyn Kv; a page is made when the client begins to read the one before
 //!   Stream: [reader] -- ShardBatch --> dyn ShardExecutor (this node's shards only) -- reply --> [writer]
-//!              ^ stops reading while too much of this stream is under way            coalesces replies
-//!   Txn ------------------------------> OpenTransactions: strata_txn::Transaction by id, one call of each at a time
+//!              ^ stops reading while too much is under way: of this stream,          coalesces replies
+//!                of its connection, of the node
+//!   Txn ------------------------------> strata_txn::OpenTransactions, by id
 //!   Admin ----------------------------> dyn ClusterView: overview, map, commands of the meta group
 //! ```
 //!
@@ -22,10 +23,9 @@
 //!
 //! # Invariants
 //! - GRPC-1: every error of ours carries its code and outcome.
-//! - GRPC-2: what one stream holds is bounded: its requests, its batches under way and its unread replies.
+//! - GRPC-2: what one stream holds is bounded: its requests, its batches under way and its unread replies; and so is what
+//!   all streams of a connection, and of the node, hold together. Beside that each has one message that waits.
 //! - GRPC-3: every request ends by its deadline; a request without one gets a default.
-//! - GRPC-4: open transactions are bounded: their number, what they hold, how long they are idle and how long they last.
-//! - GRPC-5: a call about a transaction that may be committed never says that it is not.
 //! - GRPC-6: a stream ends with `ends` only if every batch that was taken from it is answered, and none is taken later.
 //! - GRPC-7: a node carries out nothing of a stream that was opened for another cluster, and tells its clients no time.
 
@@ -40,7 +40,9 @@ mod kv_service;
 mod kv_stream;
 mod measure;
 mod operations;
+mod room;
 mod scan_pages;
+mod stream_room;
 mod transaction_admin;
 mod transaction_overview;
 mod txn;
@@ -51,13 +53,16 @@ use std::sync::Arc;
 use strata_env::Env;
 use strata_proto::v1::{admin_server::AdminServer, kv_server::KvServer, txn_server::TxnServer};
 use strata_router::{Kv, ShardExecutor};
+use strata_txn::OpenTransactions;
 use strata_types::limits;
 use tonic::service::Routes;
 
-pub use cluster_view::{ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview};
+pub use cluster_view::ClusterView;
 pub use health::HealthSwitch;
+pub use room::Room;
+pub use strata_types::{ClusterOverview, NodeOverview, ReplicaOverview, ShardOverview};
+pub use stream_room::ConnectionRoom;
 pub use transaction_overview::{TransactionList, TransactionOverview, TransactionPhase};
-pub use txn::OpenTransactions;
 
 /// What the front door opens onto.
 pub struct Parts {

@@ -1,11 +1,12 @@
 //! What operators ask for, as commands of the meta machine, and what it answers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use strata_env::Env;
 use strata_meta::{
-    Imbalance, LeaderWish, MetaCommand, MetaRefusal, MetaReply, PlanLimits, PlannedChange, preview, spread,
+    Imbalance, LeaderWish, MetaCommand, MetaRefusal, MetaReply, PlanLimits, PlannedChange, preview, spread, stranded,
 };
 use strata_proto::v1;
 use strata_types::{ClusterVersion, Error, ErrorCode, GroupId, NodeId, NodeState, Result, ShardId, ShardMap};
@@ -28,7 +29,8 @@ pub(crate) async fn set_node_state(
     let command = MetaCommand::SetNodeState { node: NodeId(request.node), wanted, force: request.force };
     match carry_out(view, command, deadline).await? {
         MetaReply::NodeStateSet { state, epoch } => {
-            Ok(v1::SetNodeStateReply { state: v1::NodeState::from(state).into(), epoch: epoch.0 })
+            let problem = stranded(&view.map(), NodeId(request.node), &BTreeSet::new()).unwrap_or_default();
+            Ok(v1::SetNodeStateReply { state: v1::NodeState::from(state).into(), epoch: epoch.0, problem })
         }
         other => Err(misfit(&other)),
     }
@@ -80,13 +82,14 @@ pub(crate) async fn balance(
     deadline: Duration,
 ) -> Result<v1::BalanceReply> {
     let map = founded(view)?;
-    // Far too long for a thread that serves others, when there are many nodes.
-    let present = map.clone();
-    let Some((changes, later)) = env.background(move || preview(&present)).await else {
-        return Err(Error::not_applied(ErrorCode::NotReady, "the node is stopping"));
-    };
     // Who does not answer keeps nobody from hearing the rest.
     let told = view.overview().await.map(|overview| Told::of(&overview)).unwrap_or_default();
+    let full = told.full(&map);
+    // Far too long for a thread that serves others, when there are many nodes.
+    let (present, without_room) = (map.clone(), full.clone());
+    let Some((changes, later)) = env.background(move || preview(&present, &without_room)).await else {
+        return Err(Error::not_applied(ErrorCode::NotReady, "the node is stopping"));
+    };
     let foreseen = v1::BalanceReply {
         changes: changes.into_iter().map(|change| planned(change, &told)).collect(),
         before: Some(evenness(Imbalance::of_replicas(&map))),
@@ -97,7 +100,7 @@ pub(crate) async fn balance(
     if request.dry_run {
         return Ok(foreseen);
     }
-    match carry_out(view, MetaCommand::Plan { limits: LIMITS }, deadline).await? {
+    match carry_out(view, MetaCommand::plan_around(LIMITS, &full), deadline).await? {
         MetaReply::Planned { started, cancelled, epoch, .. } => {
             Ok(v1::BalanceReply { started, cancelled, epoch: epoch.0, ..foreseen })
         }

@@ -5,13 +5,14 @@ use std::time::Duration;
 use strata_env::Env;
 use strata_proto::{transaction_id_of, v1};
 use strata_router::{KeptElsewhere, KeptStage, KeptTransaction, Kv};
+use strata_txn::OpenTransactions;
 use strata_types::{
     Error, ErrorCode, NodeId, Operation, Reply, Request, RequestHeader, Result, Transaction, TransactionCall,
     TransactionId, TransactionReply, TransactionStatus,
 };
 
 use crate::operations::{invalid, refused};
-use crate::{ClusterView, OpenTransactions, TransactionList};
+use crate::{ClusterView, TransactionList, TransactionOverview};
 
 pub(crate) async fn list(
     view: &dyn ClusterView,
@@ -19,6 +20,7 @@ pub(crate) async fn list(
     deadline: Duration,
 ) -> Result<v1::ListTransactionsReply> {
     let kept = kept.map(OpenTransactions::list).unwrap_or_default();
+    let kept = kept.into_iter().map(TransactionOverview::from).collect();
     let TransactionList { transactions, problems } = view.transactions(deadline).await?.with(kept);
     let transactions = transactions.into_iter().map(v1::OpenTransaction::from).collect();
     Ok(v1::ListTransactionsReply { transactions, problems })

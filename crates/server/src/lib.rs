@@ -38,6 +38,7 @@ mod inbound_bodies;
 mod late_tablets;
 #[cfg(test)]
 mod loopback;
+mod network;
 mod outbound_bodies;
 mod port_holder;
 mod ports;

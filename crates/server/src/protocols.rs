@@ -1,7 +1,7 @@
 //! The protocols of the client port that exist today. SQL, Redis and Memcached become one more type each.
 
 use std::convert::Infallible;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use strata_grpc::ConnectionRoom;
 use strata_http::{Readiness, Router};
 use strata_types::{Error, ErrorCode};
 use tokio::sync::watch;
@@ -84,13 +84,16 @@ impl Protocol for Grpc {
     async fn serve(&self, connection: Connection) {
         let (routes, router, readiness) = (self.routes.clone(), self.router.clone(), self.readiness.clone());
         let (bodies, replies) = (self.bodies.of_connection(), self.replies.of_connection());
-        let unread_too_long = replies.clone().unread_too_long();
-        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (unread_too_long, streams) = (replies.clone().unread_too_long(), ConnectionRoom::default());
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             let (routes, router, readiness) = (routes.get().cloned(), router.clone(), readiness.clone());
             let (bodies, replies) = (bodies.clone(), replies.clone());
+            let is_grpc = is_grpc(&request);
+            let kind = if is_grpc { ReplyKind::of_call(request.uri().path()) } else { ReplyKind::Plain };
+            if kind == ReplyKind::Stream {
+                request.extensions_mut().insert(streams.clone());
+            }
             async move {
-                let is_grpc = is_grpc(&request);
-                let kind = if is_grpc { ReplyKind::of_call(request.uri().path()) } else { ReplyKind::Plain };
                 let response = match routes {
                     _ if !is_grpc => plain(router, request).await,
                     Some(routes) => routes.oneshot(bodies.bound(request)).await,
@@ -116,6 +119,7 @@ impl Protocol for Grpc {
 /// HTTP/1: metrics and health.
 pub(crate) struct Http {
     pub(crate) router: Router,
+    pub(crate) replies: OutboundBodies,
 }
 
 #[async_trait]
@@ -133,13 +137,19 @@ impl Protocol for Http {
     }
 
     async fn serve(&self, connection: Connection) {
+        let (router, replies) = (self.router.clone(), self.replies.of_connection());
+        let unread_too_long = replies.clone().unread_too_long();
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let (router, replies) = (router.clone(), replies.clone());
+            async move { plain(router, request).await.map(|response| replies.bound(ReplyKind::Plain, response)) }
+        });
+        // The next request is not begun before the reply to the last one has left.
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_DEADLINE)
             .max_buf_size(HEADER_BYTES_MAX as usize)
-            .serve_connection(TokioIo::new(connection.stream), TowerToHyperService::new(self.router.clone()));
-        // One reply at a time, and all clients get the same few.
-        run(serving, connection.stopping, |serving| serving.graceful_shutdown(), pending()).await;
+            .serve_connection(TokioIo::new(connection.stream), service);
+        run(serving, connection.stopping, |serving| serving.graceful_shutdown(), unread_too_long).await;
     }
 }
 

@@ -7,15 +7,14 @@ use std::time::Duration;
 use strata_cluster::{Identity, Node, NodeParts, NodeSettings, Phase, TimeLimits};
 use strata_env::Env;
 use strata_env::real::{self, RealDisk};
-use strata_grpc::{HealthSwitch, OpenTransactions, Parts};
+use strata_grpc::{HealthSwitch, Parts};
 use strata_http::{Metrics, UPKEEP_INTERVAL};
 use strata_kv::Gateway;
-use strata_net::grpc::{GrpcSettings, GrpcTransport, PeerServer};
 use strata_net::tls::NodeTls;
-use strata_net::{Caller, Switchboard};
 use strata_raft::{Retention, Timing};
 use strata_router::RouterOptions;
 use strata_storage::{StorageResult, Tablets};
+use strata_txn::OpenTransactions;
 use strata_types::ShardMap;
 use strata_wal::WalOptions;
 use tokio::sync::watch;
@@ -25,6 +24,7 @@ use tonic::service::Routes;
 use crate::front::Front;
 use crate::inbound_bodies::InboundBodies;
 use crate::late_tablets::LateTablets;
+use crate::network::Network;
 use crate::outbound_bodies::OutboundBodies;
 use crate::protocols::{Grpc, Http};
 use crate::readiness::Life;
@@ -184,32 +184,6 @@ impl Server {
     }
 }
 
-/// Everything between this node and the others.
-struct Network {
-    transport: Arc<GrpcTransport>,
-    caller: Arc<Caller>,
-    switchboard: Arc<Switchboard>,
-}
-
-impl Network {
-    fn new(env: &Env, tls: Option<Arc<NodeTls>>) -> Network {
-        let transport = GrpcTransport::with_tls(env.clone(), GrpcSettings::default(), tls);
-        let caller = Caller::new(env.clone(), transport.clone());
-        let switchboard = Switchboard::new(caller.clone(), transport.clone());
-        Network { transport, caller, switchboard }
-    }
-
-    fn serve(&self, listener: tokio::net::TcpListener, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
-        let server = PeerServer::new(&self.transport, self.switchboard.clone());
-        tokio::spawn(async move {
-            let served = server.serve(listener, async move { stopped(&mut stopping).await }).await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the peer port failed");
-            }
-        })
-    }
-}
-
 /// The certificates of the node, if it has any, looked at again while it runs.
 async fn certificates(env: &Env, settings: &Settings) -> Result<Option<Arc<NodeTls>>, StartError> {
     let Some(files) = settings.tls.clone() else { return Ok(None) };
@@ -231,7 +205,8 @@ fn client_port(
     let router = strata_http::router(metrics.clone(), life.clone());
     let (bodies, replies) = (InboundBodies::new(env), OutboundBodies::new(env));
     let grpc = Grpc { routes: routes.clone(), router: router.clone(), readiness: life.clone(), bodies, replies };
-    let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(grpc), Arc::new(Http { router })];
+    let http = Http { router, replies: OutboundBodies::of_http1(env) };
+    let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(grpc), Arc::new(http)];
     Front::new(protocols, tls, settings.connections_max, stopping)
 }
 

@@ -5,20 +5,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use strata_cluster::{CommandError, Node};
-use strata_grpc::{
-    ClusterOverview, ClusterView, NodeOverview, ReplicaOverview, ShardOverview, TransactionList, TransactionOverview,
-    TransactionPhase,
-};
+use strata_grpc::{ClusterView, TransactionList, TransactionOverview, TransactionPhase};
 use strata_kv::{LocalShards, OpenPhase, OpenTransaction};
 use strata_meta::{MetaCommand, MetaReply};
-use strata_types::{Epoch, Error, ErrorCode, NodeId, Result, ShardMap};
+use strata_types::{ClusterOverview, Epoch, Error, ErrorCode, NodeId, Result, ShardMap};
 
 /// How long an answer waits until this node has the map that the command made.
 const MAP_PATIENCE: Duration = Duration::from_secs(1);
 /// How long another node may take to tell of its transactions.
 const TELL_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Gives the front door what the node knows; both have types of their own, so that neither depends on the other.
+/// Gives the front door what the node knows, so that neither depends on the other.
 pub(crate) struct NodeView {
     pub(crate) node: Arc<Node>,
     pub(crate) shards: Arc<LocalShards>,
@@ -27,7 +24,7 @@ pub(crate) struct NodeView {
 #[async_trait]
 impl ClusterView for NodeView {
     async fn overview(&self) -> Result<ClusterOverview> {
-        Ok(overview_of(self.node.overview().await))
+        Ok(self.node.overview().await)
     }
 
     fn map(&self) -> Arc<ShardMap> {
@@ -97,55 +94,6 @@ fn epoch_of(reply: &MetaReply) -> Option<Epoch> {
         | MetaReply::Started { epoch, .. }
         | MetaReply::Planned { epoch, .. } => Some(*epoch),
         _ => None,
-    }
-}
-
-fn overview_of(overview: strata_cluster::ClusterOverview) -> ClusterOverview {
-    ClusterOverview {
-        cluster: overview.cluster,
-        name: overview.name,
-        node: overview.node,
-        version: overview.version,
-        epoch: overview.epoch,
-        meta_leader: overview.meta_leader,
-        nodes: overview.nodes.into_iter().map(node_of).collect(),
-        shards: overview.shards.into_iter().map(shard_of).collect(),
-        problems: overview.problems,
-    }
-}
-
-fn node_of(node: strata_cluster::NodeOverview) -> NodeOverview {
-    NodeOverview {
-        node: node.node,
-        is_up: node.is_up,
-        version: node.version,
-        replicas: node.replicas,
-        leaders: node.leaders,
-        uptime: node.uptime,
-        problems: node.problems,
-    }
-}
-
-fn shard_of(shard: strata_cluster::ShardOverview) -> ShardOverview {
-    ShardOverview {
-        placement: shard.placement,
-        leader: shard.leader,
-        term: shard.term,
-        replicas: shard.replicas.into_iter().map(replica_of).collect(),
-    }
-}
-
-fn replica_of(replica: strata_cluster::ReplicaOverview) -> ReplicaOverview {
-    ReplicaOverview {
-        replica: replica.replica,
-        node: replica.node,
-        last: replica.last,
-        committed: replica.committed,
-        applied: replica.applied,
-        log_bytes: replica.log_bytes,
-        figures: replica.figures,
-        is_serving: replica.is_serving,
-        problem: replica.problem,
     }
 }
 

@@ -44,6 +44,12 @@
 //! the commit from now on, which says that it is too late if it is committed. A commit runs in a task of its own, so that a caller that goes away leaves
 //! nothing half done. If the whole program goes away, nodes that meet what it left push it to its end.
 //!
+//! # Transactions that a client leaves to a node
+//! Whoever has no coordinator of its own, because it speaks a language of front doors, leaves its transaction to the node
+//! that it is connected to and names it by its id. [`OpenTransactions`] keeps them all, whatever the language: how many
+//! there are, what they hold and how long they last is bounded, and how one ended is remembered for a client whose answer
+//! was lost. Any node can be asked for the outcome.
+//!
 //! # Invariants
 //! - COORD-1: whatever was read, and every write, is sent to be checked, to every shard that has some of it; of a scan
 //!   the keys from its start up to the last one that was returned, present or absent.
@@ -53,6 +59,9 @@
 //! - COORD-4: an outcome is `not applied` only if no copy of any message of the transaction can commit it any more.
 //! - COORD-5: one that did not commit leaves no lock, and intents only as long as its shards cannot be reached.
 //! - COORD-6: the anchor is chosen once. Who was told of one asks there, and believes that nothing else is committed.
+//! - COORD-7: what a node keeps for clients is bounded: how many, what they hold, how long they are idle and how long they
+//!   last.
+//! - COORD-8: a call about a transaction that may be committed never says that it is not.
 //!
 //! # Left out
 //! Locks of ranges: a scan whose result decides what is written may have to be done again. Shards that are split while
@@ -71,10 +80,12 @@ macro_rules! is_mutant {
 
 mod commit;
 mod core;
+mod deadline;
 mod handle;
 mod locks;
 #[cfg(debug_assertions)]
 pub mod mutant;
+mod open;
 mod options;
 mod parts;
 mod reads;
@@ -86,7 +97,9 @@ mod transaction;
 mod transactions;
 mod writes;
 
+pub use deadline::sooner;
 pub use handle::TransactionHandle;
+pub use open::{Heartbeat, OpenScan, OpenTransactions, OpenWish, Told};
 pub use options::{BeginOptions, TransactionOptions};
 pub use retry::Attempt;
 pub use scan::TransactionScan;

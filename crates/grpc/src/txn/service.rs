@@ -7,10 +7,11 @@ use futures_util::Stream;
 use strata_env::Mono;
 use strata_proto::{status_of, v1};
 use strata_router::Kv as _;
+use strata_txn::OpenTransactions;
 use strata_types::Result;
 use tonic::{Request, Response, Status};
 
-use super::{OpenTransactions, calls};
+use super::calls;
 use crate::deadline;
 use crate::foreign::check_cluster;
 use crate::measure::Measure;

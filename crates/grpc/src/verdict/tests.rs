@@ -38,6 +38,7 @@ fn overview(map: &ShardMap, down: &[u64]) -> ClusterOverview {
         replicas: 0,
         leaders: 0,
         uptime: Duration::ZERO,
+        is_full: false,
         problems: Vec::new(),
     };
     let replica = |placed: &ReplicaPlacement| ReplicaOverview {

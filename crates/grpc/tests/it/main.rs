@@ -7,6 +7,8 @@ mod health;
 mod nobody;
 mod operations;
 mod reflection;
-#[allow(dead_code, reason = "the rest is for the tests of the inside, which share it")]
+#[allow(dead_code, reason = "the rest is for the tests of the inside, which it belongs to")]
+#[path = "../../../txn/src/open/tests/shards.rs"]
 mod shards;
+mod streams;
 mod transactions;

@@ -181,6 +181,17 @@ async fn a_node_drains_and_comes_back() {
     assert_eq!(back.state(), v1::NodeState::Active);
 }
 
+#[tokio::test]
+async fn a_node_whose_replicas_nobody_can_take_is_given_up_with_a_word_about_it() {
+    let meta = Meta::founded();
+    let mut admin = admin(meta.clone()).await;
+    let lost = admin.set_node_state(wish(3, v1::NodeState::Lost)).await.expect("given up").into_inner();
+    assert!(lost.problem.starts_with("no other node can take"), "{lost:?}");
+    meta.join_a_fourth();
+    let again = admin.set_node_state(wish(3, v1::NodeState::Lost)).await.expect("repeated").into_inner();
+    assert_eq!(again.problem, "", "the fourth can");
+}
+
 /// GRPC-1
 #[tokio::test]
 async fn a_refusal_has_the_machines_sentence_and_a_code() {

@@ -6,14 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use strata_env::real;
-use strata_grpc::{
-    ClusterOverview, ClusterView, OpenTransactions, Parts, TransactionList, TransactionOverview, TransactionPhase,
-};
+use strata_grpc::{ClusterOverview, ClusterView, Parts, TransactionList, TransactionOverview, TransactionPhase};
 use strata_meta::{MetaCommand, MetaReply};
 use strata_proto::v1::admin_client::AdminClient;
 use strata_proto::v1::txn_client::TxnClient;
 use strata_proto::v1::{decision, transaction_status::Status as Wire};
 use strata_proto::{CLUSTER_METADATA, error_of, v1};
+use strata_txn::OpenTransactions;
 use strata_types::{
     ClusterId, ConflictReason, Error, ErrorCode, NodeId, Outcome, Result, ShardId, ShardMap, Slot, Timestamp,
     TransactionId,

@@ -7,4 +7,5 @@ mod hub;
 mod keepers;
 mod levels;
 mod requests;
+mod times;
 mod transactions;

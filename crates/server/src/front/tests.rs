@@ -35,7 +35,8 @@ async fn start_with(connections_max: u32, tls: Option<Arc<NodeTls>>) -> Running 
     let env = real::env();
     let (bodies, replies) = (InboundBodies::new(&env), OutboundBodies::new(&env));
     let grpc = Grpc { routes: Arc::new(OnceLock::new()), router: router.clone(), readiness, bodies, replies };
-    let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(grpc), Arc::new(Http { router })];
+    let http = Http { router, replies: OutboundBodies::of_http1(&env) };
+    let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(grpc), Arc::new(http)];
     let (stop, stopping) = watch::channel(false);
     let front = Front::new(protocols, tls, connections_max, stopping);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -6,52 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use strata_grpc::Room;
 use tokio::sync::futures::OwnedNotified;
-
-/// Bytes that are held, of so many.
-pub(super) struct Room {
-    bytes_max: usize,
-    held: AtomicUsize,
-    /// Told when there is room again, and when nothing is held.
-    freed: Arc<Notify>,
-}
-
-impl Room {
-    pub(super) fn new(bytes_max: usize) -> Room {
-        Room { bytes_max, held: AtomicUsize::new(0), freed: Arc::default() }
-    }
-
-    pub(super) fn held(&self) -> usize {
-        self.held.load(Ordering::Acquire)
-    }
-
-    fn is_full(&self) -> bool {
-        self.held() >= self.bytes_max
-    }
-
-    /// Takes room, whether it is there or not.
-    fn take(&self, bytes: usize) {
-        self.held.fetch_add(bytes, Ordering::AcqRel);
-    }
-
-    /// Whether there was so much.
-    fn try_take(&self, bytes: usize) -> bool {
-        let has_room = self.held.fetch_add(bytes, Ordering::AcqRel) + bytes <= self.bytes_max;
-        if !has_room {
-            self.give_back(bytes);
-        }
-        has_room
-    }
-
-    fn give_back(&self, bytes: usize) {
-        let before = self.held.fetch_sub(bytes, Ordering::AcqRel);
-        let left = before - bytes;
-        if left == 0 || (before >= self.bytes_max && left < self.bytes_max) {
-            self.freed.notify_waiters();
-        }
-    }
-}
 
 /// What one client has not read.
 pub(super) struct Unread {
@@ -59,6 +15,8 @@ pub(super) struct Unread {
     pub(super) connection: Room,
     /// How many frames are held that came in even periods, and in odd ones.
     frames: [AtomicUsize; 2],
+    /// The same of those that may stay as long as nobody needs their room.
+    patient: [AtomicUsize; 2],
     /// Which of both it is now.
     period: AtomicUsize,
 }
@@ -68,16 +26,20 @@ impl Unread {
         Unread {
             node,
             connection: Room::new(connection_bytes_max),
-            frames: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            frames: Default::default(),
+            patient: Default::default(),
             period: AtomicUsize::new(0),
         }
     }
 
     /// Begins a period. Whether there still is a frame of the one before the last, which then was there for all of the
-    /// last one: if so none begins. This way nothing is noted of a frame but the period in which it came.
+    /// last one: if so none begins. This way nothing is noted of a frame but the period in which it came. Patient ones
+    /// count where somebody may need their room: the connection is full, or half of the node's room is taken.
     pub(super) fn is_any_left(&self) -> bool {
         let next = 1 - self.period.load(Ordering::Acquire);
-        let is_any_left = self.frames[next].load(Ordering::Acquire) > 0;
+        let is_left = |frames: &[AtomicUsize; 2]| frames[next].load(Ordering::Acquire) > 0;
+        let is_crowded = self.connection.is_full() || self.node.held() >= self.node.bytes_max() / 2;
+        let is_any_left = is_left(&self.frames) || (is_crowded && is_left(&self.patient));
         if !is_any_left {
             self.period.store(next, Ordering::Release);
         }
@@ -112,10 +74,10 @@ impl Unread {
     }
 
     /// The same data, which gives back the room that was taken for it when nobody needs it any more.
-    pub(super) fn hold(self: &Arc<Unread>, data: Bytes, bytes: usize) -> Bytes {
-        let period = self.period.load(Ordering::Acquire);
-        self.frames[period].fetch_add(1, Ordering::AcqRel);
-        Bytes::from_owner(Held { data, bytes, period, unread: self.clone() })
+    pub(super) fn hold(self: &Arc<Unread>, data: Bytes, bytes: usize, is_patient: bool) -> Bytes {
+        let held = Held { data, bytes, period: self.period.load(Ordering::Acquire), is_patient, unread: self.clone() };
+        held.count().fetch_add(1, Ordering::AcqRel);
+        Bytes::from_owner(held)
     }
 }
 
@@ -124,7 +86,16 @@ struct Held {
     data: Bytes,
     bytes: usize,
     period: usize,
+    is_patient: bool,
     unread: Arc<Unread>,
+}
+
+impl Held {
+    /// Where it is counted.
+    fn count(&self) -> &AtomicUsize {
+        let frames = if self.is_patient { &self.unread.patient } else { &self.unread.frames };
+        &frames[self.period]
+    }
 }
 
 impl AsRef<[u8]> for Held {
@@ -135,7 +106,7 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.unread.frames[self.period].fetch_sub(1, Ordering::AcqRel);
+        self.count().fetch_sub(1, Ordering::AcqRel);
         self.unread.give_back(self.bytes);
     }
 }
@@ -148,8 +119,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     pub(super) fn new(unread: &Unread) -> Waiting {
-        let told = |room: &Room| Box::pin(room.freed.clone().notified_owned());
-        Waiting { of_node: told(&unread.node), of_connection: told(&unread.connection) }
+        Waiting { of_node: Box::pin(unread.node.freed()), of_connection: Box::pin(unread.connection.freed()) }
     }
 
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {

@@ -11,6 +11,7 @@ use super::*;
 use crate::loopback::Script;
 
 const STREAM: &str = "/strata.v1.Kv/Stream";
+const SCAN: &str = "/strata.v1.Kv/Scan";
 const READ: &str = "/strata.v1.Kv/Get";
 const WRITE: &str = "/strata.v1.Kv/Put";
 /// What every frame of these tests counts, unless it is small or one of a stream.
@@ -52,11 +53,16 @@ impl Reply {
     /// Makes a frame for which there is no room.
     async fn refused(&mut self, bytes: usize) -> Error {
         self.make(bytes);
-        let trailers = self.next().await.expect("a frame").expect("no error").into_trailers().expect("trailers");
-        assert!(self.body.is_end_stream() && self.next().await.is_none(), "nothing follows");
-        let status = Status::from_header_map(&trailers).expect("a status");
+        let status = self.end().await;
         assert_eq!(status.code(), Code::ResourceExhausted);
         strata_proto::error_of(&status)
+    }
+
+    /// What it ends with.
+    async fn end(&mut self) -> Status {
+        let trailers = self.next().await.expect("a frame").expect("no error").into_trailers().expect("trailers");
+        assert!(self.body.is_end_stream() && self.next().await.is_none(), "nothing follows");
+        Status::from_header_map(&trailers).expect("a status")
     }
 
     /// Whether it waits, however much there is to send.
@@ -87,7 +93,10 @@ fn every_call_that_is_answered_by_a_stream_is_known() {
             calls.push(format!("/strata.v1.{service}/{name}"));
         }
     }
-    let known: Vec<&str> = STREAMS.into_iter().filter(|path| path.starts_with("/strata.")).collect();
+    let known = STREAMS.into_iter().chain(SCANS).filter(|path| path.starts_with("/strata."));
+    let mut known: Vec<&str> = known.collect();
+    found.sort();
+    known.sort();
     assert_eq!(found, known);
     assert!(READS.iter().all(|path| others.iter().any(|other| other == path)), "{READS:?} are calls");
 }
@@ -191,4 +200,81 @@ async fn a_frame_that_is_never_read_is_noticed() {
     timeout(3 * UNREAD_DEADLINE, noticed).await.expect("it is noticed").expect("no panic");
     assert!(begin.elapsed() >= UNREAD_DEADLINE, "{:?}", begin.elapsed());
     drop(newest);
+}
+
+/// SERVER-3
+#[tokio::test(start_paused = true)]
+async fn a_scan_that_is_paused_ends_by_itself_and_its_connection_goes_on() {
+    let replies = replies(1 << 20, 1 << 20).of_connection();
+    let (mut paused, mut waiting) = (Reply::of_call(&replies, SCAN), Reply::of_call(&replies, SCAN));
+    let unread = paused.pass(LARGE).await;
+    let waiting = tokio::spawn(async move { waiting.end().await });
+    let mut noticed = tokio::spawn(replies.clone().unread_too_long());
+    assert!(timeout(5 * UNREAD_DEADLINE, &mut noticed).await.is_err(), "nobody needs its room");
+    assert!(paused.routes.is_closed(), "what it held is gone");
+    for status in [paused.end().await, waiting.await.expect("it was woken")] {
+        let error = strata_proto::error_of(&status);
+        assert_eq!(error, Error::not_applied(ErrorCode::DeadlineExceeded, error.message.clone()));
+        assert!(error.message.starts_with("the scan was given up"), "{error}");
+    }
+    assert_eq!(replies.unread.connection.held(), LARGE_OF_STREAM, "a frame cannot be taken back");
+    drop(unread);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scan_that_is_read_now_and_then_goes_on() {
+    let replies = replies(1 << 20, 1 << 20).of_connection();
+    let mut scan = Reply::of_call(&replies, SCAN);
+    let mut noticed = tokio::spawn(replies.clone().unread_too_long());
+    for _ in 0..20 {
+        let read = scan.pass(LARGE).await;
+        assert!(timeout(UNREAD_DEADLINE * 3 / 4, &mut noticed).await.is_err());
+        drop(read);
+    }
+}
+
+/// SERVER-3
+#[tokio::test(start_paused = true)]
+async fn where_room_is_scarce_a_scan_that_is_paused_costs_its_connection() {
+    let bodies = replies(4 * LARGE_OF_STREAM, 4 * LARGE_OF_STREAM);
+    let (one, other) = (bodies.of_connection(), bodies.of_connection());
+    let mut noticed = tokio::spawn(one.clone().unread_too_long());
+    let unread = Reply::of_call(&one, SCAN).pass(LARGE).await;
+    assert!(timeout(5 * UNREAD_DEADLINE, &mut noticed).await.is_err(), "there is room for others");
+    let others = Reply::of_call(&other, SCAN).pass(LARGE).await;
+    timeout(3 * UNREAD_DEADLINE, noticed).await.expect("half is taken").expect("no panic");
+    drop((unread, others));
+}
+
+/// SERVER-3
+#[tokio::test(start_paused = true)]
+async fn scans_that_are_paused_do_not_keep_a_full_connection_for_ever() {
+    let replies = replies(10 * LARGE_OF_STREAM, 2 * LARGE_OF_STREAM).of_connection();
+    let mut scans = [Reply::of_call(&replies, SCAN), Reply::of_call(&replies, SCAN)];
+    let mut unread = Vec::new();
+    for scan in &mut scans {
+        unread.push(scan.pass(LARGE).await);
+    }
+    let mut stream = Reply::of_call(&replies, STREAM);
+    stream.make(LARGE);
+    assert!(stream.waits().await);
+    timeout(3 * UNREAD_DEADLINE, replies.unread_too_long()).await.expect("it is noticed");
+    drop(unread);
+}
+
+/// SERVER-3
+#[tokio::test(start_paused = true)]
+async fn a_scan_that_waits_for_room_is_told_when_it_is_given_up() {
+    let replies = replies(10 * LARGE_OF_STREAM, LARGE_OF_STREAM).of_connection();
+    let unread = Reply::of_call(&replies, STREAM).pass(LARGE).await;
+    let mut scan = Reply::of_call(&replies, SCAN);
+    let waiting = tokio::spawn(async move { scan.end().await });
+    tokio::task::yield_now().await;
+    // The first one begins the period in which it is asked for nothing.
+    for _ in 0..2 {
+        replies.scans.give_up_paused();
+    }
+    let status = timeout(UNREAD_DEADLINE, waiting).await.expect("it is woken").expect("no panic");
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    drop(unread);
 }

@@ -4,6 +4,7 @@
 mod committing;
 mod faults;
 mod histories;
+mod limits;
 mod locking;
 mod model;
 mod reading;

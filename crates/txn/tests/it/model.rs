@@ -1,25 +1,24 @@
 //! A cluster in one map: real shards, a counter, locks in memory, and faults on the way there.
 
-use std::collections::{BTreeMap, VecDeque};
+mod state;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use strata_codec::{decode_reply, encode_command};
+use strata_env::Env;
 use strata_env::sim::SimWorld;
-use strata_env::{Env, Mono};
-use strata_machine::{CommandContext, Machine, View, ViewMut};
 use strata_router::{Link, LinkError, Router, RouterOptions, ShardBatch, ShardReply, TimestampKind, lies_in};
-use strata_shard::{Obstacle, ShardMachine};
 use strata_txn::{TransactionOptions, Transactions};
 use strata_types::{
-    Conflict, ConflictReason, Decision, Epoch, Error, ErrorCode, LockWait, LogIndex, NodeDescriptor, NodeId, Operation,
-    ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Result, ShardId, ShardMap, ShardPlacement, Slot,
-    SlotRange, SpaceKey, Term, Timestamp, Transaction, TransactionCall, TransactionId, TransactionReply,
-    TransactionStatus,
+    Conflict, ConflictReason, Epoch, Error, ErrorCode, LockWait, NodeDescriptor, NodeId, Operation, ReplicaId,
+    ReplicaPlacement, Reply, Request, RequestHeader, Result, ShardId, ShardMap, ShardPlacement, Slot, SlotRange,
+    SpaceKey, Timestamp, Transaction, TransactionCall, TransactionReply,
 };
+
+use state::{Shard, State};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// Whoever keeps others waiting for so long is aborted.
@@ -42,56 +41,6 @@ pub(crate) enum Fault {
     Refuse(Error),
     /// It is carried out; the answer to each request of this name is another one.
     Answer(TransactionReply),
-}
-
-#[derive(Default)]
-struct Tablet(BTreeMap<Bytes, Bytes>);
-
-impl View for Tablet {
-    fn get(&self, key: &[u8]) -> Option<Bytes> {
-        self.0.get(key).cloned()
-    }
-
-    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &Bytes) -> bool) {
-        let range = self.0.range(Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end));
-        for (key, value) in range {
-            if !visit(key, value) {
-                return;
-            }
-        }
-    }
-}
-
-impl ViewMut for Tablet {
-    fn put(&mut self, key: Bytes, value: Bytes) {
-        self.0.insert(key, value);
-    }
-
-    fn delete(&mut self, key: Bytes) {
-        self.0.remove(&key);
-    }
-}
-
-#[derive(Default)]
-struct Shard {
-    tablet: Tablet,
-    clock: u64,
-    log: u64,
-    locks: BTreeMap<SpaceKey, Transaction>,
-}
-
-#[derive(Default)]
-struct State {
-    map: Arc<ShardMap>,
-    shards: BTreeMap<ShardId, Shard>,
-    /// The last timestamp that was handed out.
-    counter: u64,
-    faults: VecDeque<(&'static str, Fault)>,
-    always: Option<(&'static str, Fault)>,
-    sent: Vec<(&'static str, Request)>,
-    /// Since when somebody is in the way.
-    met: BTreeMap<TransactionId, Mono>,
-    holds: Vec<Timestamp>,
 }
 
 /// The cluster.
@@ -285,95 +234,6 @@ impl Model {
             }
             self.env.sleep(Duration::from_millis(2)).await;
         }
-    }
-}
-
-impl State {
-    fn shard(&mut self, shard: ShardId) -> &mut Shard {
-        self.shards.get_mut(&shard).expect("a shard of the map")
-    }
-
-    fn shard_at(&self, slot: Slot) -> ShardId {
-        self.map.shard_of(slot).expect("the map covers all slots").shard
-    }
-
-    /// What the leader does: stamp and apply, or read behind the clock.
-    fn apply(&mut self, shard: ShardId, request: &Request) -> Result<Reply> {
-        let shard = self.shard(shard);
-        let header = &request.header;
-        if let Some(at) = header.at {
-            shard.clock = shard.clock.max(at.0 + 1);
-        }
-        let obstacle = |obstacle| match obstacle {
-            Obstacle::Blocked(by) => Ok(Reply::Blocked { by }),
-            Obstacle::TooOld { horizon } => {
-                Err(Error::not_applied(ErrorCode::SnapshotTooOld, format!("nothing before {horizon} is kept")))
-            }
-        };
-        match &request.operation {
-            Operation::Get { key } => {
-                let found = strata_shard::get(&shard.tablet, header, key);
-                return found.map(|item| Reply::Get { item, freshness: None }).or_else(obstacle);
-            }
-            Operation::Scan { start, end, limit } => {
-                let all = |_: &[u8]| true;
-                return strata_shard::scan(&shard.tablet, header, start, end.as_deref(), *limit, &all)
-                    .or_else(obstacle);
-            }
-            _ => {}
-        }
-        let not_before = match &request.operation {
-            Operation::Transact(call) => match &**call {
-                TransactionCall::Commit(part) | TransactionCall::Prepare(part) => {
-                    part.prepared.at.0.max(part.transaction.read_timestamp.0 + 1)
-                }
-                TransactionCall::Resolve { decision: Decision::Committed(at), .. } => at.0,
-                _ => 0,
-            },
-            _ => 0,
-        };
-        shard.clock = shard.clock.max(not_before);
-        shard.log += 1;
-        let (index, stamp) = (LogIndex(shard.log), Timestamp(shard.clock));
-        let context = CommandContext { term: Term(1), index, position: 0, stamp };
-        let reply = ShardMachine.apply(&mut shard.tablet, context, &encode_command(request)?);
-        decode_reply(reply).expect("our own bytes")
-    }
-
-    fn call(&mut self, shard: ShardId, call: TransactionCall) -> Result<TransactionReply> {
-        let request = Request { header: RequestHeader::default(), operation: Operation::Transact(Box::new(call)) };
-        match self.apply(shard, &request)? {
-            Reply::Transact(reply) => Ok(reply),
-            other => panic!("a step was answered by {other:?}"),
-        }
-    }
-
-    /// What a node does about a transaction that is in the way. Whether it is gone.
-    fn clear(&mut self, shard: ShardId, by: Transaction, now: Mono) -> bool {
-        let anchor = self.shard_at(by.anchor);
-        let since = *self.met.entry(by.id).or_insert(now);
-        let decision = match strata_shard::status(&self.shards[&anchor].tablet, by.id) {
-            TransactionStatus::Decided(decision) => decision,
-            _ if now.since(since) < PATIENCE => return false,
-            _ => match self.call(anchor, TransactionCall::Abort { transaction: by }) {
-                Ok(TransactionReply::Status(TransactionStatus::Decided(decision))) => decision,
-                other => panic!("an abort decides: {other:?}"),
-            },
-        };
-        let slots = self.map.shard(shard).expect("a shard of the map").slots;
-        let slot = Slot::new(slots.start).expect("a slot");
-        self.call(shard, TransactionCall::Resolve { transaction: by, slot, decision }).expect("resolved");
-        true
-    }
-
-    fn fault_of(&mut self, batch: &ShardBatch) -> Option<(&'static str, Fault)> {
-        let is_in = |wanted: &str| batch.requests.iter().any(|request| name(request) == wanted);
-        if let Some((wanted, _)) = self.faults.front()
-            && is_in(wanted)
-        {
-            return self.faults.pop_front();
-        }
-        self.always.clone().filter(|(wanted, _)| is_in(wanted))
     }
 }
 

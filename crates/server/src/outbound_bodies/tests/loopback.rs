@@ -1,12 +1,19 @@
 //! Clients that do not read, over a whole connection.
 
+use strata_http::{Metrics, Readiness};
 use strata_proto::v1;
 use strata_proto::v1::kv_client::KvClient;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
 use super::*;
 use crate::inbound_bodies::InboundBodies;
 use crate::loopback::{self, LARGE_KEY, LONG, Loopback, VALUE_BYTES};
+use crate::prefixed::Prefixed;
+use crate::protocols::Http;
+use crate::sniff::{Connection, Protocol};
 
 /// What a client takes of a reply that it does not read.
 const WINDOW: u32 = 1_024;
@@ -110,4 +117,73 @@ async fn a_connection_whose_client_does_not_read_is_closed() {
     assert!(begin.elapsed() >= UNREAD_DEADLINE, "{:?}", begin.elapsed());
     until(&node, |held| held == 0).await;
     drop(unread);
+}
+
+/// A client of HTTP/1, and its connection.
+struct Operator {
+    wire: DuplexStream,
+    served: JoinHandle<()>,
+    _stop: watch::Sender<bool>,
+}
+
+/// A port for operators that has so much room for all of them.
+fn http1(room: usize) -> (Arc<Http>, Arc<Room>) {
+    let replies = replies(room, room);
+    let node = replies.node.clone();
+    let readiness: Arc<dyn Readiness> = Arc::new(|| Ok(()));
+    (Arc::new(Http { router: strata_http::router(Metrics::detached(), readiness), replies }), node)
+}
+
+impl Operator {
+    /// Asks for something, and reads nothing.
+    async fn ask(http: &Arc<Http>, path: &str) -> Operator {
+        let (mut wire, far) = tokio::io::duplex(1 << 10);
+        let (stop, stopping) = watch::channel(false);
+        let (http, stream) = (http.clone(), Prefixed::new(Bytes::new(), far));
+        let served = tokio::spawn(async move { http.serve(Connection { stream, stopping }).await });
+        let request = format!("GET /{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        wire.write_all(request.as_bytes()).await.expect("taken");
+        Operator { wire, served, _stop: stop }
+    }
+
+    /// Reads to the end.
+    async fn read(mut self) -> String {
+        let mut answer = Vec::new();
+        let reading = self.wire.read_to_end(&mut answer);
+        timeout(LONG, reading).await.expect("in time").expect("readable");
+        String::from_utf8(answer).expect("text")
+    }
+}
+
+/// A path that nothing is at. The answer repeats it, and more, so that it counts.
+fn long_path() -> String {
+    "x".repeat(UNCOUNTED_BYTES - 200)
+}
+
+/// SERVER-3
+#[tokio::test]
+async fn operators_share_room_too_and_short_answers_need_none() {
+    let (http, node) = http1(UNCOUNTED_BYTES + 4096);
+    let lazy = Operator::ask(&http, &long_path()).await;
+    until(&node, |held| held > UNCOUNTED_BYTES).await;
+    let answer = Operator::ask(&http, &long_path()).await.read().await;
+    assert!(answer.len() < UNCOUNTED_BYTES, "it was cut off: {} bytes", answer.len());
+    let answer = Operator::ask(&http, "health/live").await.read().await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(lazy);
+    until(&node, |held| held == 0).await;
+    let answer = Operator::ask(&http, &long_path()).await.read().await;
+    assert!(answer.starts_with("HTTP/1.1 404") && answer.ends_with("}\n"), "{} bytes", answer.len());
+}
+
+/// SERVER-3
+#[tokio::test(start_paused = true)]
+async fn an_operator_that_does_not_read_is_closed() {
+    let (http, node) = http1(1 << 20);
+    let lazy = Operator::ask(&http, &long_path()).await;
+    until(&node, |held| held > UNCOUNTED_BYTES).await;
+    let begin = Instant::now();
+    timeout(3 * UNREAD_DEADLINE, lazy.served).await.expect("it is closed").expect("no panic");
+    assert!(begin.elapsed() >= UNREAD_DEADLINE, "{:?}", begin.elapsed());
+    assert_eq!(node.held(), 0);
 }

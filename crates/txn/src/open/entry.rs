@@ -6,23 +6,22 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use strata_env::{Env, Mono};
-use strata_proto::v1;
 use strata_router::{KeptStage, KeptTransaction};
-use strata_txn::{Snapshot, Transaction, TransactionHandle};
 use strata_types::{
     Error, ErrorCode, NodeId, Result, Slot, Space, Timestamp, TransactionId, limits::TRANSACTION_AGE_MAX,
 };
 use tokio::sync::OwnedMutexGuard;
 
-use super::over::{Over, wire_handle};
+use super::over::Over;
+use crate::{Snapshot, Transaction, TransactionHandle};
 
 /// A transaction without a call for this long is rolled back: its client has left.
-pub(crate) const IDLE_MAX: Duration = Duration::from_secs(60);
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(60);
 /// One that only reads is rolled back after this time: what it reads must be kept for it.
 const READER_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 /// What calls work on, one at a time.
-pub(crate) enum State {
+pub(super) enum State {
     /// It may write.
     Writer(Box<Transaction>),
     /// It only reads.
@@ -31,38 +30,40 @@ pub(crate) enum State {
     Over(Over),
 }
 
-/// What is told of a transaction without waiting for its call.
+/// What is told of an open transaction, without waiting for a call of it that is under way.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Told {
-    pub(crate) handle: TransactionHandle,
-    pub(crate) age: Timestamp,
+pub struct Told {
+    /// What finds it again. The anchor says nothing unless `is_anchored`.
+    pub handle: TransactionHandle,
+    /// When its first attempt began: give it to the next one.
+    pub age: Timestamp,
     /// Whether it has written something: only then its anchor means something.
-    pub(crate) is_anchored: bool,
+    pub is_anchored: bool,
     /// When its last call ended.
-    pub(crate) used: Mono,
-    pub(crate) stage: KeptStage,
+    pub(super) used: Mono,
+    pub(super) stage: KeptStage,
 }
 
 impl Told {
-    /// Whether a client may still do something with it.
-    pub(crate) fn is_over(&self) -> bool {
+    /// Whether clients can do nothing with it any more.
+    pub(super) fn is_over(&self) -> bool {
         self.stage != KeptStage::Open
     }
 }
 
 /// A transaction of a client.
-pub(crate) struct Entry {
-    pub(crate) opened: Mono,
-    pub(crate) space: Space,
+pub(super) struct Entry {
+    pub(super) opened: Mono,
+    pub(super) space: Space,
     is_reader: bool,
-    pub(crate) told: Mutex<Told>,
+    pub(super) told: Mutex<Told>,
     /// What it takes of the room for all.
-    pub(crate) bytes: AtomicUsize,
-    pub(crate) state: Arc<tokio::sync::Mutex<State>>,
+    pub(super) bytes: AtomicUsize,
+    pub(super) state: Arc<tokio::sync::Mutex<State>>,
 }
 
 impl Entry {
-    pub(crate) fn writer(transaction: Transaction, space: Space, now: Mono) -> Entry {
+    pub(super) fn writer(transaction: Transaction, space: Space, now: Mono) -> Entry {
         let told = Told {
             handle: transaction.handle(),
             age: transaction.age(),
@@ -74,7 +75,7 @@ impl Entry {
     }
 
     /// Nobody else knows a transaction that only reads; it has an id so that calls can name it.
-    pub(crate) fn reader(id: TransactionId, snapshot: Snapshot, space: Space, now: Mono) -> Entry {
+    pub(super) fn reader(id: TransactionId, snapshot: Snapshot, space: Space, now: Mono) -> Entry {
         let at = snapshot.timestamp();
         let handle = TransactionHandle { id, anchor: Slot::of_key(b""), read_timestamp: at };
         let told = Told { handle, age: at, is_anchored: false, used: now, stage: KeptStage::Open };
@@ -92,28 +93,22 @@ impl Entry {
         }
     }
 
-    pub(crate) fn told(&self) -> Told {
+    pub(super) fn told(&self) -> Told {
         *self.told.lock()
     }
 
     /// The most that it may take.
-    pub(crate) fn age_max(&self) -> Duration {
+    pub(super) fn age_max(&self) -> Duration {
         if self.is_reader { READER_AGE_MAX } else { TRANSACTION_AGE_MAX }
     }
 
     /// How long it may go on.
-    pub(crate) fn time_left(&self, now: Mono) -> Duration {
+    pub(super) fn time_left(&self, now: Mono) -> Duration {
         self.age_max().saturating_sub(now.since(self.opened))
     }
 
-    /// As clients are told.
-    pub(crate) fn wire(&self) -> v1::TransactionHandle {
-        let Told { handle, age, is_anchored, .. } = self.told();
-        wire_handle(&handle, age, is_anchored)
-    }
-
     /// As other nodes and operators are told, by this node.
-    pub(crate) fn kept(&self, node: NodeId, now: Mono) -> KeptTransaction {
+    pub(super) fn kept(&self, node: NodeId, now: Mono) -> KeptTransaction {
         let Told { handle, age, is_anchored, stage, .. } = self.told();
         let TransactionHandle { id, anchor, read_timestamp } = handle;
         let (anchor, elapsed) = (is_anchored.then_some(anchor), now.since(self.opened));
@@ -121,7 +116,7 @@ impl Entry {
     }
 
     /// Takes what it has, and leaves how it ended.
-    pub(crate) fn end(&self, state: &mut State, over: Over) -> State {
+    pub(super) fn end(&self, state: &mut State, over: Over) -> State {
         let mut told = self.told.lock();
         told.stage = over.stage();
         if let State::Writer(transaction) = state {
@@ -133,15 +128,15 @@ impl Entry {
 }
 
 /// A call that works on a transaction: no other one does meanwhile.
-pub(crate) struct Entered {
-    pub(crate) entry: Arc<Entry>,
-    pub(crate) state: OwnedMutexGuard<State>,
-    pub(crate) env: Env,
+pub(super) struct Entered {
+    pub(super) entry: Arc<Entry>,
+    pub(super) state: OwnedMutexGuard<State>,
+    pub(super) env: Env,
 }
 
 impl Entered {
     /// The transaction, if it is open and may write.
-    pub(crate) fn writer(&mut self) -> Result<&mut Transaction> {
+    pub(super) fn writer(&mut self) -> Result<&mut Transaction> {
         match &mut *self.state {
             State::Writer(transaction) => Ok(transaction),
             State::Reader(_) => {
@@ -152,8 +147,15 @@ impl Entered {
         }
     }
 
+    /// Ends the call, and tells what it has left.
+    pub(super) fn leave(self) -> Told {
+        let entry = self.entry.clone();
+        drop(self);
+        entry.told()
+    }
+
     /// It has written a key: whoever asks for it can be told where.
-    pub(crate) fn note_write(&self) {
+    pub(super) fn note_write(&self) {
         let mut told = self.entry.told.lock();
         told.is_anchored = true;
         if let State::Writer(transaction) = &*self.state {

@@ -9,7 +9,6 @@ use metrics::Gauge;
 use parking_lot::Mutex;
 use strata_env::{Env, Mono};
 use strata_router::{Keepers, KeptStage, Router};
-use strata_txn::{BeginOptions, TransactionHandle, TransactionOptions, Transactions};
 use strata_types::{
     Error, ErrorCode, NodeId, Outcome, Result, Space, Timestamp, TransactionId, TransactionStatus,
     limits::REQUEST_DEADLINE_MAX,
@@ -17,7 +16,7 @@ use strata_types::{
 
 use super::entry::{Entered, Entry, IDLE_MAX, State};
 use super::over::Over;
-use crate::deadline::sooner;
+use crate::{BeginOptions, TransactionHandle, TransactionOptions, Transactions, sooner};
 
 /// Most open transactions of a node.
 pub(super) const OPEN_MAX: usize = 10_000;
@@ -58,12 +57,16 @@ impl Table {
 }
 
 /// How a client wants its transaction.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wish {
-    pub(crate) is_reader: bool,
-    pub(crate) at: Option<Timestamp>,
-    pub(crate) age: Option<Timestamp>,
-    pub(crate) space: Space,
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenWish {
+    /// It only reads, in a snapshot, and has neither writes nor locks.
+    pub is_reader: bool,
+    /// Only of who only reads: the snapshot is that of this timestamp; `None` for everything that was committed before.
+    pub at: Option<Timestamp>,
+    /// The age of an earlier attempt; `None`: it is new.
+    pub age: Option<Timestamp>,
+    /// Where its keys are.
+    pub space: Space,
 }
 
 /// Room for one more, while it is being begun.
@@ -99,10 +102,10 @@ impl Registry {
             others,
             table: Mutex::default(),
             bytes: AtomicUsize::new(0),
-            gauge: metrics::gauge!("strata_grpc_transactions_open"),
+            gauge: metrics::gauge!("strata_txn_open"),
         });
         let env = registry.env().clone();
-        registry.env().spawn("grpc-transactions", sweep_forever(env, Arc::downgrade(&registry)));
+        registry.env().spawn("txn-open", sweep_forever(env, Arc::downgrade(&registry)));
         registry
     }
 
@@ -114,7 +117,7 @@ impl Registry {
         self.table.lock().entries.get(&id).cloned()
     }
 
-    pub(super) async fn open(&self, wish: Wish, deadline: Duration) -> Result<Entry> {
+    pub(super) async fn open(&self, wish: OpenWish, deadline: Duration) -> Result<Entry> {
         let transactions = self.transactions.with_deadline(deadline);
         let snapshot = match (wish.is_reader, wish.at) {
             (true, Some(at)) => transactions.snapshot_at(at).await?,
@@ -134,7 +137,7 @@ impl Registry {
     pub(super) async fn wait_for(&self, entry: Arc<Entry>, deadline: Duration) -> Result<Entered> {
         let locked = self.env().timeout(deadline, entry.state.clone().lock_owned()).await;
         let state = locked.map_err(|_| match entry.told().stage {
-            // GRPC-5: its commit may yet succeed.
+            // COORD-8: its commit may yet succeed.
             KeptStage::Committing | KeptStage::Unanswered => {
                 Error::unknown(ErrorCode::DeadlineExceeded, "the commit is under way: ask again")
             }
@@ -251,7 +254,7 @@ async fn sweep_forever(env: Env, registry: Weak<Registry>) {
 }
 
 fn count(how: &'static str) {
-    metrics::counter!("strata_grpc_transactions_ended_total", "how" => how).increment(1);
+    metrics::counter!("strata_txn_ended_total", "how" => how).increment(1);
 }
 
 pub(super) fn too_late(what: &str) -> Error {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use strata_router::{Keeper, KeptElsewhere, KeptStage, KeptTransaction};
-use strata_txn::TransactionHandle;
 use strata_types::{Result, TransactionId, TransactionStatus};
 
 use super::entry::{Entry, State};
 use super::over::Over;
 use super::registry::Registry;
+use crate::TransactionHandle;
 
 /// How long other nodes may take to say whether they keep a transaction.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(2);

@@ -1,7 +1,7 @@
-//! A cluster in memory: two real shards, a counter, and locks that nobody waits for.
+//! A cluster in memory: two real shards, a counter, locks that nobody waits for, and nodes that keep transactions.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +9,10 @@ use bytes::Bytes;
 use strata_codec::{decode_reply, encode_command};
 use strata_env::Env;
 use strata_machine::{CommandContext, Machine, View, ViewMut};
-use strata_router::{Link, LinkError, Router, RouterOptions, ShardBatch, ShardReply, TimestampKind};
+use strata_router::{
+    Keeper, Keepers, KeptElsewhere, KeptTransaction, Link, LinkError, Router, RouterOptions, ShardBatch, ShardReply,
+    TimestampKind,
+};
 use strata_shard::{Obstacle, ShardMachine};
 use strata_types::{
     ClusterId, Conflict, ConflictReason, Decision, Epoch, Error, ErrorCode, LogIndex, NodeDescriptor, NodeId,
@@ -282,4 +285,31 @@ pub(crate) fn keys() -> (Bytes, Bytes) {
         keys.find(|key| (Slot::of_key(key).number() < 8_192) == wanted).expect("half of all keys")
     };
     (key(true), key(false))
+}
+
+/// All nodes but one: one that answers, and one that does not.
+pub(crate) struct Others(pub(crate) Weak<dyn Keeper>);
+
+/// Who does not answer.
+pub(crate) const SILENT: NodeId = NodeId(3);
+
+impl Others {
+    fn told(kept: Option<KeptTransaction>) -> KeptElsewhere {
+        let silent = if kept.is_some() { Vec::new() } else { vec![SILENT] };
+        KeptElsewhere { kept, silent }
+    }
+}
+
+#[async_trait]
+impl Keepers for Others {
+    async fn find(&self, id: TransactionId, _deadline: Duration) -> KeptElsewhere {
+        Others::told(self.0.upgrade().and_then(|keeper| keeper.find(id)))
+    }
+
+    async fn abort(&self, id: TransactionId, deadline: Duration) -> KeptElsewhere {
+        match self.0.upgrade() {
+            Some(keeper) => Others::told(keeper.abort(id, deadline).await),
+            None => Others::told(None),
+        }
+    }
 }

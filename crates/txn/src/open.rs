@@ -1,23 +1,44 @@
-//! All transactions that a node keeps for clients.
+//! The transactions of clients that leave them to a node: each is found again by its id, whatever the client speaks.
+//!
+//! ```text
+//!   begin ------> OpenTransactions: id -> Entry { what is told of it | State }
+//!   get, put ---> enter(id): one call at a time holds the State; waits for it by its deadline
+//!   commit -----> a task holds the State until the answer is there, also if the client has left; the answer is kept
+//!   another node asks: what is kept here, and is it to end? (Keeper); of what is not kept here the others are asked
+//!   each second:  who was idle or is open for too long is rolled back; what was kept for long enough is forgotten
+//! ```
 
-use std::sync::atomic::Ordering;
+mod calls;
+mod entry;
+mod keeping;
+mod over;
+mod registry;
+mod scan;
+
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use strata_env::Env;
 use strata_router::{Keeper, Keepers, KeptElsewhere, KeptStage, KeptTransaction, Router};
-use strata_txn::TransactionHandle;
 use strata_types::{Decision, Error, ErrorCode, NodeId, Result, Timestamp, TransactionId, TransactionStatus};
 use tokio::sync::oneshot;
 
-use super::entry::{Entered, Entry, State};
-use super::over::{Over, aborted, answer_of, rolled_back};
-use super::registry::{OPEN_BYTES_MAX, Registry, Room, Wish, too_late};
-use crate::TransactionOverview;
-use crate::deadline::sooner;
+use crate::{TransactionHandle, sooner};
 
-/// The transactions that a node keeps for its clients, and how those ended that did so a moment ago (GRPC-4). Cheap to
-/// clone.
+pub use calls::Heartbeat;
+pub use entry::Told;
+pub use registry::OpenWish;
+pub use scan::OpenScan;
+
+use entry::{Entered, State};
+use over::{Over, aborted, answer_of, rolled_back};
+use registry::{Registry, Room, too_late};
+
+/// The transactions that a node keeps for its clients, and how those ended that did so a moment ago (COORD-7). Cheap
+/// to clone.
+///
+/// Every call names a transaction by its id, and how long it may take; it ends by then. Calls of one transaction wait
+/// for each other.
 #[derive(Clone)]
 pub struct OpenTransactions {
     registry: Arc<Registry>,
@@ -41,59 +62,53 @@ impl OpenTransactions {
     }
 
     /// What is open here, for administration.
-    pub fn list(&self) -> Vec<TransactionOverview> {
-        self.registry.list().into_iter().map(TransactionOverview::from).collect()
+    pub fn list(&self) -> Vec<KeptTransaction> {
+        self.registry.list()
     }
 
-    /// Ends a transaction that is open here or at another node, unless its commit is under way. What the node that keeps
-    /// it knows then.
+    /// Ends a transaction that is open here or at another node, unless its commit is under way. What the node that
+    /// keeps it knows then.
     pub async fn abort(&self, id: TransactionId, deadline: Duration) -> KeptElsewhere {
         self.registry.abort_anywhere(id, deadline).await
     }
 
-    pub(crate) fn router(&self) -> &Arc<Router> {
+    /// The way to the shards.
+    pub fn router(&self) -> &Arc<Router> {
         &self.registry.router
     }
 
-    pub(crate) fn env(&self) -> &Env {
+    /// Time and tasks.
+    pub fn env(&self) -> &Env {
         self.registry.env()
     }
 
-    /// Opens one.
-    pub(crate) async fn begin(&self, wish: Wish, deadline: Duration) -> Result<Arc<Entry>> {
+    /// Opens one. Only who only reads may name a timestamp.
+    pub async fn begin(&self, wish: OpenWish, deadline: Duration) -> Result<Told> {
+        if wish.at.is_some() && !wish.is_reader {
+            return Err(invalid("only a transaction that only reads can name the timestamp up to which it reads"));
+        }
         let _room = Room::take(&self.registry)?;
-        let begun = self.registry.env().timeout(deadline, self.registry.open(wish, sooner(deadline))).await;
-        let entry = begun.map_err(|_| too_late("no timestamp came"))??;
-        let entry = Arc::new(entry);
-        self.registry.table.lock().entries.insert(entry.told().handle.id, entry.clone());
-        Ok(entry)
+        let begun = self.env().timeout(deadline, self.registry.open(wish, sooner(deadline))).await;
+        let entry = Arc::new(begun.map_err(|_| too_late("no timestamp came"))??);
+        let told = entry.told();
+        self.registry.table.lock().entries.insert(told.handle.id, entry);
+        Ok(told)
     }
 
     /// Waits until no other call works on the transaction.
-    pub(crate) async fn enter(&self, id: TransactionId, deadline: Duration) -> Result<Entered> {
+    async fn enter(&self, id: TransactionId, deadline: Duration) -> Result<Entered> {
         let Some(entry) = self.registry.entry(id) else { return Err(not_here(id)) };
         self.registry.wait_for(entry, deadline).await
     }
 
-    /// Makes room for something that the transaction is going to hold.
-    pub(crate) fn charge(&self, entered: &Entered, bytes: usize) -> Result<()> {
-        let held = self.registry.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if held > OPEN_BYTES_MAX {
-            self.registry.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            let sentence = format!("open transactions hold {} MiB on this node already", OPEN_BYTES_MAX >> 20);
-            return Err(Error::not_applied(ErrorCode::Overloaded, sentence));
-        }
-        entered.entry.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Ok(())
-    }
-
     /// Ends it without its writes. Doing so twice does no harm. `handle`: where to ask if nobody here knows.
-    pub(crate) async fn roll_back(
+    pub async fn roll_back(
         &self,
         id: TransactionId,
         handle: Option<TransactionHandle>,
         deadline: Duration,
     ) -> Result<()> {
+        check_handle(id, handle)?;
         let Some(entry) = self.registry.entry(id) else {
             let Some(handle) = handle else { return Err(unknown_end(id)) };
             return rolled_back(self.settle(handle, deadline).await?, &handle);
@@ -113,18 +128,19 @@ impl OpenTransactions {
         if let State::Writer(transaction) = self.registry.end(&mut entered, Over::RolledBack) {
             drop(entered);
             // Its locks end by themselves if this takes too long.
-            let _ = self.registry.env().timeout(deadline, transaction.rollback()).await;
+            let _ = self.env().timeout(deadline, transaction.rollback()).await;
         }
         Ok(())
     }
 
     /// Commits it, or says again how that went. `handle`: where to ask if nobody here knows.
-    pub(crate) async fn commit(
+    pub async fn commit(
         &self,
         id: TransactionId,
         handle: Option<TransactionHandle>,
         deadline: Duration,
     ) -> Result<Timestamp> {
+        check_handle(id, handle)?;
         let Some(entry) = self.registry.entry(id) else {
             let Some(handle) = handle else { return Err(unknown_end(id)) };
             return answer_of(self.registry.settled_elsewhere(handle, deadline).await?, &handle);
@@ -145,7 +161,7 @@ impl OpenTransactions {
         // Nobody can take it back once it is sent: it goes on even if the client leaves, and its answer is kept.
         let (answer, receiver) = oneshot::channel();
         let registry = self.registry.clone();
-        self.registry.env().spawn("grpc-commit", async move {
+        self.env().spawn("txn-open-commit", async move {
             let State::Writer(mut transaction) = registry.begin_commit(&mut entered) else { return };
             transaction.with_deadline(sooner(deadline));
             let result = transaction.commit().await;
@@ -156,14 +172,14 @@ impl OpenTransactions {
         });
         let late =
             || Error::unknown(ErrorCode::DeadlineExceeded, "the commit was not answered by the deadline: ask again");
-        match self.registry.env().timeout(deadline, receiver).await {
+        match self.env().timeout(deadline, receiver).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(late()),
         }
     }
 
     /// What has become of a transaction that may be open here or not.
-    pub(crate) async fn outcome(&self, handle: TransactionHandle, deadline: Duration) -> Result<TransactionStatus> {
+    pub async fn outcome(&self, handle: TransactionHandle, deadline: Duration) -> Result<TransactionStatus> {
         let Some(entry) = self.registry.entry(handle.id) else {
             return self.registry.outcome_elsewhere(handle, deadline).await;
         };
@@ -179,7 +195,7 @@ impl OpenTransactions {
     }
 
     /// The same, for good: it ends where it is kept, and if its commit was sent, the shard of its record decides.
-    pub(crate) async fn settle(&self, handle: TransactionHandle, deadline: Duration) -> Result<TransactionStatus> {
+    pub async fn settle(&self, handle: TransactionHandle, deadline: Duration) -> Result<TransactionStatus> {
         let until = self.env().now() + deadline;
         let kept = self.registry.abort_anywhere(handle.id, deadline / 2).await.kept;
         if let Some(KeptTransaction { stage: KeptStage::Ended(decision), .. }) = kept {
@@ -196,10 +212,22 @@ impl OpenTransactions {
         self.registry.settle(handle, until.since(self.env().now())).await
     }
 
-    /// The transaction as this node knows it, if it does.
-    pub(crate) fn told(&self, id: TransactionId) -> Option<TransactionHandle> {
+    /// The handle of a transaction, as far as this node knows it.
+    pub fn handle_of(&self, id: TransactionId) -> Option<TransactionHandle> {
         self.registry.entry(id).map(|entry| entry.told().handle)
     }
+}
+
+/// A handle that comes with an id is of the same transaction.
+fn check_handle(id: TransactionId, handle: Option<TransactionHandle>) -> Result<()> {
+    match handle {
+        Some(handle) if handle.id != id => Err(invalid("the handle is that of another transaction")),
+        _ => Ok(()),
+    }
+}
+
+fn invalid(sentence: &str) -> Error {
+    Error::not_applied(ErrorCode::InvalidArgument, sentence)
 }
 
 fn not_here(id: TransactionId) -> Error {
@@ -217,3 +245,6 @@ fn unknown_end(id: TransactionId) -> Error {
     );
     Error::unknown(ErrorCode::InvalidArgument, sentence)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,15 @@
 //! How a transaction ended.
 
-use strata_proto::v1;
 use strata_router::KeptStage;
-use strata_txn::TransactionHandle;
 use strata_types::{
     Conflict, ConflictReason, Decision, Error, ErrorCode, Outcome, Result, Timestamp, TransactionStatus,
 };
 
+use crate::TransactionHandle;
+
 /// How a transaction ended, for those who ask again.
 #[derive(Clone, Debug)]
-pub(crate) enum Over {
+pub(super) enum Over {
     /// Its commit was answered: the timestamp, or why not.
     Answered(Result<Timestamp>),
     /// Its client gave it up.
@@ -20,7 +20,7 @@ pub(crate) enum Over {
 
 impl Over {
     /// What counts it.
-    pub(crate) fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Over::Answered(Ok(_)) => "committed",
             Over::Answered(Err(error)) => match (error.outcome, error.code) {
@@ -34,7 +34,7 @@ impl Over {
     }
 
     /// The error of a call that comes too late. Never `not applied` of a transaction that may be committed.
-    pub(crate) fn error(&self) -> Error {
+    pub(super) fn error(&self) -> Error {
         let late = |how: String| {
             Error::not_applied(ErrorCode::InvalidArgument, format!("the transaction is over: it was {how}"))
         };
@@ -47,7 +47,7 @@ impl Over {
     }
 
     /// The answer to a commit that is asked for again. `None`: somebody else must know.
-    pub(crate) fn commit_answer(&self) -> Option<Result<Timestamp>> {
+    pub(super) fn commit_answer(&self) -> Option<Result<Timestamp>> {
         match self {
             Over::Answered(Err(error)) if error.outcome == Outcome::Unknown => None,
             Over::Answered(answer) => Some(answer.clone()),
@@ -56,7 +56,7 @@ impl Over {
     }
 
     /// What has become of it, as far as is known here.
-    pub(crate) fn status(&self) -> Option<TransactionStatus> {
+    pub(super) fn status(&self) -> Option<TransactionStatus> {
         match self.stage() {
             KeptStage::Ended(decision) => Some(TransactionStatus::Decided(decision)),
             KeptStage::Open | KeptStage::Committing | KeptStage::Unanswered => None,
@@ -64,7 +64,7 @@ impl Over {
     }
 
     /// The same, as other nodes and operators are told.
-    pub(crate) fn stage(&self) -> KeptStage {
+    pub(super) fn stage(&self) -> KeptStage {
         match self.commit_answer() {
             Some(Ok(at)) => KeptStage::Ended(Decision::Committed(at)),
             Some(Err(_)) => KeptStage::Ended(Decision::Aborted),
@@ -74,13 +74,13 @@ impl Over {
 }
 
 /// Its writes are gone: begin anew.
-pub(crate) fn aborted(why: &str) -> Error {
+pub(super) fn aborted(why: &str) -> Error {
     let conflict = Conflict { reason: ConflictReason::Aborted, key: None, rival: None, at: Timestamp::default() };
     Error { message: format!("{why}; nothing was written; begin anew"), ..Error::of_conflict(conflict) }
 }
 
 /// The answer to a commit whose first answer was lost, from what the shard of its record says.
-pub(crate) fn answer_of(status: TransactionStatus, handle: &TransactionHandle) -> Result<Timestamp> {
+pub(super) fn answer_of(status: TransactionStatus, handle: &TransactionHandle) -> Result<Timestamp> {
     let id = handle.id;
     match status {
         TransactionStatus::Decided(Decision::Committed(at)) => Ok(at),
@@ -100,20 +100,10 @@ pub(crate) fn answer_of(status: TransactionStatus, handle: &TransactionHandle) -
 }
 
 /// The answer to a rollback after a commit without an answer.
-pub(crate) fn rolled_back(status: TransactionStatus, handle: &TransactionHandle) -> Result<()> {
+pub(super) fn rolled_back(status: TransactionStatus, handle: &TransactionHandle) -> Result<()> {
     match status {
         TransactionStatus::Decided(Decision::Aborted) => Ok(()),
         TransactionStatus::Decided(Decision::Committed(at)) => Err(Over::Answered(Ok(at)).error()),
         TransactionStatus::Pending | TransactionStatus::Unknown => answer_of(status, handle).map(drop),
-    }
-}
-
-/// As it is sent. `anchored`: it has written something.
-pub(crate) fn wire_handle(handle: &TransactionHandle, age: Timestamp, anchored: bool) -> v1::TransactionHandle {
-    v1::TransactionHandle {
-        id: strata_proto::transaction_id_bytes(handle.id),
-        anchor: anchored.then(|| handle.anchor.number().into()),
-        read_timestamp: handle.read_timestamp.0,
-        age: age.0,
     }
 }
