@@ -26,7 +26,7 @@ impl Encoding {
             Encoding { .. } => Some(text.as_bytes().to_vec()),
         };
         decoded.map(Bytes::from).ok_or_else(|| {
-            Failure::new(format!("not {}: `{text}`", if self.hex { "hexadecimal" } else { "base64" }))
+            Failure::usage(format!("not {}: `{text}`", if self.hex { "hexadecimal" } else { "base64" }))
                 .hint("leave out --hex and --base64 for plain text")
         })
     }

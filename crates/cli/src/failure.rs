@@ -7,6 +7,8 @@ use strata_types::{Conflict, ConflictReason, Error, ErrorCode, Outcome};
 
 /// Exit status of most failures. No failure has 0 (CLI-1).
 pub const STATUS_FAILED: u8 = 1;
+/// Exit status where what the user wrote makes no sense, be it a flag, a setting or a line: the same fails again.
+pub const STATUS_USAGE: u8 = 2;
 /// Exit status of "there is no such key" and "the condition did not hold", so that scripts can tell them apart.
 pub const STATUS_NEGATIVE: u8 = 3;
 /// Exit status of a transaction that cannot commit because of another one, so that scripts know when to begin anew.
@@ -39,6 +41,11 @@ impl Failure {
         let message = message.into();
         let (hint, code, outcome, conflict, details) = (None, None, None, None, None);
         Failure { message, hint, code, outcome, conflict, details, status: STATUS_FAILED }
+    }
+
+    /// Of what the user wrote: it makes no sense.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(message).status(STATUS_USAGE)
     }
 
     /// With the next step.
@@ -178,7 +185,7 @@ fn hint_of(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::Refused => Some("`strata cluster nodes` shows the nodes and their states"),
         ErrorCode::MajorityAtRisk => Some("start the nodes that are down, and undrain those that may stay"),
         ErrorCode::ChangeUnderWay => Some("`strata cluster jobs` shows it; try again when it is done"),
-        ErrorCode::Internal => Some("this is a bug: the node's log (stderr) says more"),
+        ErrorCode::Internal => Some("the node's log (stderr) says more: unless a disk fails there, this is a bug"),
         ErrorCode::Blocked => Some("a transaction is being committed there: try again in a moment"),
         ErrorCode::SnapshotTooOld => Some("`begin` reads what there is now"),
         // The sentence says what to do.

@@ -8,6 +8,7 @@
 //! ```text
 //!   args      what the user typed, as data            every command ends in an Answer (text and JSON)
 //!   commands  one file a command                      or a Failure (one sentence, the next step, a status)
+//!   usage     what cannot be read, as a Failure
 //!   session   plain gRPC to any node (kv, txn, cluster, shell)
 //!   bench     load through the SDK or plain calls
 //!   demo      child processes of this very program, and a shell
@@ -26,21 +27,22 @@ mod commands;
 mod demo;
 mod encoding;
 mod failure;
+mod logging;
 mod output;
+mod program;
 mod session;
 mod shell;
 mod signals;
+mod usage;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command, ConfigCommand};
 use crate::failure::Failure;
-use crate::output::{Format, print_error_line};
+use crate::output::Format;
 
 // The system's allocator returns memory late and contends when many threads free what others allocated, which is
 // what every request does here.
@@ -48,19 +50,26 @@ use crate::output::{Format, print_error_line};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let format = cli.format;
-    log_to_stderr();
-    match run(cli) {
+    let (format, result) = match Cli::try_parse() {
+        Ok(cli) => (cli.format, logging::start().and_then(|()| run(cli))),
+        Err(error) => refuse(&error),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            match format {
-                Format::Text => print_error_line(&failure.to_string()),
-                Format::Json => print_error_line(&failure.to_json().to_string()),
-            }
+            format.complain(&failure);
             ExitCode::from(failure.status)
         }
+    }
+}
+
+/// Where the parser's own words will do, which is for people, it says them itself. Help and version are always that.
+fn refuse(error: &clap::Error) -> (Format, Result<(), Failure>) {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    match usage::format_of(&words, std::env::var("STRATA_FORMAT").ok().as_deref()) {
+        Format::Json if error.use_stderr() => (Format::Json, Err(usage::failure_of(error))),
+        Format::Json | Format::Text => error.exit(),
     }
 }
 
@@ -101,22 +110,4 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Config(ConfigCommand::Show(args)) => commands::config::show(&args, format),
         Command::Completion { shell } => commands::completion::run(shell),
     }
-}
-
-/// What is logged unless told otherwise. The Raft library warns of every message to a node that is still starting.
-const LOG_DEFAULT: &str = "warn,openraft=error";
-
-/// `STRATA_LOG` takes a level, or levels by crate such as `warn,strata_raft=debug`.
-fn log_to_stderr() {
-    let filter = std::env::var("STRATA_LOG").unwrap_or_else(|_| LOG_DEFAULT.to_owned());
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
-    let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(is_terminal)
-        .with_writer(std::io::stderr)
-        // A line that cannot be written is lost. A complaint about it would go to standard error too, panic where that
-        // is full or closed, and so stop the node, as every panic in a task does.
-        .log_internal_errors(false)
-        .init();
 }

@@ -41,6 +41,14 @@ impl Format {
             Format::Json => print_line(answer.json.to_string().as_bytes()),
         }
     }
+
+    /// Prints a failure to standard error.
+    pub fn complain(self, failure: &Failure) {
+        match self {
+            Format::Text => print_error_line(&failure.to_string()),
+            Format::Json => print_error_line(&failure.to_json().to_string()),
+        }
+    }
 }
 
 /// Prints one line to standard output.
@@ -67,6 +75,12 @@ fn unprinted(error: io::Error) -> Failure {
 /// fails.
 pub fn print_error_line(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// "1 replica", "2 replicas".
+pub fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// Columns, each as wide as its widest cell.

@@ -1,8 +1,14 @@
 //! `strata bench`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+use strata_server::settings::parse_duration;
 
 use crate::args::Connect;
+
+/// Longest measurement.
+const HOURS_MAX: u64 = 24;
 
 /// `strata bench`.
 #[derive(Clone, Debug, Subcommand)]
@@ -39,12 +45,12 @@ pub struct BenchKvArgs {
     /// Number of different keys
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub keys: u32,
-    /// How long to measure
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub seconds: u32,
-    /// How long to run before that, in seconds
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub warmup: u32,
+    /// How long to measure: a number of seconds, or a time such as 500ms or 2m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_measured)]
+    pub seconds: Duration,
+    /// How long to run before that: a number of seconds, or a time such as 500ms or 2m
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_seconds)]
+    pub warmup: Duration,
     /// Use plain gRPC calls of one operation each instead of the SDK
     #[arg(long)]
     pub unary: bool,
@@ -54,4 +60,42 @@ pub struct BenchKvArgs {
     /// Same seed, same keys and operations
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Leave the keys (bench-0000000000 and so on) where they are. Otherwise those of the numbers below
+    /// --keys are removed at the end, which is not measured. Of several runs at once all but the last need this
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// The name of the option says what a number alone means.
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<u32>() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
+        Err(_) => parse_duration(text),
+    }
+}
+
+fn parse_measured(text: &str) -> Result<Duration, String> {
+    let time = parse_seconds(text)?;
+    if time.is_zero() || time > Duration::from_secs(HOURS_MAX * 3_600) {
+        return Err(format!("expected more than nothing and at most {HOURS_MAX}h, but found `{text}`"));
+    }
+    Ok(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_may_be_a_number_of_seconds() {
+        for text in ["10", "10s", "10000ms"] {
+            assert_eq!(parse_measured(text), Ok(Duration::from_secs(10)), "{text}");
+        }
+        assert_eq!(parse_measured("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_seconds("0"), Ok(Duration::ZERO), "a warm-up may be left out");
+        for wrong in ["0", "0s", "25h", "86401", "-1", "soon"] {
+            let sentence = parse_measured(wrong).expect_err("no time to measure");
+            assert!(sentence.starts_with("expected ") && sentence.contains(wrong), "{sentence}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 use strata_server::settings::{Address, parse_duration};
+use strata_types::Revision;
 
 use super::reads::ReadArgs;
 use crate::args::TlsArgs;
@@ -118,7 +119,7 @@ pub enum KvCommand {
         if_value: Option<String>,
         /// If it was last written at this revision
         #[arg(long, value_name = "INDEX.POSITION")]
-        if_revision: Option<String>,
+        if_revision: Option<Revision>,
     },
     /// List keys and values in key order
     #[command(

@@ -27,10 +27,10 @@ pub enum ClusterCommand {
     #[command(after_help = "Example:\n  strata cluster status")]
     Status,
     /// All nodes
-    #[command(after_help = "Example:\n  strata cluster nodes --format json")]
+    #[command(after_help = "Example:\n  strata cluster nodes")]
     Nodes,
     /// All shards, their leaders and replicas
-    #[command(after_help = "Example:\n  strata cluster shards --addr 127.0.0.1:7410")]
+    #[command(after_help = "Example:\n  strata cluster shards")]
     Shards,
     /// Everything that is under way, and how long it takes: replicas that move, and old ones that are being deleted
     #[command(after_help = "Example:\n  strata cluster jobs")]
@@ -71,8 +71,9 @@ pub enum ClusterCommand {
     },
     /// Give a dead node up now: build its replicas anew on other nodes. Happens by itself after a while
     #[command(
-        after_help = "Example:\n  strata cluster replace n3\n\nA node that was given up comes back, empty-handed \
-                            or not, by starting it with its data directory."
+        after_help = "Example:\n  strata cluster replace n3\n\nA node that still answers is refused: use `strata cluster \
+                            remove`, or stop its process first. One that was given up comes back, empty-handed or not, \
+                            by starting it with its data directory."
     )]
     Replace {
         /// The node

@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use strata_proto::v1;
 use strata_server::settings::parse_duration;
 
+use crate::failure::Failure;
+
 /// Bound of a bounded read when none is given.
 const STALENESS_DEFAULT: Duration = Duration::from_secs(5);
 
@@ -36,10 +38,12 @@ pub enum Level {
 
 impl ReadArgs {
     /// The level and the bound in milliseconds, as they are sent. A bound that is given is meant.
-    pub fn parts(&self) -> (i32, u32) {
+    pub fn parts(&self) -> Result<(i32, u32), Failure> {
         let level = match (self.level, self.max_staleness) {
-            (Level::Linearizable, Some(_)) => Level::Bounded,
-            (level, _) => level,
+            (Level::Linearizable | Level::Bounded, Some(_)) => Level::Bounded,
+            (Level::Local, Some(_)) => return Err(unbounded("an answer of --level local may be of any age")),
+            (Level::Lease, Some(_)) => return Err(unbounded("an answer of --level lease is never old")),
+            (level, None) => level,
         };
         let wire = match level {
             Level::Linearizable => v1::ReadLevel::Linearizable,
@@ -49,13 +53,17 @@ impl ReadArgs {
         };
         let bound = self.max_staleness.unwrap_or(STALENESS_DEFAULT).as_millis();
         let millis = if level == Level::Bounded { u32::try_from(bound).unwrap_or(u32::MAX) } else { 0 };
-        (wire.into(), millis)
+        Ok((wire.into(), millis))
     }
 
     /// Whether anything but the default was asked for, so that the answer should tell what was kept.
     pub fn is_special(&self) -> bool {
         *self != ReadArgs::default()
     }
+}
+
+fn unbounded(why: &str) -> Failure {
+    Failure::usage(format!("--max-staleness bounds nothing here: {why}")).hint("leave out --level, or --max-staleness")
 }
 
 fn parse_staleness(text: &str) -> Result<Duration, String> {
@@ -76,14 +84,18 @@ pub fn level_name(level: i32) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::STATUS_USAGE;
 
     #[test]
     fn a_bound_means_a_bounded_read() {
         let bound = Some(Duration::from_millis(1_500));
         let parts = |level, max_staleness| ReadArgs { level, max_staleness }.parts();
-        assert_eq!(parts(Level::Linearizable, None), (v1::ReadLevel::Linearizable.into(), 0));
-        assert_eq!(parts(Level::Linearizable, bound), (v1::ReadLevel::Bounded.into(), 1_500));
-        assert_eq!(parts(Level::Bounded, None), (v1::ReadLevel::Bounded.into(), 5_000));
-        assert_eq!(parts(Level::Local, bound), (v1::ReadLevel::Local.into(), 0));
+        assert_eq!(parts(Level::Linearizable, None), Ok((v1::ReadLevel::Linearizable.into(), 0)));
+        assert_eq!(parts(Level::Linearizable, bound), Ok((v1::ReadLevel::Bounded.into(), 1_500)));
+        assert_eq!(parts(Level::Bounded, None), Ok((v1::ReadLevel::Bounded.into(), 5_000)));
+        assert_eq!(parts(Level::Local, None), Ok((v1::ReadLevel::Local.into(), 0)));
+        for level in [Level::Local, Level::Lease] {
+            assert_eq!(parts(level, bound).expect_err("it would be ignored").status, STATUS_USAGE);
+        }
     }
 }

@@ -57,8 +57,8 @@ impl TlsArgs {
         match (certificate, key) {
             (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
             (None, None) => Ok(None),
-            (Some(_), None) => Err(Failure::new("a certificate needs its key").hint("name it with --tls-key FILE")),
-            (None, Some(_)) => Err(Failure::new("a key needs its certificate").hint("name it with --tls-cert FILE")),
+            (Some(_), None) => Err(Failure::usage("a certificate needs its key").hint("name it with --tls-key FILE")),
+            (None, Some(_)) => Err(Failure::usage("a key needs its certificate").hint("name it with --tls-cert FILE")),
         }
     }
 
@@ -67,7 +67,8 @@ impl TlsArgs {
         if self.tls_cert.is_none() && self.tls_key.is_none() && self.server_name.is_none() {
             return Ok(None);
         }
-        Err(Failure::new("encryption needs to know whom to believe").hint("name the CA with --ca FILE or --certs DIR"))
+        Err(Failure::usage("encryption needs to know whom to believe")
+            .hint("name the CA with --ca FILE or --certs DIR"))
     }
 }
 

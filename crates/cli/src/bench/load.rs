@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::Semaphore;
@@ -15,7 +16,7 @@ use crate::failure::Failure;
 
 /// Error code of an operation that was due while too many others were under way.
 const NOT_SENT: &str = "not_sent";
-/// Keys written at once before gets are measured.
+/// Keys written at once before gets are measured, and removed at once after that.
 const FILL_CONCURRENCY: usize = 256;
 /// How often an open loop looks what is due.
 const OPEN_TICK: Duration = Duration::from_millis(1);
@@ -73,6 +74,19 @@ impl Load {
         while let Some((number, result)) = written.next().await {
             result.map_err(|code| Failure::new(format!("the keys could not be written first: {}", code.name())))?;
             told(number as u64 + 1);
+        }
+        Ok(())
+    }
+
+    /// Removes keys.
+    pub async fn remove(target: &Target, keys: Vec<Bytes>) -> Result<(), Failure> {
+        let removals = keys.into_iter().enumerate().map(|(number, key)| {
+            let target = target.clone();
+            async move { target.carry_out(number, Drawn::Delete(key)).await.1 }
+        });
+        let mut removed = stream::iter(removals).buffer_unordered(FILL_CONCURRENCY);
+        while let Some(result) = removed.next().await {
+            result.map_err(|code| Failure::new(format!("a key could not be removed ({})", code.name())))?;
         }
         Ok(())
     }
@@ -166,6 +180,6 @@ impl Load {
 fn kind_of(drawn: &Drawn) -> Kind {
     match drawn {
         Drawn::Get(_) => Kind::Read,
-        Drawn::Put(..) => Kind::Write,
+        Drawn::Put(..) | Drawn::Delete(_) => Kind::Write,
     }
 }

@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 
+/// How each key begins.
+pub const KEY_PREFIX: &str = "bench-";
+
 /// What the operations are drawn from.
 #[derive(Clone, Debug)]
 pub struct Mix {
@@ -20,6 +23,8 @@ pub enum Drawn {
     Get(Bytes),
     /// Write a key.
     Put(Bytes, Bytes),
+    /// Remove a key. It is not drawn, but what comes after all that is.
+    Delete(Bytes),
 }
 
 /// Draws operations; equal seeds draw the same ones.
@@ -59,7 +64,14 @@ impl Mix {
 
     /// Key number `number`.
     pub fn key(number: u32) -> Bytes {
-        Bytes::from(format!("bench-{number:010}"))
+        Bytes::from(format!("{KEY_PREFIX}{number:010}"))
+    }
+
+    /// Which number a key has, if it is one of a benchmark.
+    pub fn number_of(key: &[u8]) -> Option<u32> {
+        let digits = key.strip_prefix(KEY_PREFIX.as_bytes())?;
+        let is_number = digits.len() == 10 && digits.iter().all(u8::is_ascii_digit);
+        std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
     }
 
     /// A random value, so that compression does not flatter us.
@@ -87,6 +99,19 @@ mod tests {
         assert_eq!(draw(1, 0), draw(1, 0));
         assert_ne!(draw(1, 0), draw(1, 1));
         assert_ne!(draw(1, 0), draw(2, 0));
+    }
+
+    #[test]
+    fn keys_of_benchmarks_are_told_from_others() {
+        for number in [0, 7, u32::MAX] {
+            assert_eq!(Mix::number_of(&Mix::key(number)), Some(number));
+        }
+        let too_large = format!("bench-{}", u64::from(u32::MAX) + 1);
+        for other in
+            ["bench-", "bench-press", "bench-12345678901", "bench-000000000x", "workbench-1", too_large.as_str()]
+        {
+            assert_eq!(Mix::number_of(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

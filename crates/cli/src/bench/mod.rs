@@ -14,7 +14,7 @@ mod report;
 mod target;
 
 pub use load::{Load, Pace, Plan};
-pub use mix::Mix;
+pub use mix::{KEY_PREFIX, Mix};
 pub use recorder::Recorder;
 pub use report::Report;
 pub use target::Target;

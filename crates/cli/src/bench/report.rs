@@ -5,8 +5,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use crate::bench::Pace;
 use crate::bench::recorder::Samples;
+use crate::bench::{KEY_PREFIX, Pace};
 use crate::failure::Failure;
 use crate::output::Answer;
 
@@ -20,6 +20,8 @@ pub struct Report {
     pub pace: Pace,
     /// `sdk` or `unary`.
     pub target: &'static str,
+    /// Whether what was written stays.
+    pub keeps: bool,
 }
 
 impl Report {
@@ -68,6 +70,9 @@ impl Report {
         for (code, count) in &self.samples.errors {
             lines.push(format!("errors {code}: {count}"));
         }
+        if self.keeps {
+            lines.push(format!("the keys {KEY_PREFIX}... stay: a run of as many --keys without --keep removes them"));
+        }
         lines.join("\n")
     }
 
@@ -95,6 +100,7 @@ impl Report {
         report.insert("rate".to_owned(), json!(rate));
         report.insert("target".to_owned(), json!(self.target));
         report.insert("seconds".to_owned(), json!(self.elapsed.as_secs_f64()));
+        report.insert("kept".to_owned(), json!(self.keeps.then_some(KEY_PREFIX)));
         let errors = self.samples.errors.iter().map(|(code, count)| ((*code).to_owned(), json!(count)));
         report.insert("errors".to_owned(), Value::Object(errors.collect::<Map<_, _>>()));
         report.insert("reads".to_owned(), self.json_of(&self.samples.reads));
@@ -132,7 +138,7 @@ mod tests {
         let mut samples = Samples::new();
         samples.errors.insert("unavailable", 2);
         let pace = Pace::Closed { clients: 4 };
-        let mut report = Report { samples, elapsed: Duration::from_secs(2), pace, target: "sdk" };
+        let mut report = Report { samples, elapsed: Duration::from_secs(2), pace, target: "sdk", keeps: false };
         assert!(report.check().is_err());
         report.samples.reads.saturating_record(1);
         assert_eq!(report.check(), Ok(()), "some errors are part of a measurement");
@@ -146,7 +152,7 @@ mod tests {
         }
         samples.errors.insert("unavailable", 2);
         let pace = Pace::Closed { clients: 4 };
-        let report = Report { samples, elapsed: Duration::from_secs(2), pace, target: "sdk" };
+        let report = Report { samples, elapsed: Duration::from_secs(2), pace, target: "sdk", keeps: true };
         let json = report.answer().json;
         assert_eq!(json["throughput"], 500.0);
         assert_eq!(json["p50"], 0.5);
@@ -155,5 +161,6 @@ mod tests {
         assert_eq!(json["mode"], "closed");
         let text = String::from_utf8(report.answer().text).expect("text");
         assert!(text.contains("puts  500/s") && text.contains("errors unavailable: 2"), "{text}");
+        assert!(text.contains("bench-") && json["kept"] == "bench-", "who keeps the keys is told their name: {text}");
     }
 }

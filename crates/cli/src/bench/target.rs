@@ -31,7 +31,8 @@ impl Target {
             if let Some(tls) = tls {
                 builder = builder.tls(tls);
             }
-            return Ok(Target::Sdk(builder.connect(addresses.iter().cloned()).await?));
+            let client = builder.connect(addresses.iter().cloned()).await;
+            return Ok(Target::Sdk(client.map_err(|error| Failure::from(error).of_read())?));
         }
         let dialer = dialer_of(tls.as_ref())?;
         let mut clients = Vec::new();
@@ -60,6 +61,9 @@ impl Target {
             (Target::Sdk(client), Drawn::Put(key, value)) => {
                 (Kind::Write, client.put(key, value).await.map(drop).map_err(|error| error.code))
             }
+            (Target::Sdk(client), Drawn::Delete(key)) => {
+                (Kind::Write, client.delete(key).await.map(drop).map_err(|error| error.code))
+            }
             (Target::Unary(clients, timeout), Drawn::Get(key)) => {
                 let mut request = tonic::Request::new(v1::GetRequest { key, ..v1::GetRequest::default() });
                 request.set_timeout(*timeout);
@@ -70,6 +74,12 @@ impl Target {
                 let mut request = tonic::Request::new(v1::PutRequest { key, value, ..v1::PutRequest::default() });
                 request.set_timeout(*timeout);
                 let reply = clients[caller % clients.len()].clone().put(request).await;
+                (Kind::Write, reply.map(drop).map_err(|status| strata_proto::error_of(&status).code))
+            }
+            (Target::Unary(clients, timeout), Drawn::Delete(key)) => {
+                let mut request = tonic::Request::new(v1::DeleteRequest { key, ..v1::DeleteRequest::default() });
+                request.set_timeout(*timeout);
+                let reply = clients[caller % clients.len()].clone().delete(request).await;
                 (Kind::Write, reply.map(drop).map_err(|status| strata_proto::error_of(&status).code))
             }
         }

@@ -4,12 +4,17 @@ use serde_json::{Map, Value, json};
 use strata_server::settings::{Entry, Resolved, SettingsError};
 
 use crate::args::NodeArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, STATUS_USAGE};
 use crate::output::{Answer, Format, table};
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Failure {
-        Failure::new(error.to_string()).hint(error.hint())
+        let failure = Failure::new(error.to_string()).hint(error.hint());
+        match error {
+            // Another time it may be there.
+            SettingsError::Unreadable { .. } => failure,
+            _ => failure.status(STATUS_USAGE),
+        }
     }
 }
 

@@ -18,7 +18,8 @@ use tokio::io::AsyncReadExt;
 
 use crate::args::StartArgs;
 use crate::failure::{Failure, STATUS_INTERRUPTED};
-use crate::output::{Answer, Format};
+use crate::output::{Answer, Format, count};
+use crate::program;
 use crate::signals::Signals;
 
 /// A phase that says how far it is says so again after this much time.
@@ -147,17 +148,20 @@ fn ready(server: &Server, settings: &Settings, took: Duration) -> Answer {
     let (client, peer) = (server.client_address(), server.peer_address());
     let identity = server.identity();
     let (nodes, shards) = (server.map().nodes.len(), server.map().shards.len());
-    let seconds = took.as_secs_f64();
+    let (seconds, strata) = (took.as_secs_f64(), program::name());
     let text = format!(
-        "ready in {seconds:.1} s: {} of cluster {} ({nodes} nodes, {shards} shards)\n\
+        "ready in {seconds:.1} s: {} of cluster {} ({}, {})\n\
          \n\
-         \x20 write    strata kv put greeting hello --addr {client}{flag}\n\
-         \x20 look     strata cluster status --addr {client}{flag}\n\
+         \x20 write    {strata} kv put greeting hello --addr {client}{flag}\n\
+         \x20 look     {strata} cluster status --addr {client}{flag}\n\
          \x20 metrics  {curl}//{client}/metrics\n\
          \x20 gRPC     {client}\n\
          {clients}\
          \x20 stop     Ctrl-C\n",
-        identity.node, identity.cluster
+        identity.node,
+        identity.cluster,
+        count(nodes, "node"),
+        count(shards, "shard"),
     );
     let json = json!({
         "event": "ready",
@@ -201,7 +205,9 @@ impl Teller {
             return;
         }
         let text = phase.to_string();
-        self.say(&Answer::new(format!("  {text}"), json!({ "event": "phase", "phase": text })));
+        let waiting = matches!(phase, Phase::Waiting { .. });
+        let json = json!({ "event": "phase", "phase": text, "waiting": waiting });
+        self.say(&Answer::new(format!("  {text}"), json));
     }
 
     fn is_due(&self, phase: &Phase) -> bool {

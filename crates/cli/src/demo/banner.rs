@@ -1,6 +1,8 @@
 //! Lines to paste.
 
 use crate::demo::{Fleet, Layout};
+use crate::output::count;
+use crate::program;
 
 /// How to use the cluster, for people.
 pub fn banner(layout: &Layout, fleet: &Fleet, is_temporary: bool) -> String {
@@ -19,31 +21,28 @@ pub fn banner(layout: &Layout, fleet: &Fleet, is_temporary: bool) -> String {
         None => format!("strata_client::Client::connect([\"{first}\"])"),
     };
     let fate = if is_temporary { "removed when the demo ends; --keep DIR keeps it" } else { "kept" };
+    let (ready, strata) = (ready(layout.nodes), program::name());
     format!(
-        "\n{} nodes are ready. Data: {directory} ({fate})\n\n\
-         \x20 write     strata kv put greeting hello --addr {first}{flag}\n\
-         \x20 read      strata kv get greeting --addr {first}{flag}\n\
-         \x20 look      strata cluster status --addr {first}{flag}\n\
-         \x20 load      strata bench kv --addr {all}{flag}\n\
+        "\n{ready}. Data: {directory} ({fate})\n\n\
+         \x20 write     {strata} kv put greeting hello --addr {first}{flag}\n\
+         \x20 read      {strata} kv get greeting --addr {first}{flag}\n\
+         \x20 look      {strata} cluster status --addr {first}{flag}\n\
+         \x20 load      {strata} bench kv --addr {all}{flag}\n\
          \x20 gRPC      {all}   (grpcurl {grpcurl} {first} list)\n\
          \x20 metrics   curl {scheme}://{first}/metrics\n\
          \x20 Rust      let client = {rust}.await?;\n\
-         \x20 failure   kill -9 one of: {pids}\n",
-        layout.nodes
+         \x20 failure   kill -9 one of: {pids}\n"
     )
+}
+
+fn ready(nodes: u32) -> String {
+    format!("{} {} ready", count(nodes as usize, "node"), if nodes == 1 { "is" } else { "are" })
 }
 
 /// The line that starts a node again.
 pub fn restart_line(layout: &Layout, node: u32) -> String {
-    let program = std::env::current_exe().map_or_else(|_| "strata".to_owned(), |path| path.display().to_string());
-    let words = std::iter::once(program).chain(layout.arguments(node));
-    words.map(quoted).collect::<Vec<_>>().join(" ")
-}
-
-/// As a Unix shell wants it.
-fn quoted(word: String) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    let words = std::iter::once(program::path()).chain(layout.arguments(node));
+    words.map(program::quoted).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -51,8 +50,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_when_they_must_be() {
-        assert_eq!(quoted("/tmp/demo-1/n1".to_owned()), "/tmp/demo-1/n1");
-        assert_eq!(quoted("my demo's".to_owned()), r"'my demo'\''s'");
+    fn one_node_is_ready_and_several_are() {
+        assert_eq!(ready(1), "1 node is ready");
+        assert_eq!(ready(3), "3 nodes are ready");
     }
 }

@@ -1,7 +1,7 @@
 //! The demo while it runs: one loop over everything that can happen.
 
 use std::process::ExitStatus;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,9 @@ use crate::output::{Answer, Format, print_error_line, print_line};
 use crate::session::Session;
 use crate::shell::{Line, Lines, Parsed, ShellCommand, parse};
 use crate::signals::Signals;
+
+/// Nodes that start together wait for each other: only who waits longer is worth a line.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What can happen, in one place.
 enum Input {
@@ -38,6 +41,7 @@ pub struct Running {
     is_temporary: bool,
     has_shell: bool,
     format: Format,
+    begin: Instant,
     /// All nodes have been ready once.
     is_open: bool,
     /// The shell, once the demo is open.
@@ -66,6 +70,7 @@ impl Running {
             is_temporary: directory.is_temporary(),
             has_shell,
             format,
+            begin: Instant::now(),
             is_open: false,
             lines: None,
             script_failed: false,
@@ -139,6 +144,9 @@ impl Running {
 
     /// What a node tells about itself, shortly.
     fn tell(&mut self, node: u32, told: &Value) {
+        if !is_news(told, self.begin.elapsed()) {
+            return;
+        }
         let text = match told["event"].as_str() {
             Some("phase") => told["phase"].as_str().map(str::to_owned),
             Some("ready") => {
@@ -184,7 +192,8 @@ impl Running {
 
     fn lament(&mut self, node: u32, status: ExitStatus) {
         let line = restart_line(&self.layout, node);
-        let text = format!("n{node} ended ({status}); the others go on. This line starts it again:\n  {line}");
+        let others = if self.fleet.are_all(NodeState::Ended) { "" } else { "; the others go on" };
+        let text = format!("n{node} ended ({status}){others}. This line starts it again:\n  {line}");
         let json = json!({ "event": "ended", "node": node, "status": status.to_string(), "restart": line });
         self.say(&text, json);
     }
@@ -214,10 +223,7 @@ impl Running {
             Err(failure) => {
                 // A person sees the error and goes on; a script goes on, but does not succeed.
                 self.script_failed |= self.lines.as_ref().is_some_and(|lines| !lines.is_terminal);
-                match self.format {
-                    Format::Text => print_error_line(&failure.to_string()),
-                    Format::Json => print_error_line(&failure.to_json().to_string()),
-                }
+                self.format.complain(&failure);
             }
         }
         Next::GoOn
@@ -269,6 +275,11 @@ impl Running {
     }
 }
 
+/// Whether anybody wants to know so soon what a node tells.
+fn is_news(told: &Value, since_begin: Duration) -> bool {
+    told["waiting"] != true || since_begin >= PATIENCE
+}
+
 /// In the words of the node, if it had any.
 fn did_not_start(node: u32, complaints: &[(u32, String)]) -> Failure {
     let own = complaints.iter().rev().filter(|(of, _)| *of == node).map(|(_, line)| line);
@@ -287,6 +298,14 @@ fn did_not_start(node: u32, complaints: &[(u32, String)]) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_a_node_waits_for_the_others_is_no_news_at_first() {
+        let phase = |waiting: bool| json!({ "event": "phase", "phase": "no answer yet", "waiting": waiting });
+        assert!(!is_news(&phase(true), Duration::from_secs(1)));
+        assert!(is_news(&phase(true), PATIENCE), "something is wrong");
+        assert!(is_news(&phase(false), Duration::ZERO) && is_news(&json!({ "event": "ready" }), Duration::ZERO));
+    }
 
     #[test]
     fn a_node_that_does_not_start_speaks_for_itself() {

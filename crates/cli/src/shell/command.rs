@@ -1,13 +1,14 @@
 //! What can be typed.
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use strata_server::settings::closest;
 
 use crate::args::{ClusterCommand, KvCommand, TxnCommand};
 use crate::encoding::Encoding;
 use crate::failure::Failure;
 use crate::shell::words::words;
+use crate::usage;
 
 /// Commands of the shell:
 #[derive(Debug, Parser)]
@@ -83,10 +84,11 @@ pub fn parse(line: &str) -> Result<Parsed, Failure> {
     if line.is_empty() || line.starts_with('#') {
         return Ok(Parsed::Nothing);
     }
-    let words = words(line).ok_or_else(|| Failure::new("a quote is not closed"))?;
-    match ShellLine::try_parse_from(words) {
+    let words = words(line).ok_or_else(|| Failure::usage("a quote is not closed"))?;
+    let parsed = grammar().try_get_matches_from(words).and_then(|matches| ShellLine::from_arg_matches(&matches));
+    match parsed {
         Ok(ShellLine { command: ShellCommand::Kv(KvCommand::Put { stdin: true, .. }), .. }) => {
-            Err(Failure::new("the shell itself reads standard input").hint("use `strata kv put KEY --stdin < FILE`"))
+            Err(Failure::usage("the shell itself reads standard input").hint("use `strata kv put KEY --stdin < FILE`"))
         }
         Ok(ShellLine { command, encoding }) => Ok(Parsed::Command(command, encoding)),
         Err(error)
@@ -95,18 +97,38 @@ pub fn parse(line: &str) -> Result<Parsed, Failure> {
             Ok(Parsed::Help(error.to_string().trim_end().to_owned()))
         }
         Err(error) => {
-            let text = error.to_string();
-            // Up to the tips and the usage: what is missing stands on lines of its own.
-            let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-            let said = lines.join(" ").trim_start_matches("error: ").to_owned();
+            let said = in_shell(&usage::sentence_of(&error));
             let typed = line.split_whitespace().next().unwrap_or_default();
             let meant = closest(typed, COMMANDS).filter(|_| error.kind() == ErrorKind::InvalidSubcommand);
-            Err(Failure::new(said).hint(match meant {
+            Err(Failure::usage(said).hint(match meant {
                 Some(command) => format!("did you mean `{command}`?"),
                 None => "`help` lists the commands, `help put` explains one".to_owned(),
             }))
         }
     }
+}
+
+/// The commands as they are typed here: without what only the command line of the program has.
+fn grammar() -> clap::Command {
+    ShellLine::command().mut_subcommands(|mut command| {
+        if let Some(usage) = command.get_overridden_usage().map(|usage| in_shell(&usage.to_string())) {
+            command = command.override_usage(usage);
+        }
+        if let Some(examples) = command.get_after_help().map(|examples| in_shell(&examples.to_string())) {
+            command = command.after_help(examples);
+        }
+        match command.get_name() {
+            "put" => command.mut_arg("stdin", |stdin| stdin.hide(true)),
+            _ => command,
+        }
+    })
+}
+
+/// Words about the command line of the program, as they are true here.
+fn in_shell(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.contains("--stdin <"));
+    let lines = lines.map(|line| line.replace("strata kv ", "").replace("strata cluster ", "").replace("|--stdin", ""));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -117,6 +139,7 @@ mod tests {
 
     use super::*;
     use crate::args::ReadArgs;
+    use crate::failure::STATUS_USAGE;
 
     fn command(line: &str) -> ShellCommand {
         match parse(line).expect("valid") {
@@ -165,9 +188,25 @@ mod tests {
     }
 
     #[test]
+    fn help_shows_lines_that_can_be_typed_here() {
+        for command in COMMANDS.into_iter().filter(|command| *command != "help") {
+            let Ok(Parsed::Help(help)) = parse(&format!("help {command}")) else { panic!("help {command}") };
+            assert!(!help.contains("strata ") && !help.contains("--stdin"), "{help}");
+            let examples = help.split_once("Example").map_or("", |(_, examples)| examples);
+            for line in examples.lines().filter(|line| line.starts_with("  ")) {
+                // What stands apart explains the example.
+                let line = line.trim().split("   ").next().unwrap_or_default();
+                assert!(matches!(parse(line), Ok(Parsed::Command(..))), "{line}");
+            }
+        }
+        let Ok(Parsed::Help(help)) = parse("help put") else { panic!("help put") };
+        assert!(help.contains("Usage: put [OPTIONS] <KEY> <VALUE>") && help.contains("put greeting hello"), "{help}");
+    }
+
+    #[test]
     fn mistakes_get_a_sentence_and_a_hint() {
         let failure = parse("gte k").expect_err("a typo");
-        assert!(failure.message.contains("gte"), "{failure}");
+        assert!(failure.message.contains("gte") && failure.status == STATUS_USAGE, "{failure}");
         assert!(failure.hint.expect("a hint").contains("get"));
         assert!(parse("put 'k").is_err());
         assert!(parse("put k --stdin").is_err());
@@ -177,6 +216,6 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let failure = parse("put onlykey").expect_err("no value");
-        assert!(failure.to_string().contains("VALUE"), "{failure}");
+        assert!(failure.message.contains("VALUE") && !failure.message.contains("--stdin"), "{failure}");
     }
 }

@@ -9,9 +9,9 @@ use strata_types::{ChangeReason, Epoch};
 use super::goal::Goal;
 use super::operate::explain;
 use super::waiting::wait;
-use super::{bytes_text, count, name_of};
+use super::{bytes_text, name_of};
 use crate::failure::Failure;
-use crate::output::{Answer, Format, table};
+use crate::output::{Answer, Format, count, table};
 use crate::session::Session;
 
 /// Says what would be moved, or has it moved.
@@ -21,7 +21,7 @@ pub async fn balance(
     limit: Option<Duration>,
     format: Format,
 ) -> Result<Answer, Failure> {
-    let reply = ask(session, is_dry).await.map_err(explain)?;
+    let reply = ask(session, is_dry).await?;
     if let Some(limit) = limit {
         wait(session, Goal::Balanced, Epoch(reply.epoch), limit, format).await?;
     }
@@ -31,7 +31,11 @@ pub async fn balance(
 /// Asks, or wishes.
 pub async fn ask(session: &Session, dry_run: bool) -> Result<v1::BalanceReply, Failure> {
     let request = v1::BalanceRequest { dry_run };
-    session.admin(request, |mut client, request| async move { client.balance(request).await }).await
+    if dry_run {
+        return session.admin_read(request, |mut client, request| async move { client.balance(request).await }).await;
+    }
+    let call = session.admin(request, |mut client, request| async move { client.balance(request).await });
+    call.await.map_err(explain)
 }
 
 fn answer(reply: &v1::BalanceReply, is_dry: bool, is_done: bool) -> Answer {

@@ -3,8 +3,9 @@
 use strata_proto::v1;
 use strata_types::{ChangeId, GroupId, GroupPlacement, NodeId, ShardId, ShardMap};
 
-use super::{ask_map, ask_shards, balance, count, name_of};
+use super::{ask_map, ask_shards, balance, name_of};
 use crate::failure::Failure;
+use crate::output::count;
 use crate::session::Session;
 
 /// What somebody waits for.

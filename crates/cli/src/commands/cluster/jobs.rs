@@ -30,14 +30,17 @@ pub fn answer(map: &ShardMap, shards: &[v1::ShardStatus], nodes: &[v1::NodeStatu
         job.problem = job.to.and_then(|to| problem_of(to, nodes));
     }
     let json = Value::Array(jobs.iter().map(Job::json).collect());
-    if jobs.is_empty() {
-        return Answer::new("nothing is under way", json);
+    let mut text = "nothing is under way".to_owned();
+    if !jobs.is_empty() {
+        let rows: Vec<Vec<String>> = jobs.iter().map(Job::row).collect();
+        text = table(&["job", "shard", "from", "to", "state", "left", "why"], &rows);
     }
-    let rows: Vec<Vec<String>> = jobs.iter().map(Job::row).collect();
-    let mut text = table(&["job", "shard", "from", "to", "state", "left", "why"], &rows);
     for job in &jobs {
         let Job { group, to: Some(to), problem: Some(problem), .. } = job else { continue };
         text += &format!("\n! {group} waits for {to}: {problem}");
+    }
+    for (node, problem) in leaving_problems(nodes) {
+        text += &format!("\n! n{node}: {problem}");
     }
     Answer::new(text, json)
 }
@@ -118,6 +121,16 @@ fn problem(group: GroupId, added: ReplicaPlacement, shards: &[v1::ShardStatus]) 
 fn problem_of(node: NodeId, nodes: &[v1::NodeStatus]) -> Option<String> {
     let is_it = |status: &&v1::NodeStatus| status.node.as_ref().is_some_and(|found| found.id == node.0);
     nodes.iter().find(is_it)?.problems.first().cloned()
+}
+
+/// What keeps replicas on nodes that they are to leave.
+fn leaving_problems(nodes: &[v1::NodeStatus]) -> impl Iterator<Item = (u64, &str)> {
+    let leaving = nodes.iter().filter_map(|status| {
+        let node = status.node.as_ref()?;
+        matches!(node.state(), v1::NodeState::Lost | v1::NodeState::Removing | v1::NodeState::Gone)
+            .then_some((node.id, status))
+    });
+    leaving.flat_map(|(node, status)| status.problems.iter().map(move |problem| (node, problem.as_str())))
 }
 
 impl Job {
@@ -300,6 +313,18 @@ mod tests {
             (&answer.json[0]["problem"], &answer.json[1]["problem"]),
             (&"no room".into(), &"the disk is full".into())
         );
+    }
+
+    #[test]
+    fn what_keeps_replicas_on_a_lost_node_is_said_also_when_nothing_is_under_way() {
+        let node = |id, state: v1::NodeState, problem: &str| v1::NodeStatus {
+            node: Some(v1::NodeDescriptor { id, state: state.into(), ..v1::NodeDescriptor::default() }),
+            problems: vec![problem.to_owned()],
+            ..v1::NodeStatus::default()
+        };
+        let nodes = [node(2, v1::NodeState::Active, "it is slow"), node(3, v1::NodeState::Lost, "nobody has room")];
+        let text = String::from_utf8(answer(&ShardMap::default(), &[], &nodes).text).expect("text");
+        assert_eq!(text, "nothing is under way\n! n3: nobody has room");
     }
 
     #[test]

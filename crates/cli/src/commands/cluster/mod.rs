@@ -89,9 +89,3 @@ fn bytes_text(bytes: u64) -> String {
         _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
     }
 }
-
-/// "1 replica", "2 replicas".
-fn count(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
-}

@@ -19,7 +19,7 @@ pub fn answer(nodes: &[v1::NodeStatus]) -> Answer {
 }
 
 /// What is not told, or not understood, is as careful as can be.
-fn described(status: &v1::NodeStatus) -> NodeDescriptor {
+pub(super) fn described(status: &v1::NodeStatus) -> NodeDescriptor {
     NodeDescriptor::from(status.node.clone().unwrap_or_default())
 }
 

@@ -2,13 +2,15 @@
 
 use serde_json::{Value, json};
 use strata_proto::v1;
+use strata_types::limits::REPLICAS_PER_SHARD;
 use strata_types::{ChangeId, Epoch, ErrorCode, GroupId, NodeId, NodeState, Outcome, ShardId};
 
 use super::goal::Goal;
-use super::{name_of, waiting};
+use super::nodes::described;
+use super::{ask_nodes, name_of, waiting};
 use crate::args::ClusterCommand;
 use crate::failure::Failure;
-use crate::output::{Answer, Format};
+use crate::output::{Answer, Format, count, print_error_line};
 use crate::session::Session;
 
 /// What follows from a wish that is durable.
@@ -27,12 +29,20 @@ struct Wished {
     goal: Option<Goal>,
 }
 
+/// What a node is from now on.
+struct Set {
+    state: NodeState,
+    since: Epoch,
+    /// What keeps the wish from being carried out.
+    problem: Option<String>,
+}
+
 /// Wishes, and waits if that is wished, too.
 pub async fn operate(session: &Session, command: &ClusterCommand, format: Format) -> Result<Answer, Failure> {
     let (wished, limit) = match *command {
         ClusterCommand::Drain { node, wait } => (drain(session, node.node).await, wait),
         ClusterCommand::Undrain { node, wait } => (undrain(session, node.node).await, wait),
-        ClusterCommand::Remove { node, force, wait } => (remove(session, node.node, force).await, wait),
+        ClusterCommand::Remove { node, force, wait } => (remove(session, node.node, force, format).await, wait),
         ClusterCommand::Replace { node, force, wait } => (replace(session, node.node, force).await, wait),
         ClusterCommand::Move { group, to, from, wait } => (move_replica(session, group, from, to).await, wait),
         ClusterCommand::Transfer { shard, to, wait } => (transfer(session, shard, to).await, wait),
@@ -86,39 +96,42 @@ fn may_force(failure: Failure) -> Failure {
     }
 }
 
-async fn set_state(
-    session: &Session,
-    node: NodeId,
-    wanted: NodeState,
-    force: bool,
-) -> Result<(NodeState, Epoch), Failure> {
+async fn set_state(session: &Session, node: NodeId, wanted: NodeState, force: bool) -> Result<Set, Failure> {
     let request = v1::SetNodeStateRequest { node: node.0, state: v1::NodeState::from(wanted).into(), force };
     let reply =
         session.admin(request, |mut client, request| async move { client.set_node_state(request).await }).await?;
-    Ok((NodeState::from(reply.state()), Epoch(reply.epoch)))
+    let problem = Some(&reply.problem).filter(|problem| !problem.is_empty()).cloned();
+    Ok(Set { state: NodeState::from(reply.state()), since: Epoch(reply.epoch), problem })
 }
 
-fn of_node(node: NodeId, (state, since): (NodeState, Epoch), text: String, watch: &'static str) -> Wished {
-    let json = json!({ "node": node.0, "state": state.to_string() });
+fn of_node(node: NodeId, set: Set, mut text: String, watch: &'static str) -> Wished {
+    let Set { state, since, problem } = set;
+    text.extend(problem.iter().map(|problem| format!("\n  ! {problem}")));
+    let json = json!({ "node": node.0, "state": state.to_string(), "problem": problem });
     Wished { text, json, watch, undo: None, since, goal: None }
 }
 
 async fn drain(session: &Session, node: NodeId) -> Result<Wished, Failure> {
     let set = set_state(session, node, NodeState::Draining, false).await?;
-    let text = format!("{node} is {}: its leaders move away, and it gets no new replicas", set.0);
+    let text = format!("{node} is {}: its leaders move away, and it gets no new replicas", set.state);
     let undo = Some(format!("undrain {node}"));
     Ok(Wished { undo, goal: Some(Goal::LeadsNothing(node)), ..of_node(node, set, text, "nodes") })
 }
 
 async fn undrain(session: &Session, node: NodeId) -> Result<Wished, Failure> {
     let set = set_state(session, node, NodeState::Active, false).await?;
-    let text = format!("{node} is {}: its share of the leaders comes back in some seconds", set.0);
+    let text = format!("{node} is {}: its share of the leaders comes back in some seconds", set.state);
     Ok(Wished { goal: Some(Goal::LeadsItsOwn(node)), ..of_node(node, set, text, "nodes") })
 }
 
-async fn remove(session: &Session, node: NodeId, force: bool) -> Result<Wished, Failure> {
+async fn remove(session: &Session, node: NodeId, force: bool, format: Format) -> Result<Wished, Failure> {
+    // Who does not know what is left can still be removed.
+    let warning = warning_of(&ask_nodes(session).await.unwrap_or_default(), node);
+    if let (Some(warning), Format::Text) = (&warning, format) {
+        print_error_line(&format!("warning: {warning}"));
+    }
     let set = set_state(session, node, NodeState::Removing, force).await.map_err(may_force)?;
-    let (text, undo) = match set.0 {
+    let (text, undo) = match set.state {
         NodeState::Removed => (format!("{node} is removed: its process can be stopped, and its data deleted"), None),
         NodeState::Gone => (format!("{node} is lost: its replicas are built anew, then it is forgotten"), None),
         state => (
@@ -126,16 +139,35 @@ async fn remove(session: &Session, node: NodeId, force: bool) -> Result<Wished, 
             Some(format!("undrain {node}")),
         ),
     };
-    let goal = (set.0 != NodeState::Removed).then_some(Goal::IsRemoved(node));
-    Ok(Wished { undo, goal, ..of_node(node, set, text, "jobs") })
+    let goal = (set.state != NodeState::Removed).then_some(Goal::IsRemoved(node));
+    let mut wished = Wished { undo, goal, ..of_node(node, set, text, "jobs") };
+    wished.json["warning"] = warning.into();
+    Ok(wished)
+}
+
+/// What it means to remove a node, where too few are left for all replicas of a shard.
+fn warning_of(nodes: &[v1::NodeStatus], leaving: NodeId) -> Option<String> {
+    let nodes: Vec<_> = nodes.iter().map(described).collect();
+    let is_there = nodes.iter().any(|node| node.id == leaving);
+    let left = nodes.iter().filter(|node| node.id != leaving && node.state.keeps()).count();
+    let means = match left {
+        2 => "each shard has 2 replicas then, and serves only while both nodes are up",
+        1 => "each shard has 1 replica then, and what that node loses is gone",
+        _ => return None,
+    };
+    is_there.then(|| {
+        let (wished, missing) = (REPLICAS_PER_SHARD, if left == 1 { "two nodes" } else { "one node" });
+        let left = count(left, "node");
+        format!("{left} would be left for {wished} replicas of each shard: {means}; for {wished}, add {missing} first")
+    })
 }
 
 async fn replace(session: &Session, node: NodeId, force: bool) -> Result<Wished, Failure> {
     let set = set_state(session, node, NodeState::Lost, force).await.map_err(may_force)?;
-    if set.0 == NodeState::Removed {
+    if set.state == NodeState::Removed {
         return Ok(of_node(node, set, format!("{node} was removed already"), "jobs"));
     }
-    let text = format!("{node} is {}: its replicas are built anew on other nodes", set.0);
+    let text = format!("{node} is {}: its replicas are built anew on other nodes", set.state);
     Ok(Wished { goal: Some(Goal::HoldsNothing(node)), ..of_node(node, set, text, "jobs") })
 }
 
@@ -178,7 +210,7 @@ mod tests {
     use super::*;
 
     fn wished(goal: Option<Goal>) -> Wished {
-        let set = (NodeState::Removing, Epoch(9));
+        let set = Set { state: NodeState::Removing, since: Epoch(9), problem: None };
         let undo = Some("undrain n3".to_owned());
         Wished { undo, goal, ..of_node(NodeId(3), set, "n3 is removing".to_owned(), "jobs") }
     }
@@ -196,6 +228,32 @@ mod tests {
         assert_eq!(String::from_utf8(waited.text).expect("text"), "n3 is removing\n  done", "it cannot be taken back");
         assert_eq!(waited.json["done"], true);
         assert_eq!(answer(wished(None), false).json["done"], true, "nothing is left to wait for");
+    }
+
+    #[test]
+    fn to_remove_one_of_three_nodes_is_not_done_without_a_word() {
+        let node = |id, state: NodeState| v1::NodeStatus {
+            node: Some(v1::NodeDescriptor {
+                id,
+                state: v1::NodeState::from(state).into(),
+                ..v1::NodeDescriptor::default()
+            }),
+            ..v1::NodeStatus::default()
+        };
+        let warning = |states: &[NodeState]| {
+            let nodes: Vec<_> = (1..).zip(states).map(|(id, state)| node(id, *state)).collect();
+            warning_of(&nodes, NodeId(1))
+        };
+        let (active, gone) = (NodeState::Active, NodeState::Lost);
+        let two = warning(&[active, active, NodeState::Draining]).expect("two are left");
+        assert!(two.starts_with("2 nodes would be left for 3 replicas") && two.contains("2 replicas then"), "{two}");
+        assert!(two.ends_with("add one node first"), "{two}");
+        assert_eq!(warning(&[active, active, active, gone]), Some(two), "who is lost takes no replicas");
+        let one = warning(&[active, active]).expect("one is left");
+        assert!(one.starts_with("1 node would be left") && one.ends_with("for 3, add two nodes first"), "{one}");
+        assert_eq!(warning(&[active, active, active, active]), None);
+        assert_eq!(warning(&[active]), None, "that is refused");
+        assert_eq!(warning(&[]), None, "nobody told");
     }
 
     #[test]

@@ -5,12 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use strata_proto::v1::{self, decision, transaction_status::Status};
-use strata_types::TransactionId;
+use strata_types::{ErrorCode, Outcome, TransactionId};
 
 use super::name_of;
+use super::operate::explain;
 use crate::failure::{Failure, STATUS_NEGATIVE};
 use crate::output::{Answer, table};
 use crate::session::Session;
+
+/// What helps who has named one that is not open.
+const WHICH_ARE_OPEN: &str = "`strata cluster transactions` lists those that are open";
 
 /// Lists what is open, or ends one.
 pub async fn transactions(session: &Session, abort: Option<TransactionId>) -> Result<Answer, Failure> {
@@ -22,7 +26,7 @@ pub async fn transactions(session: &Session, abort: Option<TransactionId>) -> Re
     };
     let request = v1::AbortTransactionRequest { id: Bytes::copy_from_slice(&id.0.to_be_bytes()) };
     let call = session.admin(request, |mut client, request| async move { client.abort_transaction(request).await });
-    aborted(id, &call.await?)
+    aborted(id, &call.await.map_err(not_aborted)?)
 }
 
 /// A line for each transaction and place.
@@ -106,8 +110,15 @@ fn aborted(id: TransactionId, reply: &v1::AbortTransactionReply) -> Result<Answe
             let sentence = format!("transaction {id} was committed already, at @{at}");
             Err(Failure::new(sentence).status(STATUS_NEGATIVE))
         }
-        _ => Err(Failure::new(format!("it is not known what became of transaction {id}"))
-            .hint("`strata cluster transactions` lists those that are open")),
+        _ => Err(Failure::new(format!("it is not known what became of transaction {id}")).hint(WHICH_ARE_OPEN)),
+    }
+}
+
+/// The next step where nothing was ended.
+fn not_aborted(failure: Failure) -> Failure {
+    match (failure.outcome, failure.code) {
+        (Some(Outcome::NotApplied), Some(ErrorCode::InvalidArgument)) => failure.hint(WHICH_ARE_OPEN),
+        _ => explain(failure),
     }
 }
 
@@ -168,5 +179,7 @@ mod tests {
         let late = aborted(id, &of(strata_types::Decision::Committed(strata_types::Timestamp(9)))).expect_err("late");
         assert!(late.status == STATUS_NEGATIVE && late.message.contains("@9"), "{late}");
         assert!(aborted(id, &reply(None)).is_err());
+        let unknown = strata_types::Error::not_applied(ErrorCode::InvalidArgument, "nobody knows that transaction");
+        assert_eq!(not_aborted(Failure::from(unknown)).hint.as_deref(), Some(WHICH_ARE_OPEN));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strata_types::Epoch;
+use strata_types::{Epoch, Outcome};
 use tokio::time::{Instant, sleep};
 
 use super::ask_map;
@@ -29,7 +29,7 @@ pub async fn wait(session: &Session, goal: Goal, since: Epoch, limit: Duration, 
             Err(failure) => (failure.message.clone(), Some(failure)),
         };
         if Instant::now() + INTERVAL > end {
-            return Err(failure.unwrap_or_else(|| late(&text, limit)));
+            return Err(failure.map_or_else(|| late(&text, limit), blind));
         }
         if format == Format::Text && text != said {
             print_error_line(&format!("  {text}"));
@@ -46,7 +46,28 @@ async fn look(session: &Session, goal: Goal, since: Epoch) -> Result<Progress, F
     }
 }
 
+/// Only to look at it failed: what was wished stands.
+fn blind(failure: Failure) -> Failure {
+    let hint = "the command itself was carried out, and goes on by itself: `strata cluster jobs` shows how far it is";
+    Failure { outcome: Some(Outcome::Applied), ..failure }.hint(hint)
+}
+
 fn late(text: &str, limit: Duration) -> Failure {
     Failure::new(format!("not done after {} s: {text}", limit.as_secs_f64()))
         .hint("it goes on by itself: `strata cluster jobs` shows how far it is")
+}
+
+#[cfg(test)]
+mod tests {
+    use strata_types::{Error, ErrorCode};
+
+    use super::*;
+
+    #[test]
+    fn who_cannot_see_how_far_it_is_learns_that_it_goes_on() {
+        let failure = Failure::from(Error::not_applied(ErrorCode::Unavailable, "nobody answers"));
+        let blind = blind(failure);
+        assert_eq!((blind.outcome, blind.message.as_str()), (Some(Outcome::Applied), "nobody answers"));
+        assert!(blind.hint.is_some_and(|hint| hint.contains("was carried out")));
+    }
 }

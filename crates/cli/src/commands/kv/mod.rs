@@ -5,7 +5,7 @@ mod pages;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use strata_proto::v1;
-use strata_types::{Expected, Revision, limits};
+use strata_types::{Expected, limits};
 use tokio::io::AsyncReadExt;
 
 use crate::args::{KvArgs, KvCommand, ReadArgs, level_name};
@@ -14,7 +14,7 @@ use crate::failure::{Failure, STATUS_NEGATIVE};
 use crate::output::{Answer, Format};
 use crate::session::Session;
 
-use pages::Pages;
+pub use pages::Pages;
 
 /// Carries out one operation and prints the answer.
 pub async fn run(args: KvArgs, format: Format) -> Result<(), Failure> {
@@ -26,7 +26,7 @@ pub async fn run(args: KvArgs, format: Format) -> Result<(), Failure> {
     }
 }
 
-/// Carries out one operation.
+/// Carries out one operation. A scan is one answer here: a session prints one for each of its commands.
 pub async fn ask(session: &Session, command: &KvCommand, encoding: Encoding) -> Result<Answer, Failure> {
     match command {
         KvCommand::Get { key, reads } => get(session, encoding.decode(key)?, reads, encoding).await,
@@ -41,7 +41,7 @@ pub async fn ask(session: &Session, command: &KvCommand, encoding: Encoding) -> 
         KvCommand::Cas { key, value, if_value, if_revision, .. } => {
             let expected = match (if_value, if_revision) {
                 (Some(value), _) => Expected::Value(encoding.decode(value)?),
-                (None, Some(revision)) => Expected::Revision(revision.parse::<Revision>().map_err(Failure::new)?),
+                (None, Some(revision)) => Expected::Revision(*revision),
                 (None, None) => Expected::Absent,
             };
             let value = value.as_ref().map(|value| encoding.decode(value)).transpose()?;
@@ -63,19 +63,30 @@ pub async fn ask(session: &Session, command: &KvCommand, encoding: Encoding) -> 
 }
 
 async fn get(session: &Session, key: Bytes, reads: &ReadArgs, encoding: Encoding) -> Result<Answer, Failure> {
-    let (level, max_staleness_millis) = reads.parts();
+    let (level, max_staleness_millis) = reads.parts()?;
     let request = v1::GetRequest { key: key.clone(), level, max_staleness_millis, ..v1::GetRequest::default() };
     let reply = session.kv_read(request, |mut client, request| async move { client.get(request).await }).await?;
-    let Some(item) = reply.item else {
-        let shown = encoding.encode_column(&key);
-        return Err(Failure::new(format!("there is no key `{shown}`")).status(STATUS_NEGATIVE));
-    };
-    let mut shown = item_json(&item, encoding);
+    get_answer(&key, &reply, reads, encoding)
+}
+
+fn get_answer(key: &[u8], reply: &v1::GetReply, reads: &ReadArgs, encoding: Encoding) -> Result<Answer, Failure> {
+    let mut shown = item_json(key, reply.item.as_ref(), encoding);
     if reads.is_special() {
         shown["level"] = json!(level_name(reply.level));
-        shown["staleness_millis"] = json!(reply.staleness_millis);
+        shown["staleness_millis"] = json!(staleness(reply));
     }
-    Ok(Answer::new(encoding.encode(&item.value), shown))
+    match &reply.item {
+        Some(item) => Ok(Answer::new(encoding.encode(&item.value), shown)),
+        None => Err(Failure::new(no_key(key, encoding)).status(STATUS_NEGATIVE).details(shown)),
+    }
+}
+
+/// How many milliseconds old the answer is at most, if anybody knows.
+fn staleness(reply: &v1::GetReply) -> Option<u32> {
+    match reply.level() {
+        v1::ReadLevel::Linearizable | v1::ReadLevel::Lease | v1::ReadLevel::Bounded => Some(reply.staleness_millis),
+        v1::ReadLevel::Local | v1::ReadLevel::Unspecified => None,
+    }
 }
 
 async fn put(session: &Session, key: Bytes, value: Bytes) -> Result<Answer, Failure> {
@@ -125,7 +136,7 @@ fn cas_answer(reply: &v1::CompareAndSetReply, encoding: Encoding) -> Result<Answ
         }
         None => "there is no such key".to_owned(),
     };
-    let current = reply.current.as_ref().map(|item| item_json(item, encoding));
+    let current = reply.current.as_ref().map(|item| item_json(&item.key, Some(item), encoding));
     Err(Failure::new(format!("the condition does not hold: {held}"))
         .status(STATUS_NEGATIVE)
         .not_applied()
@@ -142,12 +153,31 @@ async fn scan(session: &Session, command: &KvCommand, encoding: Encoding, format
     Ok(())
 }
 
-fn item_json(item: &v1::Item, encoding: Encoding) -> Value {
+/// A key and what it holds, in a transaction and outside. What is not there is null.
+pub fn item_json(key: &[u8], item: Option<&v1::Item>, encoding: Encoding) -> Value {
+    // What a transaction itself has written has none yet.
+    let revision = item.and_then(|item| item.revision.as_ref()).filter(|revision| revision.index > 0);
     json!({
-        "key": encoding.to_json(&item.key),
-        "value": encoding.to_json(&item.value),
-        "revision": revision_text(item.revision.as_ref()),
+        "key": encoding.to_json(key),
+        "value": item.map(|item| encoding.to_json(&item.value)),
+        "revision": revision.map(|revision| revision_text(Some(revision))),
     })
+}
+
+/// The sentence for people.
+pub fn no_key(key: &[u8], encoding: Encoding) -> String {
+    format!("there is no key `{}`", encoding.encode_column(key))
+}
+
+/// An item of a scan as a line.
+pub fn line_of(item: &v1::Item, keys_only: bool, encoding: Encoding) -> String {
+    let key = encoding.encode_column(&item.key);
+    if keys_only { key } else { format!("{key}\t{}", encoding.encode_column(&item.value)) }
+}
+
+/// An item of a scan for scripts.
+pub fn json_of(item: &v1::Item, keys_only: bool, encoding: Encoding) -> Value {
+    if keys_only { json!({ "key": encoding.to_json(&item.key) }) } else { item_json(&item.key, Some(item), encoding) }
 }
 
 fn revision_text(revision: Option<&v1::Revision>) -> String {
@@ -202,6 +232,32 @@ mod tests {
         let done = v1::CompareAndSetReply { succeeded: true, ..reply(None) };
         let done = cas_answer(&done, Encoding::default()).expect("it holds").json;
         assert_eq!(done, json!({ "succeeded": true, "revision": "7.1" }));
+    }
+
+    #[test]
+    fn a_get_says_how_old_its_answer_is_only_if_that_is_known() {
+        let reply = |level: v1::ReadLevel, staleness_millis| v1::GetReply {
+            item: Some(v1::Item { key: "k".into(), value: "v".into(), ..v1::Item::default() }),
+            level: level.into(),
+            staleness_millis,
+            ..v1::GetReply::default()
+        };
+        let asked = ReadArgs { max_staleness: Some(std::time::Duration::from_secs(1)), ..ReadArgs::default() };
+        let json = |reply| get_answer(b"k", &reply, &asked, Encoding::default()).expect("it is there").json;
+        assert_eq!(json(reply(v1::ReadLevel::Bounded, 40))["staleness_millis"], 40);
+        assert_eq!(json(reply(v1::ReadLevel::Linearizable, 0))["staleness_millis"], 0);
+        let local = json(reply(v1::ReadLevel::Local, 0));
+        assert_eq!((&local["level"], &local["staleness_millis"]), (&json!("local"), &Value::Null));
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_has_the_members_of_one_that_is() {
+        let reply = v1::GetReply::default();
+        let failure = get_answer(b"k", &reply, &ReadArgs::default(), Encoding::default()).expect_err("no such key");
+        let json = failure.to_json();
+        assert_eq!((failure.status, &json["error"]), (STATUS_NEGATIVE, &json!("there is no key `k`")));
+        assert_eq!((&json["key"], &json["value"], &json["revision"]), (&json!("k"), &Value::Null, &Value::Null));
+        assert!(json.as_object().is_some_and(|members| members.contains_key("value")), "{json}");
     }
 
     #[test]

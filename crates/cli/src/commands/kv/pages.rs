@@ -1,18 +1,18 @@
 //! A scan, page by page. It is as long as the data, and each call of it is over after a while: the next one goes on.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use strata_proto::v1;
 use strata_types::{ErrorCode, limits};
 use tonic::Streaming;
 
-use super::{bounds, item_json};
+use super::{bounds, json_of, line_of};
 use crate::args::KvCommand;
 use crate::encoding::Encoding;
 use crate::failure::Failure;
 use crate::session::Session;
 
 /// The pages of a scan.
-pub(super) struct Pages<'a> {
+pub struct Pages<'a> {
     session: &'a Session,
     /// What is still to be read; `None` at the end.
     rest: Option<v1::ScanRequest>,
@@ -29,18 +29,18 @@ struct Call {
 
 impl<'a> Pages<'a> {
     /// Of a scan that has asked nobody yet.
-    pub(super) fn of(session: &'a Session, command: &KvCommand, encoding: Encoding) -> Result<Pages<'a>, Failure> {
+    pub fn of(session: &'a Session, command: &KvCommand, encoding: Encoding) -> Result<Pages<'a>, Failure> {
         let KvCommand::Scan { start, end, prefix, limit, keys_only, reads } = command else {
             return Err(Failure::new("not a scan"));
         };
         let (start, end) = bounds(encoding, start.as_deref(), end.as_deref(), prefix.as_deref())?;
-        let ((level, max_staleness_millis), limit) = (reads.parts(), limit.unwrap_or(0));
+        let ((level, max_staleness_millis), limit) = (reads.parts()?, limit.unwrap_or(0));
         let request = v1::ScanRequest { start, end, limit, level, max_staleness_millis, ..v1::ScanRequest::default() };
         Ok(Pages { session, rest: Some(request), call: None, encoding, keys_only: *keys_only })
     }
 
     /// The next items; `None` after the last ones.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<v1::Item>>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<Vec<v1::Item>>, Failure> {
         loop {
             let Some(rest) = self.rest.take() else { return Ok(None) };
             let mut call = match self.call.take() {
@@ -62,12 +62,11 @@ impl<'a> Pages<'a> {
     }
 
     pub(super) fn line(&self, item: &v1::Item) -> String {
-        let key = self.encoding.encode_column(&item.key);
-        if self.keys_only { key } else { format!("{key}\t{}", self.encoding.encode_column(&item.value)) }
+        line_of(item, self.keys_only, self.encoding)
     }
 
     pub(super) fn json(&self, item: &v1::Item) -> Value {
-        if self.keys_only { json!({ "key": self.encoding.to_json(&item.key) }) } else { item_json(item, self.encoding) }
+        json_of(item, self.keys_only, self.encoding)
     }
 }
 

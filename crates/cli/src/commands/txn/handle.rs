@@ -57,7 +57,7 @@ fn handle_of(text: &str) -> Result<v1::TransactionHandle, Failure> {
         let id = strata_proto::transaction_id_bytes(id);
         Some(v1::TransactionHandle { id, anchor: Some(anchor), read_timestamp, age: 0 })
     };
-    let wrong = || Failure::new(format!("not the handle of a transaction: `{text}`"));
+    let wrong = || Failure::usage(format!("not the handle of a transaction: `{text}`"));
     parse().ok_or_else(|| wrong().hint("it looks like ID:SLOT:TIMESTAMP, as a commit without an answer shows it"))
 }
 

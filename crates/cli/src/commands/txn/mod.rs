@@ -9,7 +9,7 @@ pub use transactor::Transactor;
 use crate::args::TxnArgs;
 use crate::encoding::Encoding;
 use crate::failure::Failure;
-use crate::output::{Answer, Format, print_error_line};
+use crate::output::{Answer, Format};
 use crate::session::Session;
 use crate::shell::{Line, Lines, Parsed, ShellCommand, parse};
 
@@ -72,10 +72,7 @@ async fn from_input(
             Ok(Next::GoOn) => {}
             Ok(Next::Quit) => return Ok(()),
             // A person reads it and goes on; what a script would do next rests on what failed.
-            Err(failure) if lines.is_terminal && !failure.is_broken_pipe() => match format {
-                Format::Text => print_error_line(&failure.to_string()),
-                Format::Json => print_error_line(&failure.to_json().to_string()),
-            },
+            Err(failure) if lines.is_terminal && !failure.is_broken_pipe() => format.complain(&failure),
             Err(failure) => return Err(failure),
         }
     }
@@ -104,7 +101,7 @@ async fn carry_out(
         ShellCommand::Txn(command) => transactor.step(session, &command, encoding).await?,
         ShellCommand::Kv(command) => transactor.key(&command, encoding).await?,
         ShellCommand::Cluster(_) => {
-            return Err(Failure::new("not a line of a transaction").hint("`strata cluster` asks about the cluster"));
+            return Err(Failure::usage("not a line of a transaction").hint("`strata cluster` asks about the cluster"));
         }
     };
     format.print(&answer)?;

@@ -6,6 +6,7 @@ use strata_proto::v1;
 use strata_types::{LockWait, Outcome};
 
 use super::handle::settle_hint;
+use crate::commands::kv::{item_json, json_of, line_of, no_key};
 use crate::encoding::Encoding;
 use crate::failure::Failure;
 use crate::output::Answer;
@@ -40,7 +41,7 @@ impl Open {
         let id = self.handle.id.clone();
         let request = v1::TxnGetForUpdateRequest { id, key: key.clone(), wait, timeout_millis };
         let call = self.stay.txn(request, |mut client, request| async move { client.get_for_update(request).await });
-        let reply = call.await?;
+        let reply = call.await.map_err(of_step)?;
         self.told(reply.handle);
         Ok(item_answer(&key, reply.item, encoding))
     }
@@ -48,7 +49,8 @@ impl Open {
     /// Keeps a write.
     pub(super) async fn put(&mut self, key: Bytes, value: Bytes) -> Result<Answer, Failure> {
         let request = v1::TxnPutRequest { id: self.handle.id.clone(), key, value };
-        let reply = self.stay.txn(request, |mut client, request| async move { client.put(request).await }).await?;
+        let call = self.stay.txn(request, |mut client, request| async move { client.put(request).await });
+        let reply = call.await.map_err(of_step)?;
         self.told(reply.handle);
         Ok(Answer::new("written when it commits", json!({ "buffered": true })))
     }
@@ -56,7 +58,8 @@ impl Open {
     /// Keeps a removal.
     pub(super) async fn delete(&mut self, key: Bytes) -> Result<Answer, Failure> {
         let request = v1::TxnDeleteRequest { id: self.handle.id.clone(), key };
-        let reply = self.stay.txn(request, |mut client, request| async move { client.delete(request).await }).await?;
+        let call = self.stay.txn(request, |mut client, request| async move { client.delete(request).await });
+        let reply = call.await.map_err(of_step)?;
         self.told(reply.handle);
         Ok(Answer::new("removed when it commits", json!({ "buffered": true })))
     }
@@ -75,16 +78,8 @@ impl Open {
         let mut pages = call.await.map_err(Failure::of_read)?;
         let (mut lines, mut items) = (Vec::new(), Vec::new());
         while let Some(page) = self.stay.page(&mut pages).await? {
-            for item in page.items {
-                let key = encoding.encode_column(&item.key);
-                let line = if keys_only { key } else { format!("{key}\t{}", encoding.encode_column(&item.value)) };
-                lines.push(line);
-                let mut shown = json!({ "key": encoding.to_json(&item.key) });
-                if !keys_only {
-                    shown["value"] = encoding.to_json(&item.value);
-                }
-                items.push(shown);
-            }
+            lines.extend(page.items.iter().map(|item| line_of(item, keys_only, encoding)));
+            items.extend(page.items.iter().map(|item| json_of(item, keys_only, encoding)));
         }
         Ok(Answer::new(lines.join("\n"), Value::Array(items)))
     }
@@ -93,14 +88,15 @@ impl Open {
     pub(super) async fn savepoint(&mut self) -> Result<Answer, Failure> {
         let request = v1::TxnSavepointRequest { id: self.handle.id.clone() };
         let call = self.stay.txn(request, |mut client, request| async move { client.savepoint(request).await });
-        let number = call.await?.savepoint;
+        let number = call.await.map_err(of_step)?.savepoint;
         Ok(Answer::new(format!("savepoint {number}"), json!({ "savepoint": number })))
     }
 
     /// Takes back the writes made after a savepoint.
     pub(super) async fn rollback_to(&mut self, savepoint: u64) -> Result<Answer, Failure> {
         let request = v1::TxnRollbackToRequest { id: self.handle.id.clone(), savepoint };
-        self.stay.txn(request, |mut client, request| async move { client.rollback_to(request).await }).await?;
+        let call = self.stay.txn(request, |mut client, request| async move { client.rollback_to(request).await });
+        call.await.map_err(of_step)?;
         Ok(Answer::new(format!("back at savepoint {savepoint}"), json!({ "savepoint": savepoint })))
     }
 
@@ -120,6 +116,17 @@ impl Open {
     }
 }
 
+/// Of a step before the commit, when nobody knows whether it was made.
+fn of_step(failure: Failure) -> Failure {
+    match failure.outcome {
+        Some(Outcome::Unknown) => failure.hint(
+            "nothing is written before the commit, but nobody knows whether the transaction has this: `rollback`, and \
+             begin anew",
+        ),
+        _ => failure,
+    }
+}
+
 fn not_rolled_back(failure: Failure, handle: &v1::TransactionHandle) -> Result<(), Failure> {
     match (failure.outcome, handle.anchor) {
         (Some(Outcome::Unknown), Some(_)) => Err(failure.hint(settle_hint(handle))),
@@ -130,13 +137,12 @@ fn not_rolled_back(failure: Failure, handle: &v1::TransactionHandle) -> Result<(
 }
 
 fn item_answer(key: &[u8], item: Option<v1::Item>, encoding: Encoding) -> Answer {
-    let (name, value) = (encoding.to_json(key), item.as_ref().map(|item| encoding.to_json(&item.value)));
-    let text = match item {
+    let text = match &item {
         Some(item) => encoding.encode(&item.value),
         // A script goes on: what to do about it is for the transaction to say.
-        None => format!("there is no key `{}`", encoding.encode_column(key)).into_bytes(),
+        None => no_key(key, encoding).into_bytes(),
     };
-    Answer::new(text, json!({ "key": name, "value": value }))
+    Answer::new(text, item_json(key, item.as_ref(), encoding))
 }
 
 #[cfg(test)]
@@ -165,7 +171,19 @@ mod tests {
     fn a_key_that_is_not_there_is_an_answer() {
         let answer = item_answer(b"k", None, Encoding::default());
         assert_eq!((&answer.text[..], &answer.json["value"]), (&b"there is no key `k`"[..], &Value::Null));
-        let item = v1::Item { value: "v".into(), ..v1::Item::default() };
-        assert_eq!(item_answer(b"k", Some(item), Encoding::default()).json, json!({ "key": "k", "value": "v" }));
+        let none_yet = Some(v1::Revision::default());
+        let item = v1::Item { value: "v".into(), revision: none_yet, ..v1::Item::default() };
+        let own = item_answer(b"k", Some(item), Encoding::default()).json;
+        assert_eq!(own, json!({ "key": "k", "value": "v", "revision": null }), "it has no revision before the commit");
+    }
+
+    #[test]
+    fn a_step_without_an_answer_is_not_called_a_write() {
+        let lost = of_step(Failure::from(Error::unknown(ErrorCode::DeadlineExceeded, "no answer")));
+        assert_eq!(lost.outcome, Some(Outcome::Unknown), "of whether it is part of the transaction");
+        let hint = lost.hint.expect("a hint");
+        assert!(hint.starts_with("nothing is written") && hint.contains("`rollback`"), "{hint}");
+        let refused = Failure::from(Error::not_applied(ErrorCode::TooLarge, "too large"));
+        assert_eq!(of_step(refused.clone()), refused);
     }
 }

@@ -65,6 +65,10 @@ impl Transactor {
     /// Carries out an operation on keys within the transaction.
     pub async fn key(&mut self, command: &KvCommand, encoding: Encoding) -> Result<Answer, Failure> {
         let result = match command {
+            KvCommand::Get { reads, .. } | KvCommand::Scan { reads, .. } if reads.is_special() => {
+                Err(Failure::usage("a transaction reads what was committed up to its own timestamp")
+                    .hint("--level and --max-staleness are for reads outside of one"))
+            }
             KvCommand::Get { key, .. } => self.open()?.get(encoding.decode(key)?, encoding).await,
             KvCommand::Put { key, value, .. } => {
                 let value = match value {
@@ -78,7 +82,7 @@ impl Transactor {
                 let (start, end) = bounds(encoding, start.as_deref(), end.as_deref(), prefix.as_deref())?;
                 self.open()?.scan(start, end, limit.unwrap_or(0), *keys_only, encoding).await
             }
-            KvCommand::Cas { .. } => Err(Failure::new("a transaction needs no cas")
+            KvCommand::Cas { .. } => Err(Failure::usage("a transaction needs no cas")
                 .hint("get the key and put it: the commit checks that it was not changed meanwhile")),
         };
         self.note(result)
@@ -110,7 +114,9 @@ impl Transactor {
         let stay = session.stay().await?;
         let age = self.age.filter(|_| !read_only);
         let request = v1::TxnBeginRequest { read_only, at, age, ..v1::TxnBeginRequest::default() };
-        let reply = stay.txn(request, |mut client, request| async move { client.begin(request).await }).await?;
+        let call = stay.txn(request, |mut client, request| async move { client.begin(request).await });
+        // One that nobody has the handle of ends by itself.
+        let reply = call.await.map_err(Failure::of_read)?;
         let handle = reply.handle.unwrap_or_default();
         let (id, reads_at, age) = (id_text(&handle), handle.read_timestamp, handle.age);
         self.open = Some(Open { stay, handle });
@@ -121,7 +127,7 @@ impl Transactor {
     async fn rollback(&mut self) -> Result<Answer, Failure> {
         self.open()?.roll_back().await?;
         (self.open, self.age) = (None, None);
-        Ok(Answer::new("rolled back: nothing was written", json!({ "rolled_back": true })))
+        Ok(Answer::new("rolled back: nothing was written", json!({ "status": "aborted" })))
     }
 
     async fn commit(&mut self) -> Result<Answer, Failure> {
@@ -133,7 +139,7 @@ impl Transactor {
             Ok(reply) => {
                 (self.open, self.age) = (None, None);
                 let at = reply.timestamp;
-                Ok(Answer::new(format!("committed at @{at}"), json!({ "committed": at })))
+                Ok(Answer::new(format!("committed at @{at}"), json!({ "status": "committed", "at": at })))
             }
             // Asked again it is told what became of it.
             Err(failure) if failure.outcome == Some(Outcome::Unknown) => Err(failure.hint(match handle.anchor {
@@ -168,12 +174,16 @@ fn savepoint_of(words: &[String]) -> Result<Option<u64>, Failure> {
 }
 
 fn not_a_savepoint() -> Failure {
-    Failure::new("expected nothing, or the number of a savepoint").hint("`rollback`, or for example `rollback to 1`")
+    Failure::usage("expected nothing, or the number of a savepoint").hint("`rollback`, or for example `rollback to 1`")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::args::ReadArgs;
+    use crate::failure::STATUS_USAGE;
 
     #[test]
     fn a_rollback_goes_all_the_way_or_to_a_savepoint() {
@@ -190,9 +200,13 @@ mod tests {
     #[tokio::test]
     async fn steps_need_a_transaction() {
         let mut transactor = Transactor::default();
-        let get = KvCommand::Del { key: "k".to_owned() };
-        let failure = transactor.key(&get, Encoding::default()).await.expect_err("none is open");
+        let delete = KvCommand::Del { key: "k".to_owned() };
+        let failure = transactor.key(&delete, Encoding::default()).await.expect_err("none is open");
         assert!(failure.hint.expect("a hint").contains("begin"));
+        let reads = ReadArgs { max_staleness: Some(Duration::from_secs(1)), ..ReadArgs::default() };
+        let get = KvCommand::Get { key: "k".to_owned(), reads };
+        let failure = transactor.key(&get, Encoding::default()).await.expect_err("no bound applies in one");
+        assert_eq!(failure.status, STATUS_USAGE);
         assert!(!transactor.is_open() && transactor.give_up().await.is_none());
     }
 
