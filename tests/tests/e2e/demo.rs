@@ -49,7 +49,10 @@ fn the_commands_answer_scripts() {
     assert!(refused.stderr.contains("the key holds `v2`"), "{refused:?}");
     assert_eq!(json(&["kv", "cas", "k", "v4", "--if-absent"]).status, 3);
     assert_eq!(json(&["kv", "cas", "k", "--delete", "--if-value", "v2"]).succeeded().json()["succeeded"], true);
-    assert_eq!(json(&["kv", "get", "k"]).status, 3, "there is no such key");
+    let missing = json(&["kv", "get", "k"]);
+    assert_eq!(missing.status, 3, "there is no such key");
+    let told: serde_json::Value = serde_json::from_str(missing.stderr.trim()).expect("json");
+    assert_eq!((told["key"].as_str(), &told["value"]), (Some("k"), &serde_json::Value::Null), "{told}");
     assert_eq!(json(&["kv", "del", "k"]).succeeded().json()["existed"], false);
 
     json(&["kv", "put", "--hex", "00ff", "fe01"]).succeeded();
@@ -74,6 +77,39 @@ fn a_benchmark_reports_in_json() {
         assert!(report["p99"].as_f64() >= report["p50"].as_f64(), "{target:?}: {report}");
         assert_eq!(report["errors"], serde_json::json!({}), "{target:?}: {report}");
     }
+}
+
+#[test]
+fn a_benchmark_leaves_its_keys_only_if_it_is_told_to() {
+    let demo = Demo::start();
+    demo.run(&["kv", "put", "bench-press", "80 kg"]).succeeded();
+    demo.run(&["kv", "put", "bench-0000000300", "of a larger run"]).succeeded();
+    let line = ["bench", "kv", "--seconds", "500ms", "--warmup", "0", "--keys", "300", "--read-percent", "10"];
+    let keys = || demo.run(&["kv", "scan", "--prefix", "bench-", "--keys-only"]).succeeded().stdout;
+    let kept = demo.run(&[&line[..], &["--keep"]].concat()).succeeded();
+    assert!(kept.stdout.contains("the keys bench-... stay"), "{kept:?}");
+    assert_eq!(keys().lines().count(), 302);
+    demo.run(&[&line[..], &["--unary"]].concat()).succeeded();
+    assert_eq!(keys(), "bench-0000000300\nbench-press\n", "nobody else's are gone");
+}
+
+#[test]
+fn a_scan_finds_the_same_within_a_transaction_and_outside() {
+    let demo = Demo::start();
+    for (key, value) in [("a", "1"), ("b", "2")] {
+        demo.run(&["kv", "put", key, value]).succeeded();
+    }
+    let outside = demo.run(&["kv", "scan", "--format", "json"]).succeeded().stdout;
+    let lines: Vec<serde_json::Value> =
+        outside.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    assert_eq!(lines.iter().map(|line| line["key"].as_str()).collect::<Vec<_>>(), [Some("a"), Some("b")]);
+    let inside = demo.run(&["txn", "begin", "scan", "scan --prefix nothing", "rollback", "--format", "json"]);
+    let inside = inside.succeeded().stdout;
+    let scanned: Vec<Vec<serde_json::Value>> =
+        inside.lines().skip(1).take(2).map(|line| serde_json::from_str(line).expect("an array a line")).collect();
+    assert_eq!(scanned, [lines, Vec::new()], "one line for each command: {inside}");
+    assert_eq!(inside.lines().count(), 4, "{inside}");
+    assert_eq!(inside.lines().last(), Some(r#"{"status":"aborted"}"#));
 }
 
 #[test]

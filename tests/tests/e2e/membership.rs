@@ -29,7 +29,7 @@ fn nodes_join_drain_and_leave_under_load_and_nothing_is_lost() {
     cluster.wait_node(1, "it leads again", |node| node["state"] == "active" && node["leaders"].as_u64() > Some(0));
 
     let removed = cluster.run(&["remove", "n2", "--wait=120s"]).succeeded().json();
-    assert_eq!(removed["done"], true, "{removed}");
+    assert_eq!((&removed["done"], &removed["warning"]), (&true.into(), &Value::Null), "three are left: {removed}");
     assert_eq!(cluster.node(2), None, "it is no member any more");
     cluster.wait_healthy();
     writers.go_on("a node was removed");
@@ -61,4 +61,7 @@ fn what_the_cluster_cannot_do_is_refused_with_a_sentence_and_a_step() {
     let dry = cluster.run(&["balance", "--dry-run"]).succeeded().json();
     assert_eq!(dry["changes"], serde_json::json!([]), "{dry}");
     assert_eq!(cluster.run(&["jobs"]).succeeded().json(), serde_json::json!([]));
+    let removed = cluster.run(&["remove", "n3"]).succeeded().json();
+    let warning = removed["warning"].as_str().expect("a warning");
+    assert!(warning.starts_with("2 nodes would be left for 3 replicas of each shard"), "{warning}");
 }

@@ -379,6 +379,7 @@ impl ClusterView for Node {
             replicas: 4,
             leaders: 1,
             uptime: SECOND,
+            is_full: false,
             problems: Vec::new(),
         };
         let replica = |placed: &ReplicaPlacement| ReplicaOverview {

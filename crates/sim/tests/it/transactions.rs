@@ -34,7 +34,7 @@ const BUGS: &[Seeded] = &[
     seeded("begin-without-barrier", "registers,bank", 1, ANY),
     seeded("barrier-skips-stamped", "registers,bank", 1, ANY),
     seeded("blind-retry", "counters", 1, ANY),
-    seeded("intent-ignored-by-checks", "registers,bank", 49, ANY),
+    seeded("intent-ignored-by-checks", "registers,bank", 81, ANY),
     seeded("abort-after-prepare", "registers,bank", 1, ANY),
     seeded("follower-waits-for-index", "registers,bank", 1, ANY),
     seeded("late-commit-allowed", "registers,bank", 1, ANY),

@@ -27,7 +27,8 @@ fn of_two_transactions_that_wait_for_each_other_the_younger_one_is_told_and_the_
     older.ask("getforupdate y");
     older.ask("put x older");
     older.ask("put y older");
-    assert!(older.ask("commit")["committed"].is_u64());
+    let committed = older.ask("commit");
+    assert!(committed["status"] == "committed" && committed["at"].is_u64(), "{committed}");
     let ended = younger.wait_end();
     assert_eq!(ended.status, 4, "{ended:?}");
     let complaint: Value = ended.stderr.lines().last().and_then(|line| serde_json::from_str(line).ok()).expect("JSON");
