@@ -210,7 +210,8 @@ mod tests {
     use super::*;
 
     fn wished(goal: Option<Goal>) -> Wished {
-        let set = Set { state: NodeState::Removing, since: Epoch(9), problem: None };
+        let problem = Some("nobody has room".to_owned());
+        let set = Set { state: NodeState::Removing, since: Epoch(9), problem };
         let undo = Some("undrain n3".to_owned());
         Wished { undo, goal, ..of_node(NodeId(3), set, "n3 is removing".to_owned(), "jobs") }
     }
@@ -221,11 +222,13 @@ mod tests {
         let begun = answer(wished(goal), false);
         assert_eq!(
             String::from_utf8(begun.text).expect("text"),
-            "n3 is removing\n  watch    strata cluster jobs\n  undo     strata cluster undrain n3"
+            "n3 is removing\n  ! nobody has room\n  watch    strata cluster jobs\n  undo     strata cluster undrain n3"
         );
-        assert_eq!(begun.json, json!({ "node": 3, "state": "removing", "epoch": 9, "done": false }));
+        let json = json!({ "node": 3, "state": "removing", "problem": "nobody has room", "epoch": 9, "done": false });
+        assert_eq!(begun.json, json);
         let waited = answer(wished(goal), true);
-        assert_eq!(String::from_utf8(waited.text).expect("text"), "n3 is removing\n  done", "it cannot be taken back");
+        let text = String::from_utf8(waited.text).expect("text");
+        assert_eq!(text, "n3 is removing\n  ! nobody has room\n  done", "it cannot be taken back");
         assert_eq!(waited.json["done"], true);
         assert_eq!(answer(wished(None), false).json["done"], true, "nothing is left to wait for");
     }
