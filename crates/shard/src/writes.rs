@@ -96,8 +96,9 @@ fn unstamped(view: &mut dyn ViewMut, revision: Revision, command: &Command) -> R
             Reply::Batch { revision }
         }
         _ => {
-            let message = "a step of a transaction needs a timestamp, and this entry of the log has none";
-            return Err(Error::not_applied(ErrorCode::InvalidArgument, message));
+            // While the cluster begins to have transactions, a leader may hear of it before its clock is open.
+            let message = "this shard does not keep time yet, which transactions need; retry in a moment";
+            return Err(Error::not_applied(ErrorCode::Unavailable, message));
         }
     })
 }
