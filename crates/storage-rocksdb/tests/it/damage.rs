@@ -111,3 +111,20 @@ fn a_named_tablet_that_is_gone_is_not_made_anew() {
     corrupt_file(open(&node).err().unwrap());
     corrupt_file(open(&node).err().unwrap());
 }
+
+/// RocksDB takes a file's name away when it could not make durable that it has it, and may have written it down all the same.
+#[test]
+fn a_file_that_a_failed_sync_left_without_its_name_gets_it_back_and_no_other_file_does() {
+    let node = node();
+    let directory = node.tablet_directory(11);
+    let sst = file_with(&directory, ".sst");
+    fs::rename(&sst, directory.join("rows.new")).unwrap();
+    let tablet = open(&node).unwrap();
+    assert_eq!(contents(&*tablet).unwrap().len(), 200);
+    assert!(sst.exists() && !directory.join("rows.new").exists());
+    drop(tablet);
+
+    fs::write(directory.join("rows.new"), "another one").unwrap();
+    fs::remove_file(&sst).unwrap();
+    corrupt_file(open(&node).err().unwrap());
+}
