@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use strata_codec::APPLIED_KEY;
-use strata_env::Env;
+use strata_env::{Env, Mono};
 use strata_machine::Machine;
 use strata_storage::{Engine, Receiver, StorageError, Tablets};
 use strata_types::{GroupId, LogIndex, ReplicaId};
@@ -53,6 +53,8 @@ pub(crate) struct Replica {
     running: AtomicBool,
     /// Snapshots on their way, of all replicas of the node.
     pub(crate) transfers: Arc<Transfers>,
+    /// When its own files were last found to be sound, because somebody had refused what they were sent.
+    pub(crate) found_sound: Mutex<Option<Mono>>,
     /// Why this replica refuses to serve.
     problem: Mutex<Option<String>>,
     /// What it waits for, and why.
@@ -92,6 +94,7 @@ impl Replica {
             arrived: AtomicU64::new(0),
             running: AtomicBool::new(false),
             transfers,
+            found_sound: Mutex::default(),
             problem: Mutex::new(None),
             obstacle: Mutex::new(None),
         }))
@@ -203,8 +206,11 @@ impl Replica {
             return Err(StorageError::Invalid { detail: format!("{} was deleted", self.id) });
         }
         self.tablets.install(self.id, received.clone())?;
-        *self.tablet.write() = received;
+        let former = std::mem::replace(&mut *self.tablet.write(), received);
         self.set_applied(applied);
+        // Its files are closed and deleted, if nobody else holds it: readers do not wait for that.
+        drop(common);
+        drop(former);
         Ok(())
     }
 
@@ -238,7 +244,7 @@ impl Replica {
         match error {
             // `maintain` has it leave the group.
             StorageError::Corrupt { .. } => drop(self.refuse(error)),
-            StorageError::Full { .. } => {}
+            StorageError::Full { .. } | StorageError::Behind { .. } => {}
             // What a deleted replica still had under way ends with it.
             _ if self.retired.load(Ordering::Acquire) => {}
             _ => self.env.halt(format!("storage of {} failed: {error}", self.group)),

@@ -25,6 +25,8 @@ const APPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
 const INLINE_BYTES_MAX: usize = 32 * 1024;
 /// How often a full disk is tried again.
 const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
+/// How often a disk that does not keep up is.
+const BEHIND_RETRY: Duration = Duration::from_millis(50);
 
 /// What openraft drives: a handle to the [`Replica`].
 pub(crate) struct StateMachine {
@@ -60,6 +62,10 @@ impl StateMachine {
                     return Ok(());
                 }
                 Some(Err((back, StorageError::WouldBlock))) => (items, waiting) = (back, Waiting::Allowed),
+                Some(Err((back, StorageError::Behind { .. }))) => {
+                    (items, waiting) = (back, Waiting::Allowed);
+                    self.replica.env.sleep(BEHIND_RETRY).await;
+                }
                 Some(Err((back, StorageError::Full { detail }))) => {
                     (items, is_full) = (back, true);
                     wait_for_room(&self.replica, "apply entries", &detail).await?;
@@ -162,6 +168,7 @@ impl RaftStateMachine<Types> for StateMachine {
                     is_full = true;
                     wait_for_room(&self.replica, "install a snapshot of the shard", &detail).await?;
                 }
+                Some(Err(StorageError::Behind { .. })) => self.replica.env.sleep(BEHIND_RETRY).await,
                 Some(Err(error)) => return Err(self.replica.storage_failed(&error)),
                 None => return Err(io::Error::other("installing a snapshot panicked")),
             }
@@ -188,8 +195,8 @@ impl RaftStateMachine<Types> for StateMachine {
                 Ok(Some(Snapshot { meta, snapshot: SnapshotSource::Checkpoint(kept) }))
             }
             // A full disk ends nobody: what cannot be sent is asked for again after a while.
-            Some(Err(StorageError::Full { detail })) => {
-                tracing::warn!(group = %self.replica.group, detail, "disk full: no snapshot can be made");
+            Some(Err(error @ (StorageError::Full { .. } | StorageError::Behind { .. }))) => {
+                tracing::warn!(group = %self.replica.group, %error, "no snapshot can be made");
                 Ok(Some(flushed(&applied)))
             }
             Some(Err(error)) => Err(self.replica.storage_failed(&error)),
@@ -214,6 +221,7 @@ impl RaftSnapshotBuilder<Types> for FlushingBuilder {
             // Not in the background: for a moment nobody else can write to the tablet.
             match self.replica.env.blocking(move || tablet.flush()).await {
                 Some(Ok(())) => return Ok(flushed(&self.applied)),
+                Some(Err(StorageError::Behind { .. })) => self.replica.env.sleep(BEHIND_RETRY).await,
                 Some(Err(StorageError::Full { .. })) if self.replica.is_running() => {
                     self.replica.env.sleep(DISK_FULL_RETRY).await;
                 }

@@ -27,6 +27,17 @@ impl Budget {
         self.node_bytes() + more <= self.node_bytes_max || bytes == 0 || bytes + more <= LEAST_BYTES
     }
 
+    /// Whether a tablet of which some bytes cannot be freed for now may have so many more: others have room as well.
+    pub(crate) fn leaves_room(&self, bytes: usize, more: usize) -> bool {
+        bytes == 0 || bytes + more <= LEAST_BYTES.max(self.node_bytes_max / 2)
+    }
+
+    /// Whether who writes to a tablet that grew so should look whether there is room. Not only when a bundle is full:
+    /// many tablets fill the node with less.
+    pub(crate) fn is_step(before: usize, after: usize) -> bool {
+        after / LEAST_BYTES > before / LEAST_BYTES
+    }
+
     /// Whether there will be no room soon.
     pub(crate) fn is_tight(&self) -> bool {
         self.node_bytes() > self.node_bytes_max / 4 * 3

@@ -49,7 +49,7 @@ impl Database {
     pub(crate) fn checkpoint(&self) -> StorageResult<Arc<dyn Checkpoint>> {
         let home = self.path().parent().expect("a tablet lies in its replica's directory");
         let directory = self.directory.directories().hold_new(home, CHECKPOINT)?;
-        self.tiers().flush()?;
+        self.tiers().flush_anyway()?;
         self.tiers().rocks().checkpoint(directory.path())?;
         Ok(Arc::new(RocksCheckpoint::new(directory)))
     }
@@ -60,7 +60,7 @@ impl Drop for Database {
         let Some(tiers) = self.tiers.take() else { return };
         // So that a planned restart replays nothing.
         if !self.directory.is_doomed()
-            && let Err(error) = tiers.flush()
+            && let Err(error) = tiers.flush_anyway()
         {
             tracing::warn!(path = %self.path().display(), %error, "recent rows are not kept: the log will be replayed");
         }
@@ -70,40 +70,14 @@ impl Drop for Database {
 
 #[cfg(test)]
 mod tests {
-    use std::any::Any;
     use std::fs;
 
-    use bytes::Bytes;
-    use strata_storage::{Engine, Tablets, WriteBatch};
-    use tempfile::TempDir;
+    use strata_storage::Engine;
 
-    use super::*;
     use crate::rocks::NEW_FILE;
     use crate::tablet::RocksTablet;
+    use crate::testing::{batch, bytes, open, soon, tablets, value};
     use crate::{RocksOptions, RocksTablets};
-
-    fn batch(rows: std::ops::Range<u32>, value: u32) -> WriteBatch {
-        let mut batch = WriteBatch::new();
-        let bytes = |number: u32| Bytes::from(number.to_be_bytes().to_vec());
-        rows.for_each(|row| batch.put(bytes(row), bytes(value)));
-        batch
-    }
-
-    fn tablets(directory: &TempDir, memory_bytes: usize) -> RocksTablets {
-        let options = RocksOptions { memory_bytes, bundle_bytes: 2_000, ..RocksOptions::default() };
-        RocksTablets::new(directory.path().join("shards"), options).unwrap()
-    }
-
-    fn open(tablets: &RocksTablets, replica: u64) -> RocksTablet {
-        let tablet = tablets.open(ReplicaId(replica)).unwrap();
-        let tablet: &dyn Any = &*tablet;
-        RocksTablet::new(Arc::clone(tablet.downcast_ref::<RocksTablet>().unwrap().database()))
-    }
-
-    fn value(tablet: &RocksTablet, row: u32) -> u32 {
-        let value = tablet.get(&row.to_be_bytes()).unwrap().expect("a row");
-        u32::from_be_bytes(value[..].try_into().unwrap())
-    }
 
     /// A file that became part of the database may have its first name still, if the process died just then.
     #[test]
@@ -127,30 +101,23 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_that_failed_loses_nothing_and_the_next_one_has_it_all() {
+    fn a_snapshot_shows_what_is_removed_after_it_when_all_is_merged() {
         let directory = tempfile::tempdir().unwrap();
-        let tablets = tablets(&directory, 1 << 20);
+        let tablets = tablets(&directory, 32 << 20);
         let tablet = open(&tablets, 1);
-        // A directory of that name is in the way.
-        let obstacle = tablet.database().path().join(NEW_FILE);
-        fs::create_dir(&obstacle).unwrap();
-        for round in 0..30 {
-            tablet.write(batch(round * 10..round * 10 + 20, round)).unwrap();
-            assert!(tablet.flush().is_err());
-        }
-        let check = |tablet: &RocksTablet| {
-            assert!((0..310).all(|row| value(tablet, row) == (row / 10).min(29)));
-            let mut count = 0;
-            tablet.scan(b"", b"", &mut |_, _| (count += 1, true).1).unwrap();
-            assert_eq!(count, 310);
-        };
-        check(&tablet);
-        assert_eq!(tablet.get_persisted(&0_u32.to_be_bytes()).unwrap(), None);
-        fs::remove_dir(&obstacle).unwrap();
+        tablet.write(batch(0..100, 1)).unwrap();
         tablet.flush().unwrap();
-        check(&tablet);
-        assert!(tablet.get_persisted(&309_u32.to_be_bytes()).unwrap().is_some());
-        assert_eq!(tablet.unflushed_bytes(), 0);
+        let snapshot = tablet.snapshot();
+        for round in 2..5 {
+            let mut changes = batch(0..50, round);
+            (50..100).for_each(|row| changes.delete(bytes(row)));
+            tablet.write(changes).unwrap();
+            tablet.flush().unwrap();
+        }
+        tablet.database().tiers().rocks().db().compact_range(None::<&[u8]>, None::<&[u8]>);
+        assert!((0..100).all(|row| snapshot.get(&bytes(row)).unwrap() == Some(bytes(1))));
+        let seen = |row: u32| tablet.get_persisted(&bytes(row)).unwrap();
+        assert!((0..50).all(|row| seen(row) == Some(bytes(4))) && (50..100).all(|row| seen(row).is_none()));
     }
 
     #[test]
@@ -172,5 +139,21 @@ mod tests {
         // More than there is room for at all.
         second.write(batch(0..20_000, 1_000)).unwrap();
         assert_eq!([value(&second, 0), value(&second, 19_999), value(&first, 0)], [1_000, 1_000, 0]);
+    }
+
+    #[test]
+    fn tablets_without_a_full_bundle_are_flushed_before_there_is_no_room() {
+        let directory = tempfile::tempdir().unwrap();
+        // Room for half of it, which is a bundle: seven tablets take more than three quarters, and less than all.
+        let options = RocksOptions { memory_bytes: 1 << 20, ..RocksOptions::default() };
+        let node = RocksTablets::new(directory.path().join("shards"), options).unwrap();
+        let tablets: Vec<RocksTablet> = (1..=7).map(|replica| open(&node, replica)).collect();
+        for round in 0..68 {
+            for tablet in &tablets {
+                tablet.write_now(batch(round * 8..round * 8 + 8, round)).unwrap();
+            }
+        }
+        // By a thread of the node, which takes its time.
+        assert!(soon(|| tablets.iter().any(|tablet| tablet.get_persisted(&bytes(0)).unwrap().is_some())));
     }
 }

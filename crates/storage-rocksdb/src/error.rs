@@ -20,13 +20,14 @@ pub(crate) fn of_rocksdb(error: &rocksdb::Error, directory: &Path) -> StorageErr
 fn classify(kind: ErrorKind, detail: String, directory: &Path) -> StorageError {
     let is_full = FULL.iter().any(|text| detail.contains(text));
     match kind {
-        // A full disk can surface as either: RocksDB wraps the first error of a background job.
-        ErrorKind::IOError | ErrorKind::Corruption | ErrorKind::Unknown if is_full => StorageError::Full { detail },
+        // A full disk can surface as each of these: RocksDB wraps the first error of a background job.
+        ErrorKind::IOError | ErrorKind::Corruption | ErrorKind::Incomplete | ErrorKind::Unknown if is_full => {
+            StorageError::Full { detail }
+        }
         ErrorKind::Corruption => corrupt(detail, directory),
-        // Asked not to read from disk, or not to wait for a stalled write.
-        ErrorKind::Incomplete => StorageError::WouldBlock,
         ErrorKind::IOError if detail.contains(MISSING) => corrupt(detail, directory),
         ErrorKind::IOError
+        | ErrorKind::Incomplete
         | ErrorKind::NotFound
         | ErrorKind::NotSupported
         | ErrorKind::InvalidArgument
@@ -94,6 +95,10 @@ mod tests {
         let failing = "IO error: Input/output error: While fsync: /d/000012.sst: Input/output error";
         assert!(matches!(of(ErrorKind::IOError, failing), StorageError::Io { .. }));
         assert!(matches!(of(ErrorKind::Busy, "Resource busy: "), StorageError::Io { .. }));
+        // How RocksDB says that writes are stopped by an error of a background job.
+        let stopped = |error: &str| of(ErrorKind::Incomplete, &format!("Result incomplete: {error}"));
+        assert!(matches!(stopped(full), StorageError::Full { .. }));
+        assert!(matches!(stopped(failing), StorageError::Io { .. }));
     }
 
     #[test]

@@ -39,12 +39,22 @@
 //! # When memory is short
 //! Recent rows of all tablets take half of the node's memory for tablets. At three quarters of that, rows that RocksDB has
 //! are forgotten; if that is not enough, the fullest tablet is flushed by the node's thread. At the whole of it writers
-//! wait: they flush the fullest themselves. A flush waits where RocksDB has not merged what it was given before.
+//! wait: they flush the fullest themselves. What only a snapshot holds any more does not count: no flush would free it.
+//!
+//! A tablet is *held up* while RocksDB has twenty files of it to merge: reads look into each of them. Nobody waits
+//! for that, because who waits takes a thread from others: a flush fails with
+//! [`StorageError::Behind`](strata_storage::StorageError::Behind), and is tried again. Meanwhile the tablet may have half of the
+//! room, and other tablets are flushed. Who copies or closes it adds a file all the same.
 //!
 //! # A full disk
 //! A flush that found no room fails with [`StorageError::Full`](strata_storage::StorageError::Full), leaves no file, and the
 //! next one makes it again; reads go on, and what was written stays in memory. Writes fail when there is no room for recent
 //! rows any more. If RocksDB itself ran out of room, it looks for some every five seconds and then resumes by itself.
+//! For five seconds nobody else tries again either.
+//!
+//! # A failed disk
+//! After any other error of a flush, whoever asked for it, a tablet answers each write and each flush with that error
+//! (`failure.rs`): what is durable is not known. Reads go on.
 //!
 //! # Invariants
 //! - STORE-1, STORE-2, STORE-3 of [`strata_storage`], by its conformance suite.
@@ -59,10 +69,12 @@
 #![allow(clippy::disallowed_methods, reason = "RocksDB keeps its own files, so this crate's live beside them")]
 
 mod budget;
+mod bundle;
 mod checkpoint;
 mod database;
 mod directory;
 mod error;
+mod failure;
 mod files;
 mod item;
 mod keeper;
@@ -78,6 +90,8 @@ mod snapshot;
 mod table;
 mod tablet;
 mod tablets;
+#[cfg(test)]
+mod testing;
 mod tiers;
 
 pub use options::RocksOptions;

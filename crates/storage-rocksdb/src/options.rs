@@ -79,6 +79,7 @@ impl Shared {
         // for one before it goes on.
         template.set_write_buffer_size(recent_bytes);
         set_tables(&mut template, &cache);
+        set_no_stalls(&mut template);
         set_housekeeping(&mut template);
         let budget = Budget::new(settings.bundle_bytes, recent_bytes);
         Ok(Shared { template, keeper: Arc::new(Keeper::start(Arc::new(budget))?) })
@@ -153,6 +154,16 @@ fn table_options() -> BlockBasedOptions {
     table.set_optimize_filters_for_memory(true);
     table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
     table
+}
+
+/// RocksDB holds writes up where it has much to merge. It gets none, but who copies or closes a database would be held
+/// up with them, on a full disk for ever. How many files a tablet may have is decided where they are made.
+fn set_no_stalls(options: &mut Options) {
+    options.set_level_zero_slowdown_writes_trigger(i32::MAX);
+    options.set_level_zero_stop_writes_trigger(i32::MAX);
+    // 0 would mean "never" as well, but also that each tablet always takes all threads for merging.
+    options.set_soft_pending_compaction_bytes_limit(usize::MAX);
+    options.set_hard_pending_compaction_bytes_limit(usize::MAX);
 }
 
 /// Keeps an idle database cheap, and opening one fast.

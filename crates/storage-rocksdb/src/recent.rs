@@ -19,25 +19,23 @@
 //! have it, and afterwards because it is quicker, until the node needs the room for others or the next flush begins.
 //! A snapshot shares what was written: it ends a part of the bundle, and changes after it are in the next part.
 
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
-use std::{iter, mem};
 
 use bytes::Bytes;
 use strata_storage::{WriteBatch, WriteOp};
 
 use crate::budget::Budget;
+use crate::bundle::Bundle;
 use crate::item::Item;
 use crate::part::Part;
 use crate::run::{FAN_IN, Owed, Run};
-use crate::table::{Place, SLOT_BYTES, Table};
+use crate::table::{SLOT_BYTES, Table};
 
 /// What a write counts for beside its key and its value: what it costs to make it again from the log depends more on how
 /// many there are than on how long they are.
 const WRITE_BYTES: usize = 128;
-
-/// A bundle has one part more than this at most: who scans looks at each part. Beyond it they are joined.
-const PARTS_MAX: usize = 8;
 
 /// A longer buffer is not kept.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
@@ -56,11 +54,7 @@ pub(crate) struct Recent {
     former: Table,
     /// Whether RocksDB has all rows of the former table.
     is_former_stored: bool,
-    /// The number of the present part.
-    number: u64,
-    present: Part,
-    /// What else is of the present bundle, the newest first.
-    parts: Vec<Arc<Part>>,
+    bundle: Bundle,
     /// Full bundles, the newest first.
     waiting: Vec<Arc<Part>>,
     /// What is in order, the newest first.
@@ -70,7 +64,8 @@ pub(crate) struct Recent {
     leaving_written_bytes: u64,
     /// What all this takes.
     bytes: usize,
-    /// What of that the items of the table take that nobody else has any more.
+    /// What of that the items of the table take that nobody else has any more. During a flush it is those of the table
+    /// that became the former one.
     kept_bytes: usize,
     /// All writes that RocksDB may not have yet, also those that others have replaced since.
     written_bytes: u64,
@@ -86,9 +81,7 @@ impl Recent {
             table: Table::default(),
             former: Table::default(),
             is_former_stored: true,
-            number: 0,
-            present: Part::default(),
-            parts: Vec::new(),
+            bundle: Bundle::default(),
             waiting: Vec::new(),
             runs: Vec::new(),
             leaving: 0,
@@ -106,9 +99,11 @@ impl Recent {
         self.table.get(key).or_else(|| self.former.get(key)).map(Item::to_value)
     }
 
-    /// Whether there is room for a batch.
-    pub(crate) fn has_room(&self, batch: &WriteBatch) -> bool {
-        self.budget.has_room(self.bytes, size_of(batch))
+    /// Whether there is room for a batch, also for others while these rows cannot be flushed.
+    pub(crate) fn has_room(&self, batch: &WriteBatch, is_held_up: bool) -> bool {
+        let more = size_of(batch);
+        let is_fair = || !is_held_up || self.budget.leaves_room(self.bytes - self.stored_bytes(), more);
+        self.budget.has_room(self.bytes, more) && is_fair()
     }
 
     /// Takes a batch. Returns whether a bundle became full.
@@ -125,7 +120,7 @@ impl Recent {
         }
         self.written_bytes += (batch.bytes() + batch.ops().len() * WRITE_BYTES) as u64;
         self.budget.changed(before, self.bytes);
-        let is_full = self.bundle().map(|part| part.bytes).sum::<usize>() > self.budget.bundle_bytes_max();
+        let is_full = self.bundle.bytes() > self.budget.bundle_bytes_max();
         if is_full {
             self.end_bundle();
         }
@@ -135,41 +130,27 @@ impl Recent {
     fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
         let item = Item::new(key, value, &mut self.buffer);
         let (after, rows) = (item.bytes(), self.table.len());
-        let items = self.present.items_like(key);
-        let here = Place { part: self.number, at: items.len() };
-        let before = match self.table.put(item.clone(), here) {
-            // Of this part, where it stays.
-            Some(place) if place.part == self.number => mem::replace(&mut items[place.at], item).bytes(),
-            _ => {
-                items.push(item);
-                0
-            }
-        };
-        self.present.bytes = self.present.bytes + after - before;
+        let before = self.bundle.put(item.clone(), |place| self.table.put(item, place));
         self.bytes = self.bytes + (self.table.len() - rows) * SLOT_BYTES + after - before;
     }
 
-    /// The parts of the present bundle, the newest first.
-    fn bundle(&self) -> impl Iterator<Item = &Part> {
-        iter::once(&self.present).chain(self.parts.iter().map(Arc::as_ref))
-    }
-
-    fn end_part(&mut self) {
-        if !self.present.is_empty() {
-            self.parts.insert(0, Arc::new(mem::take(&mut self.present)));
-            self.number += 1;
-        }
-    }
-
     fn end_bundle(&mut self) {
-        self.end_part();
-        self.waiting.splice(0..0, self.parts.drain(..));
+        self.waiting.splice(0..0, self.bundle.end());
+    }
+
+    /// What all of it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How much RocksDB may not have yet.
     pub(crate) fn owed_bytes(&self) -> usize {
-        let parts = self.bundle().chain(self.waiting.iter().map(Arc::as_ref)).map(|part| part.bytes);
-        parts.chain(self.runs.iter().map(|run| run.bytes)).sum()
+        self.parts().map(|part| part.bytes).chain(self.runs.iter().map(|run| run.bytes)).sum()
+    }
+
+    /// What is in no order, the newest first.
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.bundle.parts().chain(self.waiting.iter().map(Arc::as_ref))
     }
 
     /// How many bytes of writes RocksDB may not have yet, also of those that others have replaced since.
@@ -181,17 +162,12 @@ impl Recent {
     /// newest first, and runs. Who writes waits for this, perhaps for a thread that others go before: it is put in order
     /// elsewhere.
     pub(crate) fn owed_within(&self, start: &[u8], end: &[u8]) -> (Vec<Item>, Vec<Arc<Run>>) {
-        let parts = self.bundle().chain(self.waiting.iter().map(Arc::as_ref));
-        (parts.flat_map(|part| part.within(start, end)).cloned().collect(), self.runs.clone())
+        (self.parts().flat_map(|part| part.within(start, end)).cloned().collect(), self.runs.clone())
     }
 
     /// All that RocksDB may not have yet. What is written from now on is in another part.
     pub(crate) fn share(&mut self) -> Owed {
-        if self.parts.len() == PARTS_MAX && !self.present.is_empty() {
-            self.parts = vec![Arc::new(Part::joined(self.parts.iter().map(Arc::as_ref)))];
-        }
-        self.end_part();
-        let parts = self.parts.iter().chain(&self.waiting).cloned().collect();
+        let parts = self.bundle.share().iter().chain(&self.waiting).cloned().collect();
         Owed { parts, runs: self.runs.clone() }
     }
 
@@ -247,8 +223,7 @@ impl Recent {
         if self.is_former_stored {
             forgotten = mem::replace(&mut self.former, mem::take(&mut self.table));
             self.is_former_stored = false;
-            let kept_bytes = mem::take(&mut self.kept_bytes);
-            self.replaced(forgotten.all_bytes() + kept_bytes, 0);
+            self.replaced(forgotten.all_bytes(), 0);
         }
         self.leaving_written_bytes = self.written_bytes;
         Some((self.waiting.clone(), Box::new(forgotten)))
@@ -270,11 +245,11 @@ impl Recent {
         let runs = self.runs.split_off(self.runs.len() - mem::take(&mut self.leaving));
         self.written_bytes -= mem::take(&mut self.leaving_written_bytes);
         self.is_former_stored = true;
-        // What the former table has, nobody shares any more; nor what else is in the table, if nothing was written since.
-        let kept_bytes = if self.written_bytes == 0 { self.table.items_bytes() - self.kept_bytes } else { 0 };
-        self.kept_bytes += kept_bytes;
-        let bytes = runs.iter().map(|run| run.bytes).sum();
-        self.replaced(bytes, self.former.items_bytes() + kept_bytes);
+        let before = runs.iter().map(|run| run.bytes).sum::<usize>() + self.kept_bytes;
+        // What the former table has, nobody shares any more; nor what of the table is not owed: there is some when a
+        // flush before failed.
+        self.kept_bytes = self.table.items_bytes().saturating_sub(self.owed_bytes());
+        self.replaced(before, self.former.items_bytes() + self.kept_bytes);
         Box::new(runs)
     }
 

@@ -3,13 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use rocksdb::{
     DB, DBRawIterator, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind, IngestExternalFileOptions, Options, ReadOptions,
-    ReadTier, SstFileWriter, WaitForCompactOptions, WriteOptions, properties,
+    ReadTier, SstFileWriter, WriteOptions, properties,
 };
 use strata_storage::{StorageError, StorageResult};
 
@@ -24,22 +22,14 @@ const VERIFY_READAHEAD_BYTES: usize = 2 << 20;
 pub(crate) const NEW_FILE: &str = "rows.new";
 
 /// A read may have to look into each file that was added and not merged yet. RocksDB begins to merge at four.
-const NEW_FILES_MAX: u64 = 20;
-
-/// How often somebody who waits for that looks.
-const COMPACTION_LOOK_MICROS: u64 = 50_000;
-
-/// How long no file is made after there was no room for one: each attempt takes what room is left, for a while.
-const FULL_PAUSE: Duration = Duration::from_secs(5);
+pub(crate) const NEW_FILES_MAX: u64 = 20;
 
 /// An open RocksDB.
 pub(crate) struct Rocks {
     db: DB,
     path: PathBuf,
-    /// Whether somebody waits until it has merged files.
+    /// Whether there were as many files as there may be when somebody looked last.
     is_held_up: AtomicBool,
-    /// When there was no room for a file.
-    full: Mutex<Option<Instant>>,
     file_options: Options,
     write_options: WriteOptions,
     read_options: ReadOptions,
@@ -65,7 +55,6 @@ impl Rocks {
             db,
             path: path.to_path_buf(),
             is_held_up: AtomicBool::new(false),
-            full: Mutex::default(),
             file_options: shared.file_options(),
             write_options,
             read_options: ReadOptions::default(),
@@ -75,6 +64,11 @@ impl Rocks {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    #[cfg(test)]
+    pub(crate) fn db(&self) -> &DB {
+        &self.db
     }
 
     /// Reads every block once, so that damage shows now and not when a client asks. Opening alone looks at names and
@@ -87,16 +81,20 @@ impl Rocks {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
-        self.read(key, &self.read_options)
+        self.map(self.read(key, &self.read_options))
     }
 
     /// Fails with [`StorageError::WouldBlock`] where the disk would have to be read.
     pub(crate) fn get_cached(&self, key: &[u8]) -> StorageResult<Option<Bytes>> {
-        self.read(key, &self.cached_read_options)
+        self.read(key, &self.cached_read_options).map_err(|error| match error.kind() {
+            // Elsewhere it means another thing: only this was asked not to wait.
+            ErrorKind::Incomplete => StorageError::WouldBlock,
+            _ => error::of_rocksdb(&error, self.path()),
+        })
     }
 
-    fn read(&self, key: &[u8], options: &ReadOptions) -> StorageResult<Option<Bytes>> {
-        let value = self.map(self.db.get_pinned_opt(key, options))?;
+    fn read(&self, key: &[u8], options: &ReadOptions) -> Result<Option<Bytes>, rocksdb::Error> {
+        let value = self.db.get_pinned_opt(key, options)?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
@@ -120,28 +118,23 @@ impl Rocks {
         self.db.snapshot()
     }
 
-    /// Whether there are so many files that who adds one waits until some are merged.
-    pub(crate) fn is_held_up(&self) -> bool {
-        self.is_held_up.load(Ordering::SeqCst)
-    }
-
     /// Makes a file of rows, which come in key order and are not none, and adds it: afterwards they survive a crash, all of
     /// them, and before none.
     pub(crate) fn add_file<'a>(&self, rows: impl Iterator<Item = &'a Item>) -> StorageResult<()> {
-        self.await_compaction()?;
         let path = self.path.join(NEW_FILE);
         // Never written over: after a crash it may be a second name of a file that is part of the database by now.
         files::remove_file(&path)?;
         if let Err(error) = self.write_file(&path, rows) {
-            let error = error::of_rocksdb(&error, self.path());
-            *self.full.lock() = matches!(error, StorageError::Full { .. }).then(Instant::now);
             // It would take the room that others need.
             let _ = files::remove_file(&path);
-            return Err(error);
+            return self.map(Err(error));
         }
-        *self.full.lock() = None;
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
+        // While there is a snapshot, RocksDB gives a file a number of its own. The first one would get 0, as would
+        // snapshots after it, and who merges takes such a snapshot for none: what only it shows is dropped. Not for later
+        // files: they start a merge, which would see the snapshot and keep what they replace.
+        let _numbered = (self.db.latest_sequence_number() == 0).then(|| self.db.snapshot());
         // If this fails, the file keeps this name: RocksDB may have written down that it has it before it took it away.
         self.map(self.db.ingest_external_file_opts(&options, vec![&path]))
     }
@@ -159,31 +152,33 @@ impl Rocks {
         file.finish()
     }
 
-    /// Waits until RocksDB has merged some of the files that were added, if they are so many that reads suffer.
-    fn await_compaction(&self) -> StorageResult<()> {
-        let mut options = WaitForCompactOptions::default();
-        // It would wait until there is nothing left to merge, and other tablets' merges come before.
-        options.set_timeout(COMPACTION_LOOK_MICROS);
-        let mut outcome = Ok(());
-        while outcome.is_ok() && self.property(&properties::num_files_at_level(0)) >= NEW_FILES_MAX {
-            self.is_held_up.store(true, Ordering::SeqCst);
-            outcome = self.db.wait_for_compact(&options).or_else(|error| match error.kind() {
-                ErrorKind::TimedOut => Ok(()),
-                _ => self.map(Err(error)),
-            });
+    /// Fails where so many files were added and not merged yet.
+    pub(crate) fn check_merged(&self, files_max: u64) -> StorageResult<()> {
+        let files = self.new_files();
+        self.is_held_up.store(files >= NEW_FILES_MAX, Ordering::SeqCst);
+        match files < files_max {
+            true => Ok(()),
+            false => {
+                let detail = format!("{}: RocksDB has {files} files to merge first", self.path.display());
+                Err(StorageError::Behind { detail })
+            }
         }
-        self.is_held_up.store(false, Ordering::SeqCst);
-        outcome
+    }
+
+    /// Whether somebody met [`NEW_FILES_MAX`] files, and there are as many still.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.is_held_up.load(Ordering::SeqCst) && self.check_merged(NEW_FILES_MAX).is_err()
+    }
+
+    /// How many files were added and not merged yet.
+    pub(crate) fn new_files(&self) -> u64 {
+        self.property(&properties::num_files_at_level(0))
     }
 
     /// Fails with the error that stopped background work, if one did. After a full disk RocksDB looks for room every few
     /// seconds and resumes by itself: until then no file has to be made that it would not take. It is asked by writing
     /// nothing.
     pub(crate) fn check_accepts_files(&self) -> StorageResult<()> {
-        if self.full.lock().is_some_and(|since| since.elapsed() < FULL_PAUSE) {
-            let detail = format!("{}: there was no room for a file moments ago", self.path.display());
-            return Err(StorageError::Full { detail });
-        }
         self.map(self.db.write_opt(rocksdb::WriteBatch::default(), &self.write_options))
     }
 

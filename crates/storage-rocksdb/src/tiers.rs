@@ -10,11 +10,14 @@ use parking_lot::{Mutex, RwLock};
 use rocksdb::DBRawIterator;
 use strata_storage::{StorageError, StorageResult, WriteBatch};
 
+use crate::budget::Budget;
+use crate::failure::Failure;
 use crate::keeper::{Keeper, TabletId};
+use crate::merge::Merge;
 use crate::options::Shared;
 use crate::part::Part;
 use crate::recent::{Forgotten, Recent};
-use crate::rocks::Rocks;
+use crate::rocks::{NEW_FILES_MAX, Rocks};
 use crate::run::{Owed, Rows, Run};
 
 /// The rows of a tablet.
@@ -24,6 +27,7 @@ pub(crate) struct Tiers {
     recent: RwLock<Recent>,
     /// Held by who gives rows to RocksDB.
     flushing: Mutex<()>,
+    failure: Failure,
     /// Held by who puts rows in order: nobody else takes bundles away, or merges runs. Taken after `flushing`.
     tidying: Mutex<()>,
     /// Whether the node's threads have been told.
@@ -54,6 +58,7 @@ impl Tiers {
             rocks,
             recent,
             flushing: Mutex::default(),
+            failure: Failure::default(),
             tidying: Mutex::default(),
             is_order_due: AtomicBool::new(false),
             is_flush_due: AtomicBool::new(false),
@@ -113,6 +118,7 @@ impl Tiers {
 
     /// Writes a batch. Who hurries does not wait for room.
     pub(crate) fn write(&self, batch: &WriteBatch, patience: Patience) -> StorageResult<()> {
+        self.failure.check_write()?;
         let mut rounds = 0;
         while !self.take(batch) {
             if patience == Patience::Hurries {
@@ -120,7 +126,8 @@ impl Tiers {
                 return Err(StorageError::WouldBlock);
             }
             match rounds {
-                ..ROUNDS_MAX => self.wait_for_room()?,
+                // Where the node has room, this one is held up, and others cannot help it.
+                ..ROUNDS_MAX if self.keeper.budget().is_tight() || !self.rocks.is_held_up() => self.wait_for_room()?,
                 // What others leave is not enough for this one: who has nothing may take anything.
                 _ => self.give_up_all()?,
             }
@@ -131,14 +138,19 @@ impl Tiers {
 
     /// Adds a batch to the recent rows, if there is room.
     fn take(&self, batch: &WriteBatch) -> bool {
+        let is_held_up = self.rocks.is_held_up();
         let mut recent = self.recent.write();
-        if !recent.has_room(batch) {
+        if !recent.has_room(batch, is_held_up) {
             return false;
         }
+        let before = recent.bytes();
         let is_bundle_full = recent.put(batch);
+        let is_step = Budget::is_step(before, recent.bytes());
         drop(recent);
         if is_bundle_full {
             self.have_put_in_order();
+        }
+        if is_bundle_full || is_step {
             self.keeper.make_room();
         }
         true
@@ -151,7 +163,7 @@ impl Tiers {
         }
         match self.keeper.fullest() {
             Some(fullest) if fullest.id == self.id => self.flush(),
-            // Not the fault of this one, which may have room of its own.
+            // Not the fault of this one, which may have room of its own. The other one says so to its own callers.
             Some(fullest) if fullest.flush_or_wait().is_err() => self.flush(),
             Some(_) => Ok(()),
             None => self.give_up_all(),
@@ -208,19 +220,37 @@ impl Tiers {
         self.keeper.free(forgotten);
     }
 
-    /// Gives RocksDB all that it does not have, as one file (ROCKS-3).
+    /// Gives RocksDB all that it does not have, as one file (ROCKS-3). Where it has many files to merge, it gets no other one,
+    /// and nobody waits for that.
     pub(crate) fn flush(&self) -> StorageResult<()> {
+        self.flush_by(NEW_FILES_MAX, |rows| self.rocks.add_file(rows))
+    }
+
+    /// The same, however many files there are. For what is done seldom.
+    pub(crate) fn flush_anyway(&self) -> StorageResult<()> {
+        self.flush_by(u64::MAX, |rows| self.rocks.add_file(rows))
+    }
+
+    fn flush_by(&self, files_max: u64, add: impl FnOnce(Merge<'_>) -> StorageResult<()>) -> StorageResult<()> {
         let _alone = self.flushing.lock();
         if self.recent.read().written_bytes() == 0 {
             return Ok(());
         }
-        self.rocks.check_accepts_files()?;
+        self.failure.check_flush()?;
+        self.failure.note(self.rocks.check_accepts_files())?;
+        // Not noted: it is over as soon as RocksDB has merged some.
+        self.rocks.check_merged(files_max)?;
+        self.failure.note(self.give(add))
+    }
+
+    fn give(&self, add: impl FnOnce(Merge<'_>) -> StorageResult<()>) -> StorageResult<()> {
         let Some(runs) = self.leave() else { return Ok(()) };
         let rows = Rows::new(Vec::new(), runs);
-        let added = self.rocks.add_file(rows.within(b"", b""));
-        if added.is_err() {
+        if let Err(error) = add(rows.within(b"", b"")) {
             self.recent.write().stay();
-            return added;
+            // A bundle ended, full or not: without that, such runs would pile up.
+            self.have_put_in_order();
+            return Err(error);
         }
         let forgotten = self.recent.write().stored();
         self.keeper.free(Box::new((forgotten, rows)));
@@ -244,7 +274,7 @@ impl Tiers {
     /// Flushes because the node needs room.
     pub(crate) fn flush_for_room(&self) {
         if let Err(error) = self.flush() {
-            // Who needs the room hears of it when there is none.
+            // Who writes or flushes next hears of it, or who finds no room.
             tracing::debug!(path = %self.rocks.path().display(), %error, "a flush for room failed");
         }
         // Afterwards: until then it is the fullest still.
@@ -255,9 +285,9 @@ impl Tiers {
         self.recent.read().written_bytes()
     }
 
-    /// How much RocksDB may not have yet; 0 if somebody is busy with it, or it would have to wait for RocksDB.
+    /// How much RocksDB may not have yet; 0 if somebody is busy with it, or a flush would fail again.
     pub(crate) fn owed_bytes(&self) -> usize {
-        if self.rocks.is_held_up() {
+        if self.failure.check_flush().is_err() || self.rocks.is_held_up() {
             return 0;
         }
         self.recent.try_read().map_or(0, |recent| recent.owed_bytes())
@@ -288,3 +318,6 @@ impl Tiers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

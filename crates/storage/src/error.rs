@@ -21,6 +21,13 @@ pub enum StorageError {
         /// What the engine said.
         detail: String,
     },
+    /// What was written before is still being put in order, and the disk does not keep up. Nothing was lost; the call may be
+    /// repeated a little later.
+    #[error("the disk does not keep up: detail=`{detail}`")]
+    Behind {
+        /// What the engine said.
+        detail: String,
+    },
     /// Any other failure of the disk. The node must stop: what is durable is not known.
     #[error("storage failed: detail=`{detail}`")]
     Io {

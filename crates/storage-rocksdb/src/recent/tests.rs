@@ -1,4 +1,5 @@
 use super::*;
+use crate::bundle::PARTS_MAX;
 use crate::part::in_order;
 use crate::run::Rows;
 
@@ -39,7 +40,7 @@ fn a_row_counts_once_however_often_it_is_written() {
     gone.delete(Bytes::from(5_u32.to_be_bytes().to_vec()));
     recent.put(&gone);
     let items = 100 * Item::bytes_of(4) + 99 * b"longer than before".len();
-    assert_eq!((recent.table.items_bytes(), recent.present.bytes), (items, items));
+    assert_eq!((recent.table.items_bytes(), recent.bundle.bytes()), (items, items));
     let expected = 100 * SLOT_BYTES + items;
     assert_eq!((recent.bytes, recent.budget.node_bytes()), (expected, expected));
     assert!(recent.written_bytes() > 99 * 100 * WRITE_BYTES as u64, "each write is replayed after a crash");
@@ -107,6 +108,26 @@ fn what_two_flushes_took_along_counts_until_it_is_forgotten() {
 }
 
 #[test]
+fn what_a_flush_took_along_after_one_that_failed_counts_also_when_more_was_written_meanwhile() {
+    let mut recent = recent(100_000, 1 << 20);
+    recent.put(&batch(0..50, b"first"));
+    leave(&mut recent);
+    recent.stay();
+    recent.put(&batch(50..90, b"second"));
+    leave(&mut recent);
+    recent.put(&batch(90..95, b"third"));
+    recent.stored();
+    assert_eq!(recent.bytes, recent.former.all_bytes() + recent.table.all_bytes());
+    assert_eq!(recent.stored_bytes(), recent.former.all_bytes());
+    leave(&mut recent);
+    assert_eq!(recent.bytes, recent.former.all_bytes());
+    recent.stored();
+    assert_eq!(recent.bytes, recent.former.all_bytes());
+    assert!(recent.forget().is_some());
+    assert_eq!((recent.bytes, recent.budget.node_bytes()), (0, 0));
+}
+
+#[test]
 fn runs_on_their_way_are_not_merged() {
     let mut recent = recent(0, 1 << 20);
     for round in 0..u32::try_from(FAN_IN).expect("a small number") {
@@ -153,7 +174,7 @@ fn what_is_shared_stays_as_it_was_however_many_share_it() {
         (number..number + 3).for_each(|row| batch.put(value(row), value(number)));
         recent.put(&batch);
         shared.push(recent.share());
-        assert!(recent.parts.len() <= PARTS_MAX);
+        assert!(recent.bundle.parts().count() <= PARTS_MAX + 1);
     }
     for (number, owed) in (0..).zip(&shared) {
         let rows: Vec<_> =

@@ -11,7 +11,7 @@ use strata_storage::memory::MemoryTablets;
 use strata_storage::{Engine, Snapshot, Tablets, WriteBatch};
 use strata_types::ReplicaId;
 
-use crate::node::RocksNode;
+use crate::node::{RocksNode, patiently};
 
 const REPLICA: ReplicaId = ReplicaId(5);
 const APPLIED: Bytes = Bytes::from_static(b"\0applied");
@@ -84,12 +84,12 @@ impl Pair {
     fn write(&mut self, ops: Ops) {
         self.log.push(ops);
         let (number, ops) = (self.log.len(), self.log.last().unwrap());
-        self.rocks.write(batch(number, ops)).unwrap();
+        patiently(|| self.rocks.write(batch(number, ops)));
         self.memory.write(batch(number, ops)).unwrap();
     }
 
     fn flush(&mut self) {
-        self.rocks.flush().unwrap();
+        patiently(|| self.rocks.flush());
         self.flushed = self.log.len();
         assert_eq!(applied(self.rocks.get_persisted(&APPLIED).unwrap()), self.flushed);
     }
@@ -110,7 +110,7 @@ impl Pair {
         }
         assert_eq!(contents(&*self.rocks).unwrap(), contents(&*prefix).unwrap(), "not a prefix of the log");
         for (at, ops) in self.log.iter().enumerate().skip(reached) {
-            self.rocks.write(batch(at + 1, ops)).unwrap();
+            patiently(|| self.rocks.write(batch(at + 1, ops)));
         }
     }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
-use strata_storage::Tablets;
 use strata_storage::conformance::Harness;
+use strata_storage::{StorageError, StorageResult, Tablets};
 use strata_storage_rocksdb::{RocksOptions, RocksTablets};
 use tempfile::TempDir;
 
@@ -76,6 +77,14 @@ impl Harness for RocksNode {
 fn start(root: &Path, (bundle_bytes, memory_bytes): (usize, usize)) -> Arc<dyn Tablets> {
     let options = RocksOptions { memory_bytes, bundle_bytes, ..RocksOptions::default() };
     Arc::new(RocksTablets::new(root.join("shards"), options).unwrap())
+}
+
+/// Does something that may have to wait until RocksDB has merged what it was given before.
+pub(crate) fn patiently(call: impl Fn() -> StorageResult<()>) {
+    while let Err(error) = call() {
+        assert!(matches!(error, StorageError::Behind { .. }), "{error}");
+        thread::yield_now();
+    }
 }
 
 /// All files below a directory, with their lengths.

@@ -7,7 +7,7 @@ use strata_storage::conformance::{Harness, contents};
 use strata_storage::{Engine, StorageError, WriteBatch};
 use strata_types::ReplicaId;
 
-use crate::node::RocksNode;
+use crate::node::{RocksNode, patiently};
 
 const REPLICA: ReplicaId = ReplicaId(3);
 
@@ -77,12 +77,12 @@ fn what_a_crash_leaves_is_what_was_there_after_a_write() {
             let count = Bytes::from((round * 20 + step + 1).to_be_bytes().to_vec());
             both.put(key(0), count.clone());
             both.put(key(99_999), count);
-            tablet.write(both).unwrap();
+            patiently(|| tablet.write(both.clone()));
         }
         let persisted = tablet.get_persisted(&key(0)).unwrap();
         let reached = tablet.get(&key(0)).unwrap();
         if round % 3 == 0 {
-            tablet.flush().unwrap();
+            patiently(|| tablet.flush());
             assert_eq!(tablet.get_persisted(&key(0)).unwrap(), reached);
         }
         assert_eq!(tablet.get(&key(99_999)).unwrap(), reached);
@@ -103,7 +103,7 @@ fn write_now(tablet: &dyn Engine, batch: &WriteBatch) -> bool {
     match tablet.write_now(batch.clone()) {
         Err(StorageError::WouldBlock) => {
             assert_eq!(contents(tablet).unwrap(), before);
-            tablet.write(batch.clone()).unwrap();
+            patiently(|| tablet.write(batch.clone()));
             true
         }
         written => {
