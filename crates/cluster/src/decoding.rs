@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder, checksum};
+use strata_raft::{Ballot, Claim};
 use strata_types::{
     ClusterId, ClusterVersion, Epoch, GroupId, LogIndex, NodeDescriptor, NodeId, ReplicaFigures, ReplicaId,
     ReplicaPlacement, ShardId, ShardMap, ShardPlacement, SlotRange, Term, Timestamp, VersionRange,
@@ -109,6 +110,25 @@ fn answers() {
     check_format(&all, encode_answer, decode_answer);
 }
 
+fn claim(first: u64) -> Claim {
+    Claim::take(&mut numbers(&[first, 2, 3, 4])).expect("a claim is four numbers")
+}
+
+/// Of two voters.
+fn ballot() -> Ballot {
+    let mut bytes = Encoder::default();
+    bytes.u64(0).u64(2).u64(1).u8(1).u32(2).u64(1).u64(1).u64(4).u64(2);
+    Ballot::take(&mut Decoder::new(bytes.finish())).expect("a leader and its voters")
+}
+
+fn numbers(numbers: &[u64]) -> Decoder {
+    let mut bytes = Encoder::default();
+    for number in numbers {
+        bytes.u64(*number);
+    }
+    Decoder::new(bytes.finish())
+}
+
 #[test]
 fn questions_and_replies() {
     let command = Question::Command { command: Bytes::from_static(b"any bytes") };
@@ -123,6 +143,8 @@ fn questions_and_replies() {
         Question::WholeReport,
         Question::InUse { oldest: None },
         Question::InUse { oldest: Some(Timestamp(7)) },
+        Question::BeginAtOnce { claims: Vec::new() },
+        Question::BeginAtOnce { claims: vec![claim(1), claim(9)] },
     ];
     check_format(&questions, encode_question, decode_question);
 
@@ -159,6 +181,7 @@ fn questions_and_replies() {
         Reply::Command { reply: Bytes::from_static(b"any bytes") },
         Reply::Timestamp(Timestamp(7)),
         Reply::Horizon(Timestamp(u64::MAX)),
+        Reply::Begun { at: Timestamp(8), ballot: ballot(), are_true: vec![true, false] },
     ];
     check_format(&replies, encode_reply, decode_reply);
 }

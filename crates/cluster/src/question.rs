@@ -1,7 +1,7 @@
 //! What nodes of a cluster ask each other about the cluster itself ([`strata_net::MessageKind::Cluster`]).
 
 use bytes::Bytes;
-use strata_raft::Ballot;
+use strata_raft::{Ballot, Claim};
 use strata_types::{Epoch, NodeId, ShardMap, Timestamp};
 
 use crate::report::NodeReport;
@@ -27,8 +27,9 @@ pub(crate) enum Question {
     FullReport,
     /// How are you, with figures, and what have you room for? Older programs refuse the question.
     WholeReport,
-    /// A new timestamp, at once: who asks makes sure that who answered leads. For the leader of the meta group.
-    BeginAtOnce,
+    /// A new timestamp, at once: who asks makes sure that who answered leads. Then, are these claims true? For the leader
+    /// of the meta group.
+    BeginAtOnce { claims: Vec<Claim> },
 }
 
 /// The answer to a [`Question`].
@@ -52,6 +53,6 @@ pub(crate) enum Reply {
     FullReport(Box<NodeReport>),
     /// To `WholeReport`.
     WholeReport(Box<NodeReport>),
-    /// To `BeginAtOnce`: it counts if this leader still leads.
-    Begun { at: Timestamp, ballot: Ballot },
+    /// To `BeginAtOnce`: it counts if this leader still leads. Whether each claim was true after that is there, too.
+    Begun { at: Timestamp, ballot: Ballot, are_true: Vec<bool> },
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use strata_codec::{DecodeError, Decoder, Encoder};
 use strata_meta::{decode_map, encode_map};
-use strata_raft::Ballot;
+use strata_raft::{Ballot, Claim};
 use strata_types::{Epoch, GroupId, LogIndex, NodeId, ReplicaFigures, ReplicaId, Term, Timestamp};
 
 use crate::question::{Question, Reply};
@@ -32,7 +32,11 @@ pub(crate) fn encode_question(question: &Question) -> Bytes {
         Question::InUse { oldest } => output.u8(6).u64(oldest.unwrap_or_default().0),
         Question::Heard { known } => output.u8(7).u64(known.0),
         Question::FullReport => output.u8(8),
-        Question::BeginAtOnce => output.u8(9),
+        Question::BeginAtOnce { claims } => {
+            encode_count(output.u8(9), claims.len());
+            claims.iter().for_each(|claim| claim.put(&mut output));
+            &mut output
+        }
         Question::WholeReport => output.u8(10),
     };
     output.finish()
@@ -50,7 +54,7 @@ pub(crate) fn decode_question(body: Bytes) -> Result<Question, DecodeError> {
         6 => Question::InUse { oldest: Some(Timestamp(input.u64("oldest in use")?)).filter(|oldest| oldest.0 != 0) },
         7 => Question::Heard { known: Timestamp(input.u64("known")?) },
         8 => Question::FullReport,
-        9 => Question::BeginAtOnce,
+        9 => Question::BeginAtOnce { claims: decode_claims(&mut input)? },
         10 => Question::WholeReport,
         tag => return Err(DecodeError::BadValue { field: "question", value: tag.into() }),
     };
@@ -91,7 +95,13 @@ pub(crate) fn encode_reply(reply: &Reply) -> Bytes {
             encode_report(output.u8(8), report);
             encode_figures(&mut output, report);
         }
-        Reply::Begun { at, ballot } => ballot.put(output.u8(9).u64(at.0)),
+        Reply::Begun { at, ballot, are_true } => {
+            ballot.put(output.u8(9).u64(at.0));
+            encode_count(&mut output, are_true.len());
+            for is_true in are_true {
+                output.u8(u8::from(*is_true));
+            }
+        }
         Reply::WholeReport(report) => {
             encode_report(output.u8(10), report);
             encode_figures(&mut output, report);
@@ -117,7 +127,11 @@ pub(crate) fn decode_reply(body: Bytes) -> Result<Reply, DecodeError> {
         6 => Reply::Timestamp(Timestamp(input.u64("timestamp")?)),
         7 => Reply::Horizon(Timestamp(input.u64("horizon")?)),
         8 => Reply::FullReport(Box::new(decode_full_report(&mut input)?)),
-        9 => Reply::Begun { at: Timestamp(input.u64("begun at")?), ballot: Ballot::take(&mut input)? },
+        9 => Reply::Begun {
+            at: Timestamp(input.u64("begun at")?),
+            ballot: Ballot::take(&mut input)?,
+            are_true: decode_truths(&mut input)?,
+        },
         10 => Reply::WholeReport(Box::new(decode_whole_report(&mut input)?)),
         tag => return Err(DecodeError::BadValue { field: "reply", value: tag.into() }),
     };
@@ -135,6 +149,16 @@ fn begin(body: Bytes, field: &'static str) -> Result<Decoder, DecodeError> {
 
 fn encode_count(output: &mut Encoder, count: usize) {
     output.u32(u32::try_from(count).expect("nodes, shards and groups are few"));
+}
+
+fn decode_claims(input: &mut Decoder) -> Result<Vec<Claim>, DecodeError> {
+    let count = input.count(Claim::BYTES, "claim count")?;
+    (0..count).map(|_| Claim::take(input)).collect()
+}
+
+fn decode_truths(input: &mut Decoder) -> Result<Vec<bool>, DecodeError> {
+    let count = input.count(1, "truth count")?;
+    (0..count).map(|_| Ok(input.u8("truth")? != 0)).collect()
 }
 
 fn encode_report(output: &mut Encoder, report: &NodeReport) {
@@ -235,6 +259,8 @@ mod tests {
         assert_eq!(heard, &[1, 7, 0, 0, 0, 0, 0, 0, 3, 4][..]);
         let replies = [Reply::Timestamp(Timestamp(3)), Reply::Horizon(Timestamp(4))].map(|it| encode_reply(&it));
         assert_eq!(replies, [&[1, 6, 0, 0, 0, 0, 0, 0, 0, 3][..], &[1, 7, 0, 0, 0, 0, 0, 0, 0, 4]]);
+        let at_once = encode_question(&Question::BeginAtOnce { claims: Vec::new() });
+        assert_eq!(at_once, &[1, 9, 0, 0, 0, 0][..], "and then claims of 32 bytes");
     }
 
     /// Nodes of other versions read these too.

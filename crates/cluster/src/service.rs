@@ -54,7 +54,7 @@ pub(crate) async fn answer(node: &Node, from: NodeId, question: Question) -> Rep
         Question::WholeReport => Reply::WholeReport(Box::new(node.report())),
         Question::Command { command } => commanding::carry_out(node, command).await,
         Question::Begin => time::answer(node, Ask::Begin).await,
-        Question::BeginAtOnce => time::answer_at_once(node).await,
+        Question::BeginAtOnce { claims } => time::answer_at_once(node, &claims).await,
         Question::Floor => time::answer(node, Ask::Floor).await,
         Question::InUse { oldest } => time::note_in_use(node, from, oldest),
         Question::Heard { known } => Reply::Timestamp(time::note_heard(node, known)),

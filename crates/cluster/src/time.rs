@@ -66,6 +66,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use strata_env::Env;
+use strata_raft::Ballot;
 use strata_types::{Feature, Timestamp};
 use tokio::sync::Notify;
 
@@ -171,7 +172,7 @@ impl Timestamps {
     pub async fn begin(&self, deadline: Duration) -> Result<Timestamp, TimeError> {
         let until = self.env.now() + deadline;
         loop {
-            let begun = self.begin_at_once(until.since(self.env.now())).await?;
+            let begun = self.begin_at_once(None, until.since(self.env.now())).await?;
             match self.env.timeout(until.since(self.env.now()), begun.is_confirmed()).await {
                 Ok(true) => return Ok(begun.at()),
                 Ok(false) => {}
@@ -181,14 +182,15 @@ impl Timestamps {
     }
 
     /// The same, before it is certain that who handed it out leads the meta group: nothing that depends on it may leave
-    /// this node before [`Begun::is_confirmed`]. Whatever rises above it may do so at once.
-    pub async fn begin_at_once(&self, deadline: Duration) -> Result<Begun, TimeError> {
-        self.ask(Ask::Begin, deadline).await
+    /// this node before [`Begun::is_confirmed`]. Whatever rises above it may do so at once. For a leader of this node a
+    /// witness may come with it.
+    pub async fn begin_at_once(&self, leader: Option<Ballot>, deadline: Duration) -> Result<Begun, TimeError> {
+        self.ask(Ask::Begin, leader, deadline).await
     }
 
     /// The last timestamp that was handed out: not below any that was returned to anybody before this call.
     pub async fn floor(&self, deadline: Duration) -> Result<Timestamp, TimeError> {
-        Ok(self.ask(Ask::Floor, deadline).await?.at())
+        Ok(self.ask(Ask::Floor, None, deadline).await?.at())
     }
 
     /// The highest timestamp that this node has heard of.
@@ -216,13 +218,13 @@ impl Timestamps {
         *self.limits.lock()
     }
 
-    async fn ask(&self, ask: Ask, deadline: Duration) -> Result<Begun, TimeError> {
+    async fn ask(&self, ask: Ask, leader: Option<Ballot>, deadline: Duration) -> Result<Begun, TimeError> {
         let map = self.keeper.map();
         // Before the map is known nobody can tell what the cluster has.
         if map.epoch.0 > 0 && !map.has(Feature::Transactions) {
             return Err(TimeError::Unsupported { version: map.version });
         }
-        self.line(ask).join(&self.env, deadline).await
+        self.line(ask).join(&self.env, leader, deadline).await
     }
 
     fn line(&self, ask: Ask) -> &Line {

@@ -124,6 +124,10 @@ pub const CATALOGUE: &[Metric] = &[
         "rounds that let reads through, of leaders and of followers that ask them",
     ),
     counter("strata_raft_reads_total", "reads let through by these rounds, by role"),
+    counter(
+        "strata_raft_reads_witnessed_total",
+        "reads at a timestamp that came with a vote, so that no round was made",
+    ),
     counter("strata_raft_reopened_total", "groups opened again after a fault in them"),
     counter("strata_raft_roll_calls_total", "questions to other nodes whether they still vote for leaders here"),
     counter("strata_raft_snapshot_received_bytes_total", "bytes of snapshots that were received and written"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use strata_cluster::Begun;
 use strata_raft::{Group, ReadError};
 use strata_types::ReadLevel;
 
@@ -25,11 +26,18 @@ pub(crate) struct Confirmed {
 }
 
 /// Asks the group on behalf of all reads of a batch at once, so that they share its next round.
-pub(crate) async fn confirm(group: &Group, plan: &Plan) -> Confirmed {
+pub(crate) async fn confirm(group: &Group, plan: &Plan, begun: Option<&Begun>) -> Confirmed {
+    let witness = begun.and_then(|begun| begun.witness(group.id()));
     let leading = async { if plan.leading.is_empty() { None } else { Some(group.read_barrier().await) } };
     let anywhere = async { if plan.anywhere.is_empty() { None } else { Some(group.read_barrier_anywhere().await) } };
     let bounded = async { if plan.bounded.is_empty() { None } else { Some(group.read_within(plan.bound).await) } };
-    let dated = async { if plan.dated.is_empty() { None } else { Some(group.snapshot_barrier(plan.latest).await) } };
+    let dated = async {
+        if plan.dated.is_empty() {
+            None
+        } else {
+            Some(group.snapshot_barrier_for(plan.latest, &plan.dated_reach, witness).await)
+        }
+    };
     let steps = (!plan.steps.is_empty()).then(|| not_leading(group).map_or(Ok(()), Err));
     let (leading, anywhere, bounded, dated) = futures_util::future::join4(leading, anywhere, bounded, dated).await;
     Confirmed { leading, anywhere, bounded, dated, steps }

@@ -110,7 +110,7 @@ impl ShardExecutor for LocalShards {
             self.node.paces().note(group.id(), batch.requests.len() as u64);
         }
         let mut untimely = times::check(&self.node, &batch.requests).await;
-        let (requests, begun) = times::begin(&self.node, batch.requests.clone(), &mut untimely).await;
+        let (requests, begun) = times::begin(&self.node, &group, batch.requests.clone(), &mut untimely).await;
         let plan = Plan::new(placement, &requests, |feature| map.has(feature), untimely);
         #[cfg(debug_assertions)]
         let plan = match is(Mutant::OldRouteServed) && batch.epoch < map.epoch && placement.changes.generation > 0 {
@@ -151,7 +151,7 @@ impl LocalShards {
         let commands = std::mem::take(&mut plan.commands);
         let (written, confirmed, stepped, unconfirmed) = futures_util::future::join4(
             self.write(work, &plan, commands, requests),
-            confirm(group, &plan),
+            confirm(group, &plan, begun),
             self.take_steps(work, &plan, requests),
             times::confirm(&self.node, begun),
         )

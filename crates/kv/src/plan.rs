@@ -6,8 +6,8 @@ use bytes::Bytes;
 use strata_codec::encode_command;
 use strata_router::check_limits;
 use strata_types::{
-    Error, ErrorCode, Feature, Operation, ReadLevel, ReadPreference, Reply, Request, Result, ShardPlacement, Timestamp,
-    TransactionCall,
+    Error, ErrorCode, Feature, Operation, Reach, ReadLevel, ReadPreference, Reply, Request, Result, ShardPlacement,
+    Timestamp, TransactionCall,
 };
 
 use crate::route::misrouted;
@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) writes: Vec<usize>,
     /// Their commands, in the same order.
     pub(crate) commands: Vec<Bytes>,
+    /// What each of them may change.
+    pub(crate) reaches: Vec<Reach>,
     /// The latest of the timestamps before which none of them may be stamped.
     pub(crate) not_before: Timestamp,
     /// Positions of the steps of transactions that need the leader's memory or a round of it, but not the log.
@@ -28,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) dated: Vec<usize>,
     /// The latest of these timestamps.
     pub(crate) latest: Timestamp,
+    /// What is read at them.
+    pub(crate) dated_reach: Reach,
     /// Positions of the reads that see everything acknowledged before, if this replica leads.
     pub(crate) leading: Vec<usize>,
     /// Positions of the reads that see everything acknowledged before, whoever leads.
@@ -108,6 +112,7 @@ impl Plan {
         }
         if !request.operation.is_read() {
             self.commands.push(encode_command(request)?);
+            self.reaches.push(Reach::of(&request.operation));
             self.writes.push(position);
             self.not_before = self.not_before.max(not_before(request));
             return Ok(());
@@ -115,6 +120,7 @@ impl Plan {
         if let Some(at) = request.header.at {
             self.dated.push(position);
             self.latest = self.latest.max(at);
+            self.dated_reach = self.dated_reach.and(Reach::of(&request.operation));
             return Ok(());
         }
         match request.header.level {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strata_cluster::{Begun, Node, TimeError};
+use strata_raft::Group;
 use strata_types::{Error, ErrorCode, Feature, Operation, ReadPreference, Request, Timestamp, TransactionCall};
 
 /// How long the meta group may take to say how late it is: shorter than routers wait for a node, so that they are told.
@@ -78,13 +79,14 @@ pub(crate) fn begins(request: &Request) -> bool {
 /// asked for. Those that get none are refused. What was read at it may be told when it is confirmed.
 pub(crate) async fn begin(
     node: &Node,
+    group: &Group,
     mut requests: Arc<Vec<Request>>,
     refused: &mut Vec<(usize, Error)>,
 ) -> (Arc<Vec<Request>>, Option<Begun>) {
     if !requests.iter().any(begins) || !node.map().has(Feature::Transactions) {
         return (requests, None);
     }
-    let begun = node.timestamps().begin_at_once(ASK_DEADLINE).await;
+    let begun = node.timestamps().begin_at_once(group.ballot(), ASK_DEADLINE).await;
     for (position, request) in Arc::make_mut(&mut requests).iter_mut().enumerate().filter(|(_, it)| begins(it)) {
         match (&begun, refused.binary_search_by_key(&position, |(refused, _)| *refused)) {
             (Ok(begun), _) => request.header.at = Some(begun.at()),

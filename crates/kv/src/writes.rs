@@ -4,7 +4,8 @@ use bytes::Bytes;
 use strata_codec::decode_reply;
 use strata_raft::{Group, ProposeError};
 use strata_types::{
-    Error, ErrorCode, Operation, Reply, Request, Result, SpaceRange, Timestamp, TransactionCall, TransactionReply,
+    Error, ErrorCode, Operation, Reach, Reply, Request, Result, SpaceRange, Timestamp, TransactionCall,
+    TransactionReply,
     limits::{TRANSACTION_BOUNDS_BYTES_MAX, TRANSACTION_RANGE_BYTES_MAX, TRANSACTION_RANGE_ROWS_MAX},
 };
 
@@ -34,7 +35,8 @@ impl LocalShards {
         let until = self.node().env().now() + BLOCKED_SLICE;
         while !todo.is_empty() {
             let proposed: Vec<Bytes> = todo.iter().map(|at| commands[*at].clone()).collect();
-            let replies = propose(work.place.group, proposed, plan.not_before).await;
+            let reach = todo.iter().map(|at| plan.reaches[*at]).fold(Reach::NOTHING, Reach::and);
+            let replies = propose(work.place.group, proposed, reach, plan.not_before).await;
             let (mut in_the_way, mut again) = (InTheWay::new(), Vec::new());
             for (at, reply) in todo.into_iter().zip(replies) {
                 match reply.map(decode) {
@@ -143,11 +145,12 @@ fn locked_bounds(operation: &Operation) -> usize {
 async fn propose(
     group: &Group,
     commands: Vec<Bytes>,
+    reach: Reach,
     not_before: Timestamp,
 ) -> Vec<std::result::Result<Bytes, ProposeError>> {
     metrics::counter!("strata_kv_writes_total").increment(commands.len() as u64);
     group
-        .propose_at(commands, not_before)
+        .propose_within(commands, reach, not_before)
         .await
         .into_iter()
         .map(|result| result.map(|proposed| proposed.reply))

@@ -7,6 +7,7 @@ use strata_codec::{DecodeError, Decoder, Encoder};
 use strata_types::{GroupId, NodeId, ReplicaId, Term};
 use strata_wal::ReplicaLog;
 
+use crate::claims::Claim;
 use crate::encoding::decode_vote;
 use crate::group::Group;
 use crate::replica::Replica;
@@ -28,6 +29,18 @@ impl Ballot {
             voters.keys().filter(|voter| said.contains(voter)).count() * 2 > voters.len()
         };
         self.voters.iter().all(has)
+    }
+
+    /// What to ask of another voter that a node has, if it has one.
+    pub fn claim_on(&self, node: NodeId) -> Option<Claim> {
+        let seats = self.voters.iter().flatten();
+        let (voter, _) = seats.into_iter().find(|(voter, on)| **on == node && **voter != self.leader.node_id)?;
+        Some(Claim { group: self.group, voter: *voter, leader: self.leader })
+    }
+
+    /// Whether the leader and one more are a majority of each configuration.
+    pub fn needs_only(&self, voter: ReplicaId) -> bool {
+        self.is_majority(&BTreeSet::from([self.leader.node_id, voter]))
     }
 
     /// Adds it to a message.
@@ -53,6 +66,11 @@ impl Ballot {
             voters.push((0..count).map(|_| voter(input)).collect::<Result<_, DecodeError>>()?);
         }
         Ok(Ballot { group, leader, voters })
+    }
+
+    /// The group.
+    pub fn group(&self) -> GroupId {
+        self.group
     }
 
     /// Who leads, in words that no other leader of the group has.

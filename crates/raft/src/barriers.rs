@@ -1,12 +1,13 @@
 //! Snapshot reads: whoever reads at a timestamp T must see everything that will ever have a stamp of T or below.
 //!
 //! ```text
-//!   leader     raise the clock above T, note the last stamped entry --> round (reads.rs) --> wait until everything
-//!              noted is applied here --> read
+//!   leader     raise the clock above T, note the last stamped entry --> round (reads.rs) --> each: wait until everything
+//!              noted that may change what it reads is applied here --> read
 //!   follower   --ReadIndex with T--> leader: all of that --> its applied log id --> wait until it is applied --> read
 //! ```
 //! The order matters. What is stamped after the raise is above T. What was stamped before is waited for, also what is
-//! still on its way into the log (RAFT-13). The round comes after the raise: it proves that no other leader was elected
+//! still on its way into the log (RAFT-13), unless it changes nothing that is read: on a busy shard there is always
+//! something on its way. Entries of former leaders are all applied before a round is made. The round comes after the raise: it proves that no other leader was elected
 //! before, and one that is elected later asks the meta group for a time above T (RAFT-14). It must be a round of the
 //! term whose clock was raised.
 //!
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use strata_net::Caller;
-use strata_types::Timestamp;
+use strata_types::{Reach, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::{Clock, Closed, Noted, TIME_PATIENCE};
@@ -33,13 +34,22 @@ use crate::types::{LogId, Raft};
 /// A leader that was asked may have to wait for its clock first.
 const FOLLOWER_DEADLINE: Duration = TIME_PATIENCE.saturating_add(ROUND_DEADLINE);
 
+/// What a round has found.
+#[derive(Clone, Copy)]
+pub(crate) struct Round {
+    /// What had been told or shown to anybody.
+    pub(crate) shown: LogId,
+    /// What is still to be waited for, on a leader.
+    pub(crate) noted: Option<Noted>,
+}
+
 /// Those who wait for the next round.
 #[derive(Default)]
 struct Waiting {
     /// They read here.
-    here: Vec<Answer<()>>,
+    here: Vec<Answer<Round>>,
     /// Other replicas, which read there.
-    elsewhere: Vec<Answer<LogId>>,
+    elsewhere: Vec<Answer<Round>>,
     /// The highest timestamp of them all.
     at: Timestamp,
 }
@@ -53,9 +63,8 @@ impl Waiting {
         self.here.len() + self.elsewhere.len()
     }
 
-    fn finish(self, result: Result<LogId, ReadError>) {
-        answer(self.here.into_iter(), &result.clone().map(drop));
-        answer(self.elsewhere.into_iter(), &result);
+    fn finish(self, result: Result<Round, ReadError>) {
+        answer(self.here.into_iter().chain(self.elsewhere), &result);
     }
 }
 
@@ -74,11 +83,11 @@ pub(crate) struct Barriers {
 }
 
 impl Barriers {
-    async fn join<T>(
+    async fn join(
         &self,
         at: Timestamp,
-        list: impl FnOnce(&mut Waiting) -> &mut Vec<Answer<T>>,
-    ) -> Result<T, ReadError> {
+        list: impl FnOnce(&mut Waiting) -> &mut Vec<Answer<Round>>,
+    ) -> Result<Round, ReadError> {
         let (sender, receiver) = oneshot::channel();
         {
             let mut state = self.state.lock();
@@ -141,20 +150,17 @@ impl Barriers {
     }
 }
 
-/// The leader's round. Returns what covers it: everything that it must show is applied here at that entry.
-async fn lead_at(raft: &Raft, replica: &Replica, roll: &Roll, at: Timestamp) -> Result<LogId, ReadError> {
+/// The leader's round.
+async fn lead_at(raft: &Raft, replica: &Replica, roll: &Roll, at: Timestamp) -> Result<Round, ReadError> {
     let noted = begin_at(&replica.clock, at)?;
-    let index = lead(raft, replica, roll).await?;
-    check_term(&index, noted)?;
-    replica.clock.wait_completed(noted).await?;
-    replica.wait_reached(&index).await;
-    // At least as far as that, because both waits are over.
-    Ok(replica.applied().log_id.unwrap_or(index))
+    let shown = lead(raft, replica, roll).await?;
+    check_term(&shown, noted)?;
+    Ok(Round { shown, noted: Some(noted) })
 }
 
 /// Who has waited at a follower that leads now comes here without [`Group::ensure_stamped`]. While nothing was stamped, a
 /// later leader that does not know of time yet may still write without a stamp, and change what was read (RAFT-13).
-fn begin_at(clock: &Clock, at: Timestamp) -> Result<Noted, ReadError> {
+pub(crate) fn begin_at(clock: &Clock, at: Timestamp) -> Result<Noted, ReadError> {
     if !clock.has_stamped() {
         return Err(ReadError::NoTime);
     }
@@ -162,7 +168,7 @@ fn begin_at(clock: &Clock, at: Timestamp) -> Result<Noted, ReadError> {
 }
 
 /// The round has the term of its leader, which has appended an entry of its own.
-fn check_term(index: &LogId, noted: Noted) -> Result<(), ReadError> {
+pub(crate) fn check_term(index: &LogId, noted: Noted) -> Result<(), ReadError> {
     if index.leader_id.term == noted.term.0 { Ok(()) } else { Err(Closed::NotLeader.into()) }
 }
 
@@ -172,7 +178,7 @@ async fn follow_at(
     replica: &Replica,
     caller: &Arc<Caller>,
     round: &mut Waiting,
-) -> Result<LogId, ReadError> {
+) -> Result<Round, ReadError> {
     let refusal = not_leader(raft, replica);
     answer(round.elsewhere.drain(..), &Err(refusal.clone()));
     if round.here.is_empty() {
@@ -182,10 +188,10 @@ async fn follow_at(
     #[cfg(debug_assertions)]
     if crate::mutant::is(crate::mutant::Mutant::FollowerWaitsForIndex) {
         crate::mutant::wait_logged(raft, id.index).await;
-        return Ok(id);
+        return Ok(Round { shown: id, noted: None });
     }
     replica.wait_reached(&id).await;
-    Ok(id)
+    Ok(Round { shown: id, noted: None })
 }
 
 impl Group {
@@ -193,9 +199,31 @@ impl Group {
     /// that follows asks its leader. Nothing is stamped at or below `at` any more. Only a time that was handed out may be
     /// asked for, because the shard's time rises above it.
     pub async fn snapshot_barrier(&self, at: Timestamp) -> Result<(), ReadError> {
-        self.check_timed()?;
-        self.ensure_stamped().await?;
-        self.barriers().join(at, |waiting| &mut waiting.here).await
+        self.snapshot_barrier_within(at, &Reach::ALL).await
+    }
+
+    /// The same for what is reached of it.
+    pub(crate) async fn snapshot_barrier_within(&self, at: Timestamp, reach: &Reach) -> Result<(), ReadError> {
+        self.prepare_snapshot().await?;
+        let round = self.barriers().join(at, |waiting| &mut waiting.here).await?;
+        self.env()
+            .timeout(ROUND_DEADLINE, self.shows(round, reach))
+            .await
+            .unwrap_or_else(|_| Err(nothing_heard(ROUND_DEADLINE)))
+    }
+
+    /// Completes when this replica shows what is reached as it must after a round. When an entry of its own is applied, all that
+    /// it is yet to apply of what was shown to anybody is its own, and noted.
+    pub(crate) async fn shows(&self, round: Round, reach: &Reach) -> Result<(), ReadError> {
+        let replica = self.state();
+        // A follower has waited.
+        let Some(noted) = round.noted else { return Ok(()) };
+        replica.clock.wait_completed(noted, reach).await?;
+        let is_settled = replica.applied_under().is_some_and(|leader| leader.term == noted.term.0);
+        if *reach == Reach::ALL || !is_settled {
+            replica.wait_reached(&round.shown).await;
+        }
+        Ok(())
     }
 
     /// The same for a reader on another replica: which entry it must have applied.
@@ -203,7 +231,17 @@ impl Group {
         self.check_timed()?;
         self.check_leader().map_err(|leader| ReadError::NotLeader { leader })?;
         self.ensure_stamped().await?;
-        self.barriers().join(at, |waiting| &mut waiting.elsewhere).await
+        let round = self.barriers().join(at, |waiting| &mut waiting.elsewhere).await?;
+        let shows = self.env().timeout(ROUND_DEADLINE, self.shows(round, &Reach::ALL)).await;
+        shows.unwrap_or_else(|_| Err(nothing_heard(ROUND_DEADLINE)))?;
+        // At least as far as what was shown.
+        Ok(self.state().applied().log_id.unwrap_or(round.shown))
+    }
+
+    /// What every read at a timestamp needs.
+    pub(crate) async fn prepare_snapshot(&self) -> Result<(), ReadError> {
+        self.check_timed()?;
+        self.ensure_stamped().await
     }
 
     /// Has an entry with a stamp applied, if there was none in this group yet. A leader that does not know yet that the
@@ -213,7 +251,7 @@ impl Group {
         if self.state().clock.has_stamped() || !self.leads() {
             return Ok(());
         }
-        match self.propose_all(Vec::new(), Timestamp(0)).await {
+        match self.propose_all(Vec::new(), Reach::NOTHING, Timestamp(0)).await {
             Ok(_) => Ok(()),
             Err(ProposeError::NotLeader { leader }) => Err(ReadError::NotLeader { leader }),
             Err(ProposeError::NoTime) => Err(ReadError::NoTime),

@@ -19,8 +19,8 @@ use openraft::errors::ClientWriteError;
 use parking_lot::Mutex;
 use strata_codec::EntryPayload;
 use strata_env::Env;
-use strata_types::Timestamp;
 use strata_types::limits::{ENTRY_BYTES_TARGET, SHARD_INFLIGHT_BYTES_MAX};
+use strata_types::{Reach, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::{Clock, Stamped};
@@ -54,6 +54,7 @@ pub(crate) type Outcome = Result<(Vec<Bytes>, Timestamp), ProposeError>;
 /// Commands of one caller that go into one entry together.
 struct Proposal {
     commands: Vec<Bytes>,
+    reach: Reach,
     bytes: usize,
     not_before: Timestamp,
     respond: oneshot::Sender<Outcome>,
@@ -84,11 +85,12 @@ impl Batcher {
         Arc::new(Batcher { queue: Mutex::default(), changed: Notify::new(), traffic, clock })
     }
 
-    /// Queues commands. They go into one entry, in order, that is not stamped before the given time; the receiver gets
-    /// their replies.
+    /// Queues commands, which change nothing but what they reach. They go into one entry, in order, that is not stamped before
+    /// the given time; the receiver gets their replies.
     pub(crate) fn submit(
         &self,
         commands: Vec<Bytes>,
+        reach: Reach,
         not_before: Timestamp,
     ) -> Result<oneshot::Receiver<Outcome>, ProposeError> {
         let bytes = commands.iter().map(|command| command.len() + 4).sum();
@@ -101,7 +103,7 @@ impl Batcher {
             return Err(ProposeError::Overloaded);
         }
         queue.bytes += bytes;
-        queue.proposals.push_back(Proposal { commands, bytes, not_before, respond });
+        queue.proposals.push_back(Proposal { commands, reach, bytes, not_before, respond });
         drop(queue);
         self.changed.notify_one();
         Ok(receiver)
@@ -206,6 +208,7 @@ struct InFlight {
     proposals: Vec<ProposalInFlight>,
     bytes: usize,
     not_before: Timestamp,
+    reach: Reach,
     /// What it was stamped with, once it was.
     stamped: Option<Stamped>,
     /// Whether it may still be applied, for all that is known.
@@ -220,6 +223,7 @@ struct ProposalInFlight {
 
 impl InFlight {
     fn new(batcher: Arc<Batcher>, batch: Vec<Proposal>) -> InFlight {
+        let reach = batch.iter().map(|proposal| proposal.reach).fold(Reach::NOTHING, Reach::and);
         let bytes = batch.iter().map(|proposal| proposal.bytes).sum();
         let not_before = batch.iter().map(|proposal| proposal.not_before).max().unwrap_or_default();
         let in_flight = |proposal: Proposal| ProposalInFlight {
@@ -228,11 +232,11 @@ impl InFlight {
             respond: proposal.respond,
         };
         let proposals = batch.into_iter().map(in_flight).collect();
-        InFlight { batcher, proposals, bytes, not_before, stamped: None, is_lost: true }
+        InFlight { batcher, proposals, bytes, not_before, reach, stamped: None, is_lost: true }
     }
 
     fn stamp(&mut self) -> Result<Stamped, ProposeError> {
-        let stamped = self.batcher.clock.stamp(self.not_before)?;
+        let stamped = self.batcher.clock.stamp(self.not_before, self.reach)?;
         self.stamped = Some(stamped);
         Ok(stamped)
     }

@@ -5,8 +5,8 @@
 //!   snapshot read at T --> raise above T          stamp(entry) = max(clock, what its proposals may not be before)
 //! ```
 //! Whoever reads at a timestamp must know that nothing will be written at or below it any more. So the clock is raised
-//! first, and each entry that was stamped before is waited for: entries have a running number, and whoever hands one to
-//! openraft says when it is completed (RAFT-13). A new leader knows nothing of what was read at the one before: its
+//! first, and each entry that was stamped before and may change what is read is waited for: entries have a running number, and
+//! whoever hands one to openraft says when it is completed (RAFT-13). A new leader knows nothing of what was read at the one before: its
 //! clock is closed until the meta group, asked after the election, has named a time above all that (RAFT-14). All of it
 //! lies under one lock, so that what is stamped and what is read are in one order.
 //!
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use strata_env::Env;
-use strata_types::{Term, Timestamp};
+use strata_types::{Reach, Term, Timestamp};
 use tokio::sync::Notify;
 
 #[cfg(debug_assertions)]
@@ -63,8 +63,8 @@ struct State {
     leads: Option<Term>,
     /// Number of the last entry that was stamped.
     stamped: u64,
-    /// Numbers of the entries on their way: the few that may be at once.
-    in_flight: Vec<u64>,
+    /// The entries on their way, the few that may be at once: their numbers, and what they may change.
+    in_flight: Vec<(u64, Reach)>,
     /// The last term in which it was not learnt what became of an entry.
     lost: Term,
     /// Whether an entry with a stamp was applied: from then on the group is timed.
@@ -197,7 +197,7 @@ impl Clock {
 
     /// Stamps an entry. The caller hands it to openraft before it stamps another one: so stamps rise with the log
     /// (RAFT-12).
-    pub(crate) fn stamp(&self, not_before: Timestamp) -> Result<Stamped, Closed> {
+    pub(crate) fn stamp(&self, not_before: Timestamp, reach: Reach) -> Result<Stamped, Closed> {
         let mut state = self.state.lock();
         let mut stamped = Stamped { led: state.leads.unwrap_or_default(), ..Stamped::default() };
         if self.is_timed() {
@@ -207,14 +207,14 @@ impl Clock {
         }
         state.stamped += 1;
         stamped.number = state.stamped;
-        state.in_flight.push(stamped.number);
+        state.in_flight.push((stamped.number, reach));
         Ok(stamped)
     }
 
     /// Something became of an entry: it is applied here, or it is known that it never will be, or else it is lost.
     pub(crate) fn complete(&self, stamped: Stamped, is_lost: bool) {
         let mut state = self.state.lock();
-        state.in_flight.retain(|number| *number != stamped.number);
+        state.in_flight.retain(|(number, _)| *number != stamped.number);
         if is_lost {
             state.lost = state.lost.max(stamped.led);
         }
@@ -241,9 +241,9 @@ impl Clock {
         Ok(noted)
     }
 
-    /// Waits until all that was noted is applied here. Fails when that cannot be known, because an entry was lost or this
-    /// replica leads no more.
-    pub(crate) async fn wait_completed(&self, noted: Noted) -> Result<(), Closed> {
+    /// Waits until all that was noted, and may change what is read, is applied here. Fails when that cannot be known, because
+    /// an entry was lost or this replica leads no more.
+    pub(crate) async fn wait_completed(&self, noted: Noted, reach: &Reach) -> Result<(), Closed> {
         loop {
             let changed = self.changed.notified();
             let mut changed = std::pin::pin!(changed);
@@ -253,7 +253,8 @@ impl Clock {
                 if state.lost >= noted.term {
                     return Err(Closed::NotLeader);
                 }
-                if state.in_flight.iter().all(|number| *number > noted.number) {
+                let is_later = |(number, its): &(u64, Reach)| *number > noted.number || !its.meets(reach);
+                if state.in_flight.iter().all(is_later) {
                     return Ok(());
                 }
                 if state.leads != Some(noted.term) {

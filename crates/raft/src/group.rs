@@ -14,7 +14,7 @@ use strata_env::{Env, Mono, TaskHandle};
 use strata_machine::Machine;
 use strata_net::{Caller, Replier};
 use strata_storage::{Engine, StorageError};
-use strata_types::{GroupId, NodeId, ReplicaId, Timestamp};
+use strata_types::{GroupId, NodeId, Reach, ReplicaId, Timestamp};
 use strata_wal::{ReplicaLog, Wal};
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -212,7 +212,7 @@ impl Group {
     /// Replicates commands together, in order, and returns their replies when they are durable and applied.
     pub async fn propose(&self, commands: Vec<Bytes>) -> Vec<Result<Bytes, ProposeError>> {
         let count = commands.len();
-        match self.propose_all(commands, Timestamp(0)).await {
+        match self.propose_all(commands, Reach::ALL, Timestamp(0)).await {
             Ok((replies, _)) => replies.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error); count],
         }
@@ -221,6 +221,7 @@ impl Group {
     pub(crate) async fn propose_all(
         &self,
         commands: Vec<Bytes>,
+        reach: Reach,
         not_before: Timestamp,
     ) -> Result<(Vec<Bytes>, Timestamp), ProposeError> {
         if let Some(reason) = self.replica.problem() {
@@ -231,7 +232,7 @@ impl Group {
             return Err(ProposeError::DiskFull);
         }
         let dropped = |_| ProposeError::Unknown { detail: "the replica stopped while the entry was on its way".into() };
-        self.batcher.submit(commands, not_before)?.await.map_err(dropped)?
+        self.batcher.submit(commands, reach, not_before)?.await.map_err(dropped)?
     }
 
     /// Refuses at once what would only travel through the queues to be refused.

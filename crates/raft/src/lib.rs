@@ -15,6 +15,7 @@
 //!   ... anywhere()  -> Reads: one question to the leader for everybody who waits -> applied? -> read the tablet
 //!   lease() -> no round, while a majority promised -> read the tablet -> holds()?
 //!   snapshot_barrier(T) -> Barriers: raise the Clock above T, a round, all that was stamped before -> read the tablet
+//!   ... with(Witness)   -> no round, if whoever handed T out saw a vote for this leader then
 //! ```
 //! [`Host`] holds the groups of a node; [`Group`] is one replica. openraft decides who leads and what is committed;
 //! nobody above this crate sees a type of it.
@@ -41,8 +42,8 @@
 //! - RAFT-10: a read that may be old by a bound sees every write acknowledged longer ago than that when it began.
 //! - RAFT-11: what is received of a snapshot is always a beginning of one checkpoint.
 //! - RAFT-12: stamps never fall along the log, and an entry is applied in the term that it was stamped in or not at all.
-//! - RAFT-13: when a snapshot read at T begins, everything that will ever have a stamp of T or below, or none, is
-//!   applied here.
+//! - RAFT-13: when a snapshot read at T begins, everything that may change what it reads and will ever have a stamp of T
+//!   or below, or none, is applied here.
 //! - RAFT-14: a leader stamps nothing before its clock was opened for its term.
 //! - RAFT-15: a read without a round is answered if, after it was read, a majority of every configuration had taken what
 //!   this leader sent less than a lease before.
@@ -96,8 +97,10 @@ mod timed;
 mod timing;
 mod transfers;
 mod types;
+mod witness;
 
 pub use ballot::Ballot;
+pub use claims::Claim;
 pub use error::{ChangeError, OpenError, ProposeError, ReadError};
 pub use group::{Group, GroupSpec};
 pub use host::{Host, HostParts};
@@ -108,3 +111,4 @@ pub use status::GroupStatus;
 pub use timed::Proposed;
 pub use timing::{Retention, Timing};
 pub use transfers::SNAPSHOT_BYTES_PER_SECOND;
+pub use witness::Witness;

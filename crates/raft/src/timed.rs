@@ -1,7 +1,7 @@
 //! What a group offers that has time: stamped entries, and a clock for whoever asks the meta group.
 
 use bytes::Bytes;
-use strata_types::{Term, Timestamp};
+use strata_types::{Reach, Term, Timestamp};
 
 use crate::error::ProposeError;
 use crate::group::Group;
@@ -47,8 +47,19 @@ impl Group {
     /// Replicates commands as [`Group::propose`] does, in an entry that is not stamped below `not_before`, which must
     /// have been handed out.
     pub async fn propose_at(&self, commands: Vec<Bytes>, not_before: Timestamp) -> Vec<Result<Proposed, ProposeError>> {
+        self.propose_within(commands, Reach::ALL, not_before).await
+    }
+
+    /// The same with commands that change nothing but what they reach: who reads something else at a timestamp does not wait
+    /// for them.
+    pub async fn propose_within(
+        &self,
+        commands: Vec<Bytes>,
+        reach: Reach,
+        not_before: Timestamp,
+    ) -> Vec<Result<Proposed, ProposeError>> {
         let count = commands.len();
-        match self.propose_all(commands, not_before).await {
+        match self.propose_all(commands, reach, not_before).await {
             Ok((replies, stamp)) => replies.into_iter().map(|reply| Ok(Proposed { reply, stamp })).collect(),
             Err(error) => vec![Err(error); count],
         }

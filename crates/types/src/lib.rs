@@ -14,6 +14,7 @@
 //!
 //! Nothing here does I/O, reads a clock or draws a random number.
 
+mod conflict;
 mod error;
 mod group_changes;
 mod ids;
@@ -21,6 +22,7 @@ pub mod limits;
 mod node;
 mod operation;
 mod overview;
+mod reach;
 mod replica_figures;
 mod request;
 mod shard_map;
@@ -29,6 +31,7 @@ mod transaction;
 mod transaction_call;
 mod version;
 
+pub use conflict::{Conflict, ConflictReason};
 pub use error::{Error, ErrorCode, Outcome, Retry};
 pub use group_changes::{ChangeReason, GroupChanges, ReplicaChange};
 pub use ids::{
@@ -38,6 +41,7 @@ pub use ids::{
 pub use node::{NodeDescriptor, NodeState};
 pub use operation::{Expected, Item, Mutation, Operation, Reply};
 pub use overview::{ClusterOverview, NodeOverview, ReplicaOverview, ShardOverview};
+pub use reach::Reach;
 pub use replica_figures::ReplicaFigures;
 pub use request::{Durability, Freshness, ReadLevel, ReadPreference, Request, RequestHeader, SessionRequest};
 pub use shard_map::{GroupPlacement, ReplicaPlacement, ShardMap, ShardMapError, ShardPlacement};
@@ -45,7 +49,7 @@ pub use slot::{SLOT_COUNT, Slot, SlotRange, hash_tag};
 pub use transaction::{
     Decision, Part, Prepared, Space, SpaceKey, SpaceRange, SpaceWrite, Transaction, TransactionId, TransactionStatus,
 };
-pub use transaction_call::{Conflict, ConflictReason, LockWait, TransactionCall, TransactionReply};
+pub use transaction_call::{LockWait, TransactionCall, TransactionReply};
 pub use version::{Feature, VersionRange};
 
 /// The result of anything a client can see fail.

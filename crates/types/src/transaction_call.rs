@@ -1,7 +1,7 @@
 //! What is asked of a shard on behalf of a transaction, and what it answers. Every call may be repeated: the second time it
 //! changes nothing and gets the first answer.
 
-use crate::{Decision, Item, Part, Slot, SpaceKey, Timestamp, Transaction, TransactionId, TransactionStatus};
+use crate::{Conflict, Decision, Item, Part, Slot, SpaceKey, Timestamp, Transaction, TransactionStatus};
 
 /// What to do about a lock that another transaction has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -119,34 +119,6 @@ impl TransactionCall {
             _ => 0,
         }
     }
-}
-
-/// Why a transaction cannot commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ConflictReason {
-    /// What it has read was changed since.
-    Changed,
-    /// It was aborted, by itself or because it kept others waiting.
-    Aborted,
-    /// It began so long ago that what it has read is not kept any more.
-    TooOld,
-    /// An older transaction took its lock.
-    Wounded,
-    /// Another transaction has the lock, and waiting was not wanted or took too long.
-    Locked,
-}
-
-/// Why a transaction cannot commit, and over what. A new one may succeed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
-    /// Why.
-    pub reason: ConflictReason,
-    /// The key over which, if there is one.
-    pub key: Option<SpaceKey>,
-    /// The other transaction, if it is known.
-    pub rival: Option<TransactionId>,
-    /// When what it has read was changed, if it was; or the timestamp below which nothing is kept.
-    pub at: Timestamp,
 }
 
 /// The answer to a [`TransactionCall`].

@@ -29,10 +29,15 @@ impl Aim {
         Aim { hint: None, failed: None, turn: env.random_below(64) as usize, reasons: BTreeMap::new() }
     }
 
-    /// Asks one node. Returns why there is no answer, from all who were asked since there was one.
-    pub(crate) async fn ask(&mut self, node: &Node, question: &Question) -> Result<Reply, String> {
+    /// Asks one node what is to be asked of it. Returns why there is no answer, from all who were asked since there was one.
+    pub(crate) async fn ask(
+        &mut self,
+        node: &Node,
+        question: impl FnOnce(NodeId) -> Question,
+    ) -> Result<Reply, String> {
         let Some(target) = self.target(node) else { return Err("nobody could be asked".to_owned()) };
-        let asked = node.ask(target, question, ASK_DEADLINE);
+        let question = question(target);
+        let asked = node.ask(target, &question, ASK_DEADLINE);
         // A machine that died says nothing: its successor may be known long before it counts as silent.
         let answer = tokio::select! {
             biased;

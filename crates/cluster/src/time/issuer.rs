@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use strata_meta::{MetaCommand, MetaReply, RowReader, read_timestamp_bound};
-use strata_raft::{ProposeError, ReadError};
+use strata_raft::{Claim, ProposeError, ReadError};
 use strata_storage::{Engine, StorageError};
 use strata_types::{Feature, GroupId, Timestamp};
 use tokio::sync::{Notify, watch};
@@ -88,21 +88,26 @@ fn leadership(node: &Node) -> Option<Leadership> {
 }
 
 /// Answers a question for a new timestamp without asking anybody, if this node leads the meta group as far as it knows.
-pub(crate) async fn answer_at_once(node: &Node) -> Reply {
+/// Whether voters of this node still vote as it is claimed is looked at when the timestamp is there, not before
+/// ([`strata_raft::Witness`]).
+pub(crate) async fn answer_at_once(node: &Node, claims: &[Claim]) -> Reply {
     let issuer = &node.timestamps().issuer;
-    let ballot = node.host().group(GroupId::META).and_then(|group| group.ballot());
-    let begun = ballot.and_then(|ballot| {
+    let look = || node.host().group(GroupId::META).and_then(|group| group.ballot());
+    let begun = look().and_then(|ballot| {
         let mut desk = issuer.desk.lock();
         let at = desk.claim(ballot.leader());
         if desk.is_low() {
             issuer.wanted.notify_one();
         }
-        at.map(|at| (at, ballot))
+        drop(desk);
+        // Whoever asked hears this node's own voice by that: so it comes after the timestamp.
+        at.filter(|_| look().as_ref() == Some(&ballot)).map(|at| (at, ballot))
     });
     match begun {
         Some((at, ballot)) => {
             node.timestamps().note_handed_out(at);
-            Reply::Begun { at, ballot }
+            let are_true = claims.iter().map(|claim| node.host().is_true(claim)).collect();
+            Reply::Begun { at, ballot, are_true }
         }
         None => answer(node, Ask::Begin).await,
     }

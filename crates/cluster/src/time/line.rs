@@ -6,12 +6,15 @@
 //! ```
 //! A question that failed is asked again, then also for those who have come since.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use strata_env::{Env, courtesy};
+use strata_raft::{Ballot, Claim, Witness};
+use strata_types::NodeId;
 use tokio::sync::{Notify, oneshot};
 
 use crate::node::Node;
@@ -23,7 +26,11 @@ use crate::time::{Ask, Begun, TimeError};
 /// group that elects a leader says so at once.
 const PAUSE: Duration = Duration::from_millis(20);
 
-type Waiter = oneshot::Sender<Begun>;
+struct Waiter {
+    answer: oneshot::Sender<Begun>,
+    /// The leader on this node on whose behalf it asks.
+    leader: Option<Ballot>,
+}
 
 /// Those who wait for the next question.
 #[derive(Default)]
@@ -41,15 +48,15 @@ struct Waiting {
 }
 
 impl Line {
-    /// Waits for the answer to a question that is not asked yet.
-    pub(crate) async fn join(&self, env: &Env, deadline: Duration) -> Result<Begun, TimeError> {
-        let (waiter, answer) = oneshot::channel();
+    /// Waits for the answer to a question that is not asked yet; on behalf of a leader, if there is one.
+    pub(crate) async fn join(&self, env: &Env, leader: Option<Ballot>, deadline: Duration) -> Result<Begun, TimeError> {
+        let (sender, answer) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock();
             if waiting.is_closed {
                 return Err(TimeError::Stopped);
             }
-            waiting.waiters.push(waiter);
+            waiting.waiters.push(Waiter { answer: sender, leader });
         }
         self.arrived.notify_one();
         match env.timeout(deadline, answer).await {
@@ -92,24 +99,30 @@ pub(crate) async fn run(node: Arc<Node>, ask: Ask) {
         let came = line.take();
         metrics::counter!("strata_time_waiters_total", "ask" => ask.name()).increment(came.len() as u64);
         waiters.extend(came);
-        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.retain(|waiter| !waiter.answer.is_closed());
         if waiters.is_empty() {
             line.arrived.notified().await;
             continue;
         }
         metrics::counter!("strata_time_questions_total", "ask" => ask.name()).increment(1);
         let began = env.now();
-        let question = match ask {
+        let mut claims = Vec::new();
+        let question = |target| match ask {
             Ask::Floor => Question::Floor,
             Ask::Begin if doubt.swap(false, Ordering::Relaxed) || !node.host().roll_call().is_understood() => {
                 Question::Begin
             }
-            Ask::Begin => Question::BeginAtOnce,
+            Ask::Begin => {
+                claims = claims_on(target, &waiters);
+                Question::BeginAtOnce { claims: claims.iter().map(|(_, claim)| *claim).collect() }
+            }
         };
-        let answer = aim.ask(&node, &question).await.map(|reply| match reply {
+        let answer = aim.ask(&node, question).await.map(|reply| match reply {
             Reply::Timestamp(at) => Ok(Begun::certain(at)),
-            Reply::Begun { at, ballot } => {
-                Ok(Begun::claimed(at, ballot, node.host().roll_call().clone(), doubt.clone()))
+            Reply::Begun { at, ballot, are_true } => {
+                let begun = Begun::claimed(at, ballot, node.host(), doubt.clone());
+                let said = claims.into_iter().zip(are_true).filter(|(_, is_true)| *is_true);
+                Ok(begun.with(said.filter_map(|((ballot, claim), _)| Witness::new(ballot, claim.voter(), at))))
             }
             other => Err(other),
         });
@@ -121,7 +134,7 @@ pub(crate) async fn run(node: Arc<Node>, ask: Ask) {
                 metrics::histogram!("strata_time_question_seconds", "ask" => ask.name()).record(took);
                 for waiter in waiters.drain(..) {
                     // Whoever gave up is nobody's error.
-                    let _ = waiter.send(answer.clone());
+                    let _ = waiter.answer.send(answer.clone());
                 }
                 continue;
             }
@@ -133,6 +146,14 @@ pub(crate) async fn run(node: Arc<Node>, ask: Ask) {
         line.note(Some(failure));
         env.sleep(env.jittered(PAUSE)).await;
     }
+}
+
+/// What may be asked of a node for the leaders that wait, each once.
+fn claims_on(target: NodeId, waiters: &[Waiter]) -> Vec<(Ballot, Claim)> {
+    let leaders: BTreeMap<_, _> =
+        waiters.iter().filter_map(|it| it.leader.as_ref()).map(|it| (it.group(), it)).collect();
+    let claims = leaders.into_values().filter_map(|ballot| Some((ballot.clone(), ballot.claim_on(target)?)));
+    claims.filter(|(ballot, claim)| ballot.needs_only(claim.voter())).collect()
 }
 
 #[cfg(test)]
@@ -147,9 +168,9 @@ mod tests {
         let line = Line::default();
         let wait = Duration::from_secs(1);
         let said = |detail: &str| Err(TimeError::NoAnswer { detail: detail.to_owned() });
-        assert_eq!(line.join(&env, wait).await.map(|begun| begun.at()), said("no node has answered yet"));
+        assert_eq!(line.join(&env, None, wait).await.map(|begun| begun.at()), said("no node has answered yet"));
         line.note(Some("node n1: no majority".to_owned()));
-        assert_eq!(line.join(&env, wait).await.map(|begun| begun.at()), said("node n1: no majority"));
+        assert_eq!(line.join(&env, None, wait).await.map(|begun| begun.at()), said("node n1: no majority"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -157,8 +178,11 @@ mod tests {
         let env = SimWorld::new(1).node(1).env();
         let line = Line::default();
         let close = async { line.close() };
-        let (waited, ()) = tokio::join!(line.join(&env, Duration::from_secs(9)), close);
+        let (waited, ()) = tokio::join!(line.join(&env, None, Duration::from_secs(9)), close);
         assert_eq!(waited.map(|begun| begun.at()), Err(TimeError::Stopped));
-        assert_eq!(line.join(&env, Duration::from_secs(9)).await.map(|begun| begun.at()), Err(TimeError::Stopped));
+        assert_eq!(
+            line.join(&env, None, Duration::from_secs(9)).await.map(|begun| begun.at()),
+            Err(TimeError::Stopped)
+        );
     }
 }

@@ -39,7 +39,7 @@ async fn sample(node: &Node) {
 async fn report(node: &Node, aim: &mut Aim) {
     let timestamps = node.timestamps();
     let oldest = timestamps.in_use.oldest(timestamps.limits().age_max);
-    match aim.ask(node, &Question::InUse { oldest }).await {
+    match aim.ask(node, |_| Question::InUse { oldest }).await {
         Ok(Reply::Horizon(horizon)) => timestamps.raise_horizon(horizon),
         other => tracing::debug!(?other, "no horizon"),
     }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use strata_cluster::{Node, NodeSettings, TimeError, TimeLimits};
 use strata_env::sim::{SimRng, SimWorld};
 use strata_meta::{MetaCommand, MetaReply};
-use strata_types::{ClusterVersion, GroupId, NodeId, Term, Timestamp, VersionRange};
+use strata_types::{ClusterVersion, GroupId, NodeId, Reach, Term, Timestamp, VersionRange};
 use tokio::time::{Instant, sleep};
 
 use crate::hub::{Hub, Machine, settings};
@@ -471,4 +471,33 @@ async fn what_one_node_has_heard_of_counts_without_the_meta_group() {
         worlds += 1;
     }
     assert!(worlds > 0, "somebody always leads the meta group before the node is back");
+}
+
+/// TIME-3
+#[tokio::test(start_paused = true)]
+async fn a_timestamp_comes_with_what_makes_it_certain_and_with_a_witness_for_who_asked() {
+    let town = Town::found(74).await;
+    town.until("open clocks", clocks_are_open).await;
+    let meta = meta_leader(&town).await;
+    let mut witnessed = 0;
+    for shard in town.map().shards.iter().map(|shard| GroupId::of_shard(shard.shard)) {
+        let (number, group) = town.leader(shard).expect("its clock is open");
+        let (node, voted) = (town.node(number), begin(&town.node(number)).await);
+        // So that there is a stamp.
+        group.snapshot_barrier(voted).await.expect("the clock is open");
+        let begun = node.timestamps().begin_at_once(group.ballot(), WAIT).await.expect("somebody leads");
+        let witness = begun.witness(shard);
+        assert_eq!(witness.is_some(), number != meta, "a leader's own node is no witness: n{number}, n{meta}");
+        if witness.is_some() {
+            witnessed += 1;
+            town.machine(number).cut_off();
+            let asked = Instant::now();
+            assert!(begun.is_confirmed().await, "this node has voted for the leader itself");
+            assert_eq!(group.snapshot_barrier_for(begun.at(), &Reach::ALL, witness).await, Ok(()));
+            assert_eq!(asked.elapsed(), Duration::ZERO, "nobody was asked");
+            town.machine(number).heal();
+            town.until("a leader", |town| town.leader(shard).is_some()).await;
+        }
+    }
+    assert!(witnessed >= 2, "leaders are spread over the nodes: {witnessed}");
 }

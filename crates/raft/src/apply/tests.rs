@@ -83,7 +83,7 @@ async fn an_entry_that_was_stamped_in_another_term_is_refused() {
     let (machine, transfers) = (Arc::new(Counter), Transfers::new(env.clone(), 1 << 20));
     let reopened = Replica::open(env, GroupId(1), ReplicaId(1), machine, tablets, transfers).expect("opens");
     assert_eq!((reopened.applied().stamp, reopened.clock.is_timed()), (Timestamp(7), true));
-    assert_eq!(reopened.clock.stamp(Timestamp(0)), Err(crate::clock::Closed::NotLeader));
+    assert_eq!(reopened.clock.stamp(Timestamp(0), strata_types::Reach::ALL), Err(crate::clock::Closed::NotLeader));
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ fn clock() -> Clock {
 }
 
 fn stamp(clock: &Clock, not_before: u64) -> u64 {
-    clock.stamp(Timestamp(not_before)).expect("open").stamp.0
+    clock.stamp(Timestamp(not_before), Reach::ALL).expect("open").stamp.0
 }
 
 /// RAFT-12
@@ -39,10 +39,10 @@ fn stamps_rise_with_what_is_proposed_and_read() {
 fn a_clock_is_open_for_one_term_only_and_never_goes_back() {
     let clock = clock();
     clock.lead(None);
-    assert_eq!((clock.stamp(Timestamp(0)), clock.now()), (Err(Closed::NotLeader), None));
+    assert_eq!((clock.stamp(Timestamp(0), Reach::ALL), clock.now()), (Err(Closed::NotLeader), None));
     clock.applied(Timestamp(30));
     clock.lead(Some(T2));
-    assert_eq!((clock.stamp(Timestamp(0)), clock.now()), (Err(Closed::NoTime), None));
+    assert_eq!((clock.stamp(Timestamp(0), Reach::ALL), clock.now()), (Err(Closed::NoTime), None));
     assert_eq!(clock.begin_read(Timestamp(1)), Err(Closed::NoTime));
     clock.open(T1, Timestamp(50));
     assert_eq!(clock.now(), None, "it was asked for in an earlier term");
@@ -54,12 +54,12 @@ fn a_clock_is_open_for_one_term_only_and_never_goes_back() {
 fn without_time_entries_have_no_stamp_until_one_was_applied() {
     let clock = Clock::default();
     clock.lead(Some(T1));
-    let stamped = clock.stamp(Timestamp(9)).expect("nothing to wait for");
+    let stamped = clock.stamp(Timestamp(9), Reach::ALL).expect("nothing to wait for");
     assert_eq!((stamped.stamp, stamped.stamped_term, clock.now()), (Timestamp(0), Term(0), None));
     assert_eq!(clock.begin_read(Timestamp(1)), Err(Closed::NoTime));
     clock.applied(Timestamp(7));
     clock.set_timed(false);
-    assert_eq!(clock.stamp(Timestamp(9)), Err(Closed::NoTime), "there is no way back");
+    assert_eq!(clock.stamp(Timestamp(9), Reach::ALL), Err(Closed::NoTime), "there is no way back");
 }
 
 /// RAFT-13: whatever the order in which entries are completed, and also one that was sent without a stamp.
@@ -69,14 +69,14 @@ async fn a_read_waits_for_each_entry_before_it_and_for_none_after() {
 
     let clock = Clock::default();
     clock.lead(Some(T1));
-    let plain = clock.stamp(Timestamp(0)).expect("no time");
+    let plain = clock.stamp(Timestamp(0), Reach::ALL).expect("no time");
     clock.set_timed(true);
     clock.open(T1, Timestamp(10));
-    let one = clock.stamp(Timestamp(0)).expect("open");
+    let one = clock.stamp(Timestamp(0), Reach::ALL).expect("open");
     let noted = clock.begin_read(Timestamp(10)).expect("open");
-    let later = clock.stamp(Timestamp(0)).expect("open");
+    let later = clock.stamp(Timestamp(0), Reach::ALL).expect("open");
     assert!(later.stamp > Timestamp(10));
-    let mut wait = std::pin::pin!(clock.wait_completed(noted));
+    let mut wait = std::pin::pin!(clock.wait_completed(noted, &Reach::ALL));
     for done in [one, plain] {
         assert_eq!(wait.as_mut().now_or_never(), None);
         clock.complete(done, false);
@@ -84,23 +84,46 @@ async fn a_read_waits_for_each_entry_before_it_and_for_none_after() {
     assert_eq!(wait.await, Ok(()));
 }
 
+/// RAFT-13
+#[tokio::test(start_paused = true)]
+async fn a_read_waits_for_no_entry_that_changes_nothing_of_what_it_reads() {
+    use futures_util::FutureExt as _;
+    use strata_types::Operation;
+
+    let reach = |key: &'static str| Reach::of(&Operation::Get { key: Bytes::from_static(key.as_bytes()) });
+    let clock = clock();
+    let one = clock.stamp(Timestamp(0), reach("a")).expect("open");
+    let noted = clock.begin_read(Timestamp(10)).expect("open");
+    assert_eq!(clock.wait_completed(noted, &reach("b")).now_or_never(), Some(Ok(())));
+    for read in [reach("a"), reach("a").and(reach("b")), Reach::ALL] {
+        assert_eq!(clock.wait_completed(noted, &read).now_or_never(), None);
+    }
+    clock.complete(one, false);
+    assert_eq!(clock.wait_completed(noted, &reach("a")).now_or_never(), Some(Ok(())));
+    // What becomes of a lost one is not known, so neither is whose it is.
+    let lost = clock.stamp(Timestamp(0), reach("a")).expect("open");
+    let noted = clock.begin_read(Timestamp(20)).expect("open");
+    clock.complete(lost, true);
+    assert_eq!(clock.wait_completed(noted, &reach("b")).await, Err(Closed::NotLeader));
+}
+
 /// RAFT-13: an entry that is lost may be applied by another leader later.
 #[tokio::test(start_paused = true)]
 async fn a_read_fails_when_it_cannot_be_known_what_became_of_an_entry() {
     let clock = clock();
-    let one = clock.stamp(Timestamp(0)).expect("open");
+    let one = clock.stamp(Timestamp(0), Reach::ALL).expect("open");
     let noted = clock.begin_read(Timestamp(10)).expect("open");
     clock.complete(one, true);
-    assert_eq!(clock.wait_completed(noted).await, Err(Closed::NotLeader));
+    assert_eq!(clock.wait_completed(noted, &Reach::ALL).await, Err(Closed::NotLeader));
     // A new term begins with what its leader has, and that is settled.
     clock.lead(Some(T2));
     clock.open(T2, Timestamp(20));
     let noted = clock.begin_read(Timestamp(20)).expect("open");
-    assert_eq!(clock.wait_completed(noted).await, Ok(()));
-    let _pending = clock.stamp(Timestamp(0)).expect("open");
+    assert_eq!(clock.wait_completed(noted, &Reach::ALL).await, Ok(()));
+    let _pending = clock.stamp(Timestamp(0), Reach::ALL).expect("open");
     let noted = clock.begin_read(Timestamp(30)).expect("open");
     clock.lead(None);
-    assert_eq!(clock.wait_completed(noted).await, Err(Closed::NotLeader), "nobody tells any more");
+    assert_eq!(clock.wait_completed(noted, &Reach::ALL).await, Err(Closed::NotLeader), "nobody tells any more");
 }
 
 #[tokio::test(start_paused = true)]

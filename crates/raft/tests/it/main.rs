@@ -17,4 +17,5 @@ mod removals;
 mod snapshots;
 mod stamps;
 mod transfers;
+mod witnesses;
 mod writes;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use strata_raft::{Group, ProposeError, Proposed, ReadError, Retention};
-use strata_types::{NodeId, Timestamp};
+use strata_types::{NodeId, Operation, Reach, Timestamp};
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{Cluster, put};
@@ -307,4 +307,31 @@ async fn after_a_snapshot_was_read_nobody_writes_without_a_stamp() {
     let leader = cluster.leader().await;
     assert_eq!(write(cluster.group(leader), "late", 0).await, Err(ProposeError::NoTime));
     assert_eq!(cluster.value(leader, "late"), None);
+}
+
+/// RAFT-13: what a former leader has acknowledged is not among the entries of this one that are on their way.
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_applies_what_former_ones_left_before_anything_is_read_of_it() {
+    let (cluster, leader) = timed(133, Retention::default()).await;
+    open(&cluster, 1).await;
+    write(cluster.group(leader), "first", 0).await.expect("open");
+    cluster.converge().await;
+    let successor = (1..=3).find(|node| *node != leader).expect("three nodes");
+    // Its own entries take their time.
+    for other in (1..=3).filter(|node| *node != successor) {
+        let link = (NodeId(successor), NodeId(other));
+        cluster.network.entry_delays.lock().insert(link, Duration::from_millis(200));
+    }
+    write(cluster.group(leader), "a", 0).await.expect("open");
+    assert!(cluster.value(successor, "a").is_none(), "it has not heard that this is committed");
+    let group = cluster.group(successor).clone();
+    assert!(cluster.group(leader).transfer_leader(group.replica(), Duration::from_secs(2)).await);
+    while !group.leads() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    group.open_clock(group.status().term, Timestamp(10));
+    assert!(cluster.value(successor, "a").is_none(), "nor now");
+    let reach = Reach::of(&Operation::Get { key: "a".into() });
+    group.snapshot_barrier_for(Timestamp(20), &reach, None).await.expect("a majority is there");
+    assert!(cluster.value(successor, "a").is_some());
 }

@@ -6,7 +6,8 @@ use strata_shard::UnfinishedState;
 use strata_types::{Expected, Operation, Timestamp};
 
 use super::commit::Commit;
-use super::context::{Context, Sent, command_of};
+use super::context::{Context, Sent, order_of};
+use super::group::Order;
 use super::history::{KEYS, Kind, NOTHING, Op, Told};
 use super::reading::{NotRead, Target, Values};
 use super::rule::Rule;
@@ -180,7 +181,7 @@ async fn get(context: &Context, session: u8, key: usize, seen: &mut Timestamp) -
 /// A put, a delete or a compare-and-set; whether the session goes on.
 async fn write(context: &Context, session: u8, key: usize, roll: u64, seen: &mut Timestamp) -> bool {
     let op = context.start(Kind::Single);
-    let (command, not_before, shard, call) = {
+    let (order, not_before, shard, call) = {
         let mut world = context.world();
         let (name, value) = (world.keys[key].clone(), Bytes::from(vec![op as u8 + 1]));
         let its = &mut world.ops[op];
@@ -197,12 +198,12 @@ async fn write(context: &Context, session: u8, key: usize, roll: u64, seen: &mut
             }
         };
         let not_before = if world.is_without(Rule::SessionSeen) { Timestamp(0) } else { *seen };
-        let (command, shard) = (command_of(operation, *seen), world.shard_of(key));
-        let call = world.send("write", shard, Some(op), command.clone(), not_before, false);
+        let (order, shard) = (order_of(operation, *seen), world.shard_of(key));
+        let call = world.send("write", shard, Some(op), order.clone(), not_before, false);
         world.note(|| format!("operation {op} of session {session} writes {key}, having seen {}", not_before.0));
-        (command, not_before, shard, call)
+        (order, not_before, shard, call)
     };
-    let sent = Sent { what: "write", shard, op: Some(op), command, not_before, repeatable: false };
+    let sent = Sent { what: "write", shard, op: Some(op), order, not_before, repeatable: false };
     if context.follow(sent, call).await.is_none() {
         return false;
     }
@@ -232,7 +233,8 @@ pub(crate) async fn collector(context: Context) {
             let leader = world.groups[shard].leader();
             let found = strata_shard::garbage(world.groups[shard].rows(leader), horizon, None, 100);
             let command = strata_codec::encode_collect(horizon, &found.rows);
-            world.send("collect", shard, None, command, Timestamp(0), true);
+            let order = Order { command, reach: strata_types::Reach::ALL };
+            world.send("collect", shard, None, order, Timestamp(0), true);
         }
     }
 }

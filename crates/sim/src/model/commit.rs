@@ -6,7 +6,7 @@ use strata_types::{
     Transaction, TransactionCall, TransactionStatus,
 };
 
-use super::context::{Context, Sent, command_of};
+use super::context::{Context, Sent, order_of};
 use super::group::Answer;
 use super::history::{KEYS, NOTHING, Told};
 use super::reading::{Target, Values};
@@ -116,10 +116,10 @@ impl Commit {
         for (shard, part) in parts {
             let not_before = self.stamped_above(part);
             let call = Operation::Transact(Box::new(TransactionCall::Prepare(part.clone())));
-            let command = command_of(call, Timestamp(0));
+            let order = order_of(call, Timestamp(0));
             let (shard, op) = (*shard, Some(self.op));
-            let call = self.context.world().send("prepare", shard, op, command.clone(), not_before, true);
-            sent.push((Sent { what: "prepare", shard, op, command, not_before, repeatable: true }, call));
+            let call = self.context.world().send("prepare", shard, op, order.clone(), not_before, true);
+            sent.push((Sent { what: "prepare", shard, op, order, not_before, repeatable: true }, call));
         }
         let mut highest = Timestamp(0);
         for (sent, call) in sent {

@@ -6,13 +6,13 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use bytes::Bytes;
 use strata_codec::encode_command;
 use strata_types::{
-    Decision, Operation, Request, RequestHeader, Slot, Timestamp, Transaction, TransactionCall, TransactionStatus,
+    Decision, Operation, Reach, Request, RequestHeader, Slot, Timestamp, Transaction, TransactionCall,
+    TransactionStatus,
 };
 
-use super::group::Answer;
+use super::group::{Answer, Order};
 use super::rule::Rule;
 use super::words::name_of;
 use super::world::{Odd, World};
@@ -27,7 +27,7 @@ pub(crate) struct Sent {
     pub(crate) what: &'static str,
     pub(crate) shard: usize,
     pub(crate) op: Option<usize>,
-    pub(crate) command: Bytes,
+    pub(crate) order: Order,
     pub(crate) not_before: Timestamp,
     pub(crate) repeatable: bool,
 }
@@ -81,16 +81,16 @@ impl Context {
         call: &TransactionCall,
         not_before: Timestamp,
     ) -> Option<Answer> {
-        let command = command_of(Operation::Transact(Box::new(call.clone())), Timestamp(0));
+        let order = order_of(Operation::Transact(Box::new(call.clone())), Timestamp(0));
         let what = name_of(call);
-        let sent = self.world().send(what, shard, op, command.clone(), not_before, true);
-        self.follow(Sent { what, shard, op, command, not_before, repeatable: true }, sent).await
+        let sent = self.world().send(what, shard, op, order.clone(), not_before, true);
+        self.follow(Sent { what, shard, op, order, not_before, repeatable: true }, sent).await
     }
 
     /// Waits for the answer to what was sent; if it is blocked, clears the way and sends it again. If it may be
     /// repeated, also when there is no answer.
     pub(crate) async fn follow(&self, sent: Sent, mut call: usize) -> Option<Answer> {
-        let Sent { what, shard, op, command, not_before, repeatable } = sent;
+        let Sent { what, shard, op, order, not_before, repeatable } = sent;
         for _ in 0..TRIES {
             let answer = self.answer(call).await;
             match answer {
@@ -102,7 +102,7 @@ impl Context {
             }
             let mut world = self.world();
             let stamp = world.calls[call].stamp;
-            call = world.send(what, shard, op, command.clone(), not_before, repeatable);
+            call = world.send(what, shard, op, order.clone(), not_before, repeatable);
             if world.is_without(Rule::NewStamp) && answer.is_some() {
                 world.make_odd(call, Odd::Old(stamp));
             }
@@ -133,8 +133,8 @@ impl Context {
             }
             let call = TransactionCall::Abort { transaction: *by };
             let op = (by.id.0 - 1) as usize;
-            let command = command_of(Operation::Transact(Box::new(call)), Timestamp(0));
-            let sent = self.world().send("abort", anchor, Some(op), command, Timestamp(0), true);
+            let order = order_of(Operation::Transact(Box::new(call)), Timestamp(0));
+            let sent = self.world().send("abort", anchor, Some(op), order, Timestamp(0), true);
             match self.answer(sent).await {
                 // Somebody met what it left: it is not committed, or its record would be kept.
                 Some(Answer::Status(TransactionStatus::Unknown)) => {
@@ -149,7 +149,7 @@ impl Context {
 
     /// What the record of a transaction says, by a latest read.
     pub(crate) async fn status(&self, anchor: usize, by: &Transaction) -> Option<TransactionStatus> {
-        let seat = self.barrier(anchor, None).await?;
+        let seat = self.barrier(anchor, None, Reach::ALL, None).await?;
         let mut world = self.world();
         let status = strata_shard::status(world.groups[anchor].rows(seat), by.id);
         world.note(|| format!("shard {anchor}: the record of operation {} says {status:?}", by.id.0 - 1));
@@ -164,9 +164,9 @@ impl Context {
             Decision::Aborted => Timestamp(0),
         };
         let call = TransactionCall::Resolve { transaction: *by, slot, decision };
-        let command = command_of(Operation::Transact(Box::new(call)), Timestamp(0));
+        let order = order_of(Operation::Transact(Box::new(call)), Timestamp(0));
         for _ in 0..TRIES {
-            let sent = self.send_resolve(shard, (by.id.0 - 1) as usize, command.clone(), at);
+            let sent = self.send_resolve(shard, (by.id.0 - 1) as usize, order.clone(), at);
             if let Some(answer) = self.answer(sent).await {
                 return answer == Answer::Done;
             }
@@ -174,19 +174,21 @@ impl Context {
         false
     }
 
-    fn send_resolve(&self, shard: usize, op: usize, command: Bytes, at: Timestamp) -> usize {
+    fn send_resolve(&self, shard: usize, op: usize, order: Order, at: Timestamp) -> usize {
         let mut world = self.world();
         if !world.is_without(Rule::ResolveRaisesClock) {
-            return world.send("resolve", shard, Some(op), command, at, true);
+            return world.send("resolve", shard, Some(op), order, at, true);
         }
-        let sent = world.send("resolve", shard, Some(op), command, Timestamp(0), true);
+        let sent = world.send("resolve", shard, Some(op), order, Timestamp(0), true);
         world.make_odd(sent, Odd::Unraised(at));
         sent
     }
 }
 
-/// The bytes of a command.
-pub(crate) fn command_of(operation: Operation, seen: Timestamp) -> Bytes {
+/// An operation as a leader gets it.
+pub(crate) fn order_of(operation: Operation, seen: Timestamp) -> Order {
+    let reach = Reach::of(&operation);
     let header = RequestHeader { seen, ..RequestHeader::default() };
-    encode_command(&Request { header, operation }).expect("a valid command")
+    let command = encode_command(&Request { header, operation }).expect("a valid command");
+    Order { command, reach }
 }

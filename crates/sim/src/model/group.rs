@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use strata_types::{Conflict, Timestamp, Transaction, TransactionReply, TransactionStatus};
+use strata_types::{Conflict, Reach, Timestamp, Transaction, TransactionReply, TransactionStatus};
 
 use super::history::Value;
 use super::rows::Rows;
@@ -51,6 +51,14 @@ impl Answer {
     }
 }
 
+/// A command as a leader gets it.
+#[derive(Clone)]
+pub(crate) struct Order {
+    pub(crate) command: Bytes,
+    /// What it may change.
+    pub(crate) reach: Reach,
+}
+
 /// One command in a log.
 #[derive(Clone)]
 pub(crate) struct Entry {
@@ -86,8 +94,8 @@ pub(crate) struct Seat {
     pub(crate) floor: Option<(u32, Timestamp)>,
     /// Stamped, and not with Raft yet.
     pub(crate) in_hand: VecDeque<Entry>,
-    /// Numbers of this term's entries that are not applied.
-    pub(crate) in_flight: Vec<u64>,
+    /// This term's entries that are not applied: their numbers, and what they may change.
+    pub(crate) in_flight: Vec<(u64, Reach)>,
     pub(crate) stamped: u64,
     /// What it has in its log from `stray_from` on that is not in the group's.
     pub(crate) stray: Vec<Entry>,
@@ -169,11 +177,12 @@ impl Group {
     }
 
     /// Stamps an entry: the clock, or what it may not be before. The caller has seen that the clock is open.
-    pub(crate) fn stamp(&mut self, seat: usize, not_before: Timestamp, command: Bytes, call: usize) -> Timestamp {
+    pub(crate) fn stamp(&mut self, seat: usize, not_before: Timestamp, order: Order, call: usize) -> Timestamp {
+        let Order { command, reach } = order;
         let its = &mut self.seats[seat];
         its.clock = its.clock.max(not_before);
         its.stamped += 1;
-        its.in_flight.push(its.stamped);
+        its.in_flight.push((its.stamped, reach));
         let (stamped_term, stamp, number) = (its.opened, its.clock, its.stamped);
         its.in_hand.push_back(Entry { term: 0, stamped_term, stamp, command, call, seat, number, answer: None });
         stamp
@@ -216,8 +225,8 @@ impl Group {
         self.seats.get(seat).map_or(&self.astray, |seat| &seat.rows)
     }
 
-    /// Whether a leader has committed an entry of its own.
-    pub(crate) fn is_settled(&self, seat: usize) -> bool {
-        self.seats[seat].known > self.seats[seat].blank
+    /// Whether a leader has applied an entry of its own.
+    pub(crate) fn has_applied_own(&self, seat: usize) -> bool {
+        self.seats[seat].applied > self.seats[seat].blank
     }
 }

@@ -2,7 +2,7 @@
 
 use strata_machine::View;
 use strata_shard::Obstacle;
-use strata_types::{Item, Reply, RequestHeader, Timestamp, Transaction, TransactionStatus};
+use strata_types::{Item, Operation, Reach, Reply, RequestHeader, Timestamp, Transaction, TransactionStatus};
 
 use super::context::Context;
 use super::group::{ASTRAY, Noted, SEATS};
@@ -47,8 +47,23 @@ impl Context {
         at: Option<Timestamp>,
         target: Target,
     ) -> Result<(Values, Timestamp), NotRead> {
+        self.read_with(shard, at, target, None).await
+    }
+
+    /// The same; a witness saw that a majority voted for the leader of this term.
+    pub(crate) async fn read_with(
+        &self,
+        shard: usize,
+        at: Option<Timestamp>,
+        target: Target,
+        witness: Option<u32>,
+    ) -> Result<(Values, Timestamp), NotRead> {
         for _ in 0..TRIES {
-            let Some(seat) = self.barrier(shard, at).await else { continue };
+            let reach = match (at, target) {
+                (Some(_), Target::Key(key)) => Reach::of(&Operation::Get { key: self.world().keys[key].clone() }),
+                _ => Reach::ALL,
+            };
+            let Some(seat) = self.barrier(shard, at, reach, witness).await else { continue };
             let (looked, beneath, clock) = {
                 let world = self.world();
                 let rows = world.groups[shard].rows(seat);
@@ -81,7 +96,13 @@ impl Context {
 
     /// Waits until a replica of a shard may be read: on a leader, or on a follower that has asked one. With a
     /// timestamp, nothing is written at or below it any more when that is the case.
-    pub(super) async fn barrier(&self, shard: usize, at: Option<Timestamp>) -> Option<usize> {
+    pub(super) async fn barrier(
+        &self,
+        shard: usize,
+        at: Option<Timestamp>,
+        reach: Reach,
+        witness: Option<u32>,
+    ) -> Option<usize> {
         let noted = {
             let mut world = self.world();
             let seat = world.any_leader(shard);
@@ -98,16 +119,18 @@ impl Context {
             return None;
         };
         self.dawdle().await;
-        let index = self.confirm(shard, noted)?;
+        let index = self.witnessed(shard, noted, witness).or_else(|| self.confirm(shard, noted))?;
         self.dawdle().await;
-        if !self.catch_up(shard, noted, index).await {
-            return None;
-        }
         let follower = {
             let mut world = self.world();
             let seat = world.dice.between(0, SEATS as u64 * 2) as usize;
             (seat < SEATS && seat != noted.seat).then_some(seat)
         };
+        // Who reads elsewhere is told how far the leader is.
+        let reach = if follower.is_some() { Reach::ALL } else { reach };
+        if !self.catch_up(shard, noted, index, reach).await {
+            return None;
+        }
         match follower {
             Some(seat) => self.follower(shard, noted, seat).await,
             None => Some(noted.seat),
@@ -125,19 +148,29 @@ impl Context {
         Some(seat.known)
     }
 
-    /// Waits until the leader has applied what it must have.
-    async fn catch_up(&self, shard: usize, noted: Noted, index: usize) -> bool {
+    /// The same without a round, if the leader is the one that the witness voted for, and takes itself for it.
+    fn witnessed(&self, shard: usize, noted: Noted, witness: Option<u32>) -> Option<usize> {
+        let world = self.world();
+        let seat = &world.groups[shard].seats[noted.seat];
+        (witness == Some(noted.term) && seat.leads == witness).then_some(seat.known)
+    }
+
+    /// Waits until the leader has applied what it must have, of what is reached.
+    async fn catch_up(&self, shard: usize, noted: Noted, index: usize, reach: Reach) -> bool {
         for _ in 0..PATIENCE {
             {
                 let mut world = self.world();
-                while world.apply(shard, noted.seat) {}
+                // Not always as far as it could.
+                while world.dice.chance(800) && world.apply(shard, noted.seat) {}
                 let (group, seat) = (&world.groups[shard], &world.groups[shard].seats[noted.seat]);
                 if seat.leads != Some(noted.term) {
                     return false;
                 }
-                let is_settled = group.is_settled(noted.seat) || world.is_without(Rule::OwnTermFirst);
-                let is_complete = seat.in_flight.iter().all(|number| *number > noted.number);
-                if is_settled && is_complete && seat.applied >= index {
+                let is_settled = group.has_applied_own(noted.seat) || world.is_without(Rule::OwnTermFirst);
+                let is_later = |(number, its): &(u64, Reach)| *number > noted.number || !its.meets(&reach);
+                let is_complete = seat.in_flight.iter().all(is_later);
+                let has_caught_up = seat.applied >= index || reach != Reach::ALL;
+                if is_settled && is_complete && has_caught_up {
                     return true;
                 }
             }

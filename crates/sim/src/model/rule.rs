@@ -24,6 +24,8 @@ pub enum Rule {
     ReadRaisesClock,
     /// TXN-9: the leader is confirmed after the read arrived.
     ReadConfirms,
+    /// TXN-9: a witness looks at its vote when the timestamp is there.
+    WitnessAfterTime,
     /// TXN-10: an entry of the leader's own term is committed and applied before it reads.
     OwnTermFirst,
     /// TXN-11: what was stamped before the clock was raised is applied before the read.
@@ -73,12 +75,12 @@ use Rule::{
     IntentsBlock, IntentsBlockReads, LateCommitFails, LatePrepareFails, LogId, MetaConfirms, NewStamp, NoFuture,
     OwnTermFirst, RangesValidated, ReadConfirms, ReadRaisesClock, ReadersPrepare, ReadsValidated, RepeatedPrepare,
     ResolveRaisesClock, ResolveThenRead, ResolvedRemembered, SessionSeen, SharedLocksBlock, StampAboveRead,
-    TermOfStamp, UnknownIsSaid, WaitForStamped,
+    TermOfStamp, UnknownIsSaid, WaitForStamped, WitnessAfterTime,
 };
 
 impl Rule {
     /// All of them, in the order of the document, with their ids and names.
-    pub const ALL: [(Rule, &'static str, &'static str); 31] = [
+    pub const ALL: [(Rule, &'static str, &'static str); 32] = [
         (MetaConfirms, "TXN-1", "meta-confirms"),
         (FloorConfirms, "TXN-1", "floor-confirms"),
         (FreshQuestion, "TXN-2", "fresh-question"),
@@ -89,6 +91,7 @@ impl Rule {
         (SessionSeen, "TXN-7", "session-seen"),
         (ReadRaisesClock, "TXN-8", "read-raises-clock"),
         (ReadConfirms, "TXN-9", "read-confirms"),
+        (WitnessAfterTime, "TXN-9", "witness-after-time"),
         (OwnTermFirst, "TXN-10", "own-term-first"),
         (WaitForStamped, "TXN-11", "wait-for-stamped"),
         (LogId, "TXN-12", "log-id"),

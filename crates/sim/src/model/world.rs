@@ -7,7 +7,7 @@ use strata_shard::ShardMachine;
 use strata_types::{Decision, LogIndex, Slot, Term, Timestamp, TransactionId, TransactionStatus};
 
 use super::counter::Counter;
-use super::group::{Answer, Group, SEATS};
+use super::group::{Answer, Group, Order, SEATS};
 use super::history::{KEYS, NOTHING, Op};
 use super::rule::Rule;
 use super::words::{answer_of, told};
@@ -17,7 +17,7 @@ use crate::dice::Dice;
 pub(crate) struct Message {
     pub(crate) shard: usize,
     pub(crate) call: usize,
-    pub(crate) command: Bytes,
+    pub(crate) order: Order,
     pub(crate) not_before: Timestamp,
     /// How often it may arrive once more.
     copies: u8,
@@ -123,7 +123,7 @@ impl World {
         what: &'static str,
         shard: usize,
         op: Option<usize>,
-        command: Bytes,
+        order: Order,
         not_before: Timestamp,
         repeatable: bool,
     ) -> usize {
@@ -136,7 +136,7 @@ impl World {
         let copies = if repeatable && self.dice.chance(250) { 2 } else { 0 };
         if self.losses == 0 || !self.dice.chance(self.losses) {
             let is_slow = repeatable && self.dice.chance(60);
-            self.bag.push(Message { shard, call, command, not_before, copies, is_slow, odd: None });
+            self.bag.push(Message { shard, call, order, not_before, copies, is_slow, odd: None });
         }
         call
     }
@@ -157,8 +157,8 @@ impl World {
             return;
         }
         let message = &self.bag[at];
-        let (command, call) = (message.command.clone(), message.call);
-        let mut stamp = group.stamp(seat, message.not_before, command, call);
+        let (order, call) = (message.order.clone(), message.call);
+        let mut stamp = group.stamp(seat, message.not_before, order, call);
         if let Some(odd) = message.odd {
             stamp = match odd {
                 Odd::Old(first) => first,
@@ -204,7 +204,7 @@ impl World {
         let is_refused = entry.stamped_term != entry.term && self.without != Some(Rule::TermOfStamp);
         if entry.seat == seat {
             let number = entry.number;
-            its.in_flight.retain(|its| *its != number);
+            its.in_flight.retain(|(its, _)| *its != number);
         }
         if entry.command.is_empty() || is_refused {
             group.first_applied = group.first_applied.max(index + 1);
