@@ -45,15 +45,11 @@ impl Node {
             GroupReport { is_damaged: !group.is_sound(), figures, ..group.status().into() }
         };
         let open: Vec<GroupReport> = self.host().groups().iter().map(report).collect();
-        let closed = self.closed();
+        let closed = self.closed().reports();
         // What a replica waits for that serves, or that is well and not open, is room.
         let waits = open.iter().any(|group| group.serving && group.problem.is_some())
             || closed.iter().any(|group| !group.is_damaged);
-        let room = match self.wal().room() {
-            true if waits => Room::Little,
-            true => Room::Enough,
-            false => Room::No,
-        };
+        let room = self.room(waits);
         let full = (room == Room::No).then(|| DISK_FULL.to_owned());
         NodeReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -62,6 +58,18 @@ impl Node {
             groups: open.into_iter().chain(closed).collect(),
             problems: full.into_iter().collect(),
             room,
+        }
+    }
+
+    /// What this node has room for, where some of its replicas may wait for room.
+    fn room(&self, waits: bool) -> Room {
+        let (own, map, can_write) = (self.identity().node, self.map(), self.wal().room());
+        let is_added_to = map.groups().filter_map(|group| group.changes.added()).any(|placement| placement.node == own);
+        let is_full = self.room_watch().look(self.env().now(), can_write && !waits, is_added_to);
+        match can_write {
+            true if is_full => Room::Little,
+            true => Room::Enough,
+            false => Room::No,
         }
     }
 

@@ -48,7 +48,7 @@ async fn delete(node: &Node, group: GroupId, replica: ReplicaId) -> bool {
         tracing::warn!(%group, %replica, %error, "a replica that left its group cannot be deleted yet");
         return false;
     }
-    node.forget_closed(group, replica);
+    node.closed().forget(group, replica);
     match command(node, MetaCommand::ReplicaDeleted { group, replica }, DEADLINE).await {
         Ok(MetaReply::Done { .. }) => {
             tracing::info!(%group, %replica, "deleted a replica that left its group");

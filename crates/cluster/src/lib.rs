@@ -57,8 +57,8 @@
 //!
 //! # Path of a change of members
 //! 1. The leader of the meta group sees that something is to be done (`planning`), and proposes `Plan`. It also says which
-//!    nodes have been silent for long, which replicas are damaged, and which nodes have no room for more (`rooms`). The
-//!    machine decides.
+//!    nodes have been silent for long, which replicas are damaged, and which nodes have no room for more (`rooms`), as
+//!    these say themselves (`room_watch`). The machine decides.
 //! 2. The map names a replica that is added; its node opens it, empty (`replicas`).
 //! 3. The leader of the group takes one step after the other (`changes`): what the next one is follows from map and
 //!    members alone (`change_step`), so any leader can go on, whoever began.
@@ -84,6 +84,7 @@ mod balance;
 mod change_step;
 mod changes;
 mod charter;
+mod closed;
 mod cluster_name;
 mod commanding;
 mod data_directory;
@@ -110,6 +111,7 @@ mod overview;
 mod paces;
 mod phase;
 mod planning;
+mod progress;
 mod question;
 mod question_wire;
 mod reception;
@@ -117,6 +119,7 @@ mod registration;
 mod repairs;
 mod replicas;
 mod report;
+mod room_watch;
 mod rooms;
 mod service;
 mod settings;

@@ -92,7 +92,7 @@ impl MetaGroup {
             return Ok(true);
         };
         let open = self.open.as_ref().map(|open| open.group.replica());
-        if open == Some(here.replica) || self.node.refused(GroupId::META) == Some(here.replica) {
+        if open == Some(here.replica) || self.node.closed().refused(GroupId::META) == Some(here.replica) {
             return Ok(true);
         }
         if !replicas::make_way(&self.node, &placement, here).await {
@@ -100,7 +100,7 @@ impl MetaGroup {
         }
         self.open = None;
         self.open(here, &placement).await?;
-        Ok(self.open.is_some() || self.node.refused(GroupId::META) == Some(here.replica))
+        Ok(self.open.is_some() || self.node.closed().refused(GroupId::META) == Some(here.replica))
     }
 
     /// Writes down who the meta group is, before this node acts on it (CLUSTER-9).
@@ -122,15 +122,15 @@ impl MetaGroup {
         let machine: Arc<dyn Machine> = Arc::new(MetaMachine::with_listener(move |_| wake.notify_one()));
         match self.node.host().open(replicas::spec(placement, here, machine)).await {
             Ok(group) => {
-                self.node.forget_closed(GroupId::META, here.replica);
+                self.node.closed().forget(GroupId::META, here.replica);
                 self.open = Some(Open { group, applied });
             }
             // A deleted one left long ago, or was to be built anew: a newer map says more.
             Err(error @ (OpenError::Corrupt { .. } | OpenError::Deleted { .. })) => {
-                self.node.refuse(GroupId::META, here.replica, error.to_string());
+                self.node.closed().refuse(GroupId::META, here.replica, error.to_string());
             }
             Err(error @ OpenError::Full { .. }) => {
-                self.node.wait_for_room(GroupId::META, here.replica, error.to_string());
+                self.node.closed().wait_for_room(GroupId::META, here.replica, error.to_string());
             }
             Err(error) => return Err(StartError::Group { group: GroupId::META, detail: error.to_string() }),
         }

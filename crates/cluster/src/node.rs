@@ -1,24 +1,25 @@
 //! One running node.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use strata_env::{Env, Mono, TaskHandle};
 use strata_meta::{MetaCommand, MetaReply};
 use strata_net::Caller;
 use strata_raft::Host;
-use strata_types::{ClusterId, ClusterOverview, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
+use strata_types::{ClusterId, ClusterOverview, NodeId, NodeState, ShardMap};
 use strata_wal::Wal;
 use tokio::sync::watch;
 
+use crate::closed::ClosedReplicas;
 use crate::identity_file::Membership;
 use crate::map_keeper::MapKeeper;
 use crate::overview::assemble;
 use crate::paces::Paces;
-use crate::report::GroupReport;
+use crate::progress::Progress;
+use crate::room_watch::RoomWatch;
 use crate::{CommandError, NodeSettings, Phase, Timestamps, commanding};
 
 /// How long a node that stops waits until the others know.
@@ -46,44 +47,13 @@ pub(crate) struct NodeCore {
     pub(crate) progress: Arc<Progress>,
 }
 
-/// Tells of each phase once, and remembers the last one.
-pub(crate) struct Progress {
-    sink: Arc<dyn Fn(Phase) + Send + Sync>,
-    phase: watch::Sender<Phase>,
-}
-
-impl Progress {
-    pub(crate) fn new(sink: Arc<dyn Fn(Phase) + Send + Sync>) -> Progress {
-        Progress { sink, phase: watch::Sender::new(Phase::Stopped) }
-    }
-
-    pub(crate) fn report(&self, phase: Phase) {
-        let is_news = self.phase.send_if_modified(|last| {
-            let is_news = *last != phase;
-            last.clone_from(&phase);
-            is_news
-        });
-        if is_news {
-            (self.sink)(phase);
-        }
-    }
-}
-
-/// A replica that could not be opened, and why.
-struct Closed {
-    replica: ReplicaId,
-    problem: String,
-    /// It was found damaged and refuses to serve. Otherwise there was no room, and it is tried again.
-    is_damaged: bool,
-}
-
 /// One running node: everything but sockets. See the crate.
 pub struct Node {
     core: NodeCore,
     timestamps: Arc<Timestamps>,
     paces: Paces,
-    /// Replicas that could not be opened.
-    closed: Mutex<BTreeMap<GroupId, Closed>>,
+    closed: ClosedReplicas,
+    room_watch: Mutex<RoomWatch>,
     ready: AtomicBool,
     stopping: AtomicBool,
     tasks: Mutex<Vec<TaskHandle>>,
@@ -96,7 +66,8 @@ impl Node {
             core,
             timestamps,
             paces: Paces::default(),
-            closed: Mutex::default(),
+            closed: ClosedReplicas::default(),
+            room_watch: Mutex::default(),
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             tasks: Mutex::default(),
@@ -155,7 +126,7 @@ impl Node {
 
     /// Where it is on its way up or down.
     pub fn phase(&self) -> Phase {
-        self.core.progress.phase.borrow().clone()
+        self.core.progress.phase()
     }
 
     /// Whether this node can serve, or one sentence that says what is missing.
@@ -176,7 +147,7 @@ impl Node {
 
     /// Completes when the node has become ready for the first time.
     pub async fn wait_ready(&self) {
-        let mut phase = self.core.progress.phase.subscribe();
+        let mut phase = self.core.progress.subscribe();
         // An error means that the sender, which this node holds, is gone.
         let _ = phase.wait_for(|phase| *phase == Phase::Ready).await;
     }
@@ -255,6 +226,16 @@ impl Node {
         &self.core.keeper
     }
 
+    /// Replicas that could not be opened.
+    pub(crate) fn closed(&self) -> &ClosedReplicas {
+        &self.closed
+    }
+
+    /// What this node remembers of its room.
+    pub(crate) fn room_watch(&self) -> MutexGuard<'_, RoomWatch> {
+        self.room_watch.lock()
+    }
+
     pub(crate) fn report_phase(&self, phase: Phase) {
         self.core.progress.report(phase);
     }
@@ -290,48 +271,5 @@ impl Node {
             task.abort();
         }
         self.timestamps.close();
-    }
-
-    /// A replica is damaged and stays closed.
-    pub(crate) fn refuse(&self, group: GroupId, replica: ReplicaId, problem: String) {
-        tracing::error!(%group, %replica, problem, "replica refuses to serve");
-        metrics::counter!("strata_cluster_replicas_refused_total").increment(1);
-        self.closed.lock().insert(group, Closed { replica, problem, is_damaged: true });
-    }
-
-    /// There is no room to open a replica; it is tried again.
-    pub(crate) fn wait_for_room(&self, group: GroupId, replica: ReplicaId, problem: String) {
-        tracing::warn!(%group, %replica, problem, "a replica waits for room");
-        self.closed.lock().insert(group, Closed { replica, problem, is_damaged: false });
-    }
-
-    /// The replica of a group that refuses, if one does.
-    pub(crate) fn refused(&self, group: GroupId) -> Option<ReplicaId> {
-        self.closed.lock().get(&group).filter(|closed| closed.is_damaged).map(|closed| closed.replica)
-    }
-
-    /// A replica that could not be opened is open, or deleted.
-    pub(crate) fn forget_closed(&self, group: GroupId, replica: ReplicaId) {
-        let mut closed = self.closed.lock();
-        if closed.get(&group).is_some_and(|closed| closed.replica == replica) {
-            closed.remove(&group);
-        }
-    }
-
-    /// Forgets those replicas that the map does not know.
-    pub(crate) fn keep_closed(&self, is_known: impl Fn(GroupId, ReplicaId) -> bool) {
-        self.closed.lock().retain(|group, closed| is_known(*group, closed.replica));
-    }
-
-    /// What is to be said of the replicas that could not be opened.
-    pub(crate) fn closed(&self) -> Vec<GroupReport> {
-        let report = |(&group, closed): (&GroupId, &Closed)| GroupReport {
-            group,
-            replica: closed.replica,
-            problem: Some(closed.problem.clone()),
-            is_damaged: closed.is_damaged,
-            ..GroupReport::default()
-        };
-        self.closed.lock().iter().map(report).collect()
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strata_env::Mono;
-use strata_meta::{Imbalance, LeaderWish, MetaCommand, MetaReply, plan_around, spread};
+use strata_meta::{Imbalance, LeaderWish, MetaCommand, MetaReply, held_up, plan_around, spread};
 use strata_types::{ChangeId, Epoch, GroupId, NodeId, NodeState, ReplicaId, ShardMap};
 
 use crate::commanding::command;
@@ -134,12 +134,15 @@ impl Planning {
         self.damaged.retain(|one| one.is_member(map));
         let mut damaged = self.damaged.clone();
         damaged.retain(|one| !self.resting_replicas.is_resting(&(one.group, one.replica), now));
-        for (group, change) in in_the_way(map, &damaged, &self.stuck) {
+        let full = self.rooms.full(map);
+        let mut given_up = in_the_way(map, &damaged, &self.stuck);
+        given_up.extend(held_up(map, &full).into_iter().filter(|(_, change)| self.stuck.contains(change)));
+        for (group, change) in given_up {
             let wish = MetaCommand::CancelChange { group, change };
             let reply = command(node, wish, DEADLINE).await;
-            tracing::info!(%group, %change, ?reply, "a change is in the way of the group's repair");
+            tracing::info!(%group, %change, ?reply, "a change that does not get on, or is in the way, is given up");
         }
-        for (group, replica) in to_rebuild(map, &damaged, LIMITS, &self.rooms.full(map)) {
+        for (group, replica) in to_rebuild(map, &damaged, LIMITS, &full) {
             self.rebuild(node, group, replica, now).await;
         }
     }
@@ -189,7 +192,7 @@ impl Planning {
         let obstructed = obstructed(map, &reports);
         self.stuck = obstructed.intersection(&self.obstructed).copied().collect();
         self.obstructed = obstructed;
-        if self.rooms.heard(&reports, map) {
+        if self.rooms.heard(&reports) {
             self.done = Epoch(0);
         }
         self.loads.heard(now, map, &reports);

@@ -7,14 +7,15 @@
 //!   the group is to get the damaged one                         --> CancelChange; then the planner starts with another
 //!   the new replica does not get on, and a member is damaged    --> CancelChange; then Rebuild
 //!   the same, and the node of one that stays was given up       --> CancelChange; then the planner replaces that one
+//!   it does not get on, and another node has room for it        --> CancelChange; then the planner takes it there
 //! ```
 //! A group of three that loses a good replica while another is damaged has no majority among those that are left. Its
 //! leader does not begin such a change (CLUSTER-6), so without a cancellation both would wait for each other for ever.
 //! The planner does not start it again when it knows of a lost node; a damaged replica is built anew first.
 //!
-//! A new replica that does not get on, for want of room most often, may never. Where another node has room the planner
-//! takes it there. Where none has, it is waited for as long as all members are well, since another move would help
-//! nobody.
+//! A new replica that does not get on, for want of room most often, may never. Where another node has room it goes to
+//! that one (`strata_meta::held_up`); one that gets on is left alone, although its node may say for a while yet that it
+//! is full. Where none has, it is waited for as long as all members are well, since another move would help nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 

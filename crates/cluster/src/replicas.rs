@@ -55,7 +55,7 @@ pub(crate) async fn run(node: Arc<Node>) {
     let mut maps = node.keeper().watch();
     loop {
         let map = maps.borrow_and_update().clone();
-        node.keep_closed(|group, replica| map.group(group).is_some_and(|group| group.find(replica).is_some()));
+        node.closed().keep(|group, replica| map.group(group).is_some_and(|group| group.find(replica).is_some()));
         if let Err(error) = open_all(&node, &map).await {
             return node.env().halt(error.to_string());
         }
@@ -84,7 +84,7 @@ fn missing<'a>(node: &Node, map: &'a ShardMap) -> Vec<(GroupPlacement<'a>, Repli
 /// Whether a replica is open, or is known to refuse.
 pub(crate) fn is_settled(node: &Node, group: GroupId, replica: ReplicaId) -> bool {
     let open = node.host().group(group).map(|group| group.replica());
-    open == Some(replica) || (open.is_none() && node.refused(group) == Some(replica))
+    open == Some(replica) || (open.is_none() && node.closed().refused(group) == Some(replica))
 }
 
 /// Whether a replica may found its group: only one of the founding members, and only before the members were ever
@@ -159,18 +159,18 @@ async fn open(node: &Node, placement: GroupPlacement<'_>, here: ReplicaPlacement
     let group = placement.group;
     match node.host().open(spec(&placement, here, Arc::new(ShardMachine))).await {
         Ok(opened) => {
-            node.forget_closed(group, here.replica);
+            node.closed().forget(group, here.replica);
             time::adopt(node, &opened);
             Ok(())
         }
         // A replica that was deleted while the map was not the newest will not come back either.
         Err(error @ (OpenError::Corrupt { .. } | OpenError::Deleted { .. })) => {
-            node.refuse(group, here.replica, error.to_string());
+            node.closed().refuse(group, here.replica, error.to_string());
             Ok(())
         }
         // What is open here goes on, and this one is tried again.
         Err(error @ OpenError::Full { .. }) => {
-            node.wait_for_room(group, here.replica, error.to_string());
+            node.closed().wait_for_room(group, here.replica, error.to_string());
             Ok(())
         }
         Err(error) => Err(StartError::Group { group, detail: error.to_string() }),
@@ -182,7 +182,7 @@ async fn open(node: &Node, placement: GroupPlacement<'_>, here: ReplicaPlacement
 pub(crate) async fn make_way(node: &Node, placement: &GroupPlacement<'_>, here: ReplicaPlacement) -> bool {
     let id = placement.group;
     let open = node.host().group(id).map(|group| (group.replica(), group.is_sound()));
-    let known = open.or_else(|| Some((node.refused(id)?, false)));
+    let known = open.or_else(|| Some((node.closed().refused(id)?, false)));
     let Some((old, is_sound)) = known.filter(|(old, _)| *old != here.replica) else { return true };
     let is_member = placement.replicas.iter().any(|replica| replica.replica == old);
     // A damaged replica is of no use to its group. One that looks well again is, should the map be an old one and the
@@ -194,7 +194,7 @@ pub(crate) async fn make_way(node: &Node, placement: &GroupPlacement<'_>, here: 
         tracing::warn!(group = %id, replica = %old, %error, "a replica cannot be deleted to build it anew");
         return false;
     }
-    node.forget_closed(id, old);
+    node.closed().forget(id, old);
     tracing::info!(group = %id, replica = %old, by = %here.replica, "deleted a replica that another one replaces");
     true
 }

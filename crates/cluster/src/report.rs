@@ -14,7 +14,7 @@ pub(crate) enum Room {
     /// For everything.
     #[default]
     Enough,
-    /// For what leaders write; but some replica waits for room.
+    /// For what leaders write; but some replica waits for room, or did lately.
     Little,
     /// Not even for that.
     No,

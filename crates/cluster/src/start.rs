@@ -17,7 +17,8 @@ use crate::identity_file::Membership;
 use crate::joining::Joining;
 use crate::map_keeper::MapKeeper;
 use crate::meta_group::MetaGroup;
-use crate::node::{Node, NodeCore, Progress};
+use crate::node::{Node, NodeCore};
+use crate::progress::Progress;
 use crate::reception::Reception;
 use crate::service::ClusterService;
 use crate::{

@@ -57,8 +57,9 @@
 //!
 //! Which nodes have no room is nothing that the machine remembers: disks fill up and are emptied. Who proposes a plan
 //! knows it from what the nodes say, and names them in `PlanAround`. Such a plan starts nothing that would come to one
-//! of them, and takes what waits for one elsewhere; it moves nothing off them. Where nobody has room, it waits, and
-//! [`stranded()`] says so.
+//! of them, and moves nothing off them. What was on its way to one may wait there or get on. [`held_up()`] says which
+//! of it another node could take; who proposes sees what does not get on, and has that cancelled. Where nobody has room,
+//! it waits, and [`stranded()`] says so.
 //!
 //! # Timestamps
 //! The leader of the meta group hands out timestamps from blocks that it reserves by `ReserveTimestamps`; the row `time`
@@ -76,7 +77,8 @@
 //! - META-7: a change is started only in a group that has a majority on nodes that were not given up, and only if it has
 //!   one afterwards.
 //! - META-8: a replica that left its group is known until its files are deleted or its node can never come back.
-//! - META-9: when nothing else happens, planning and finishing come to an end, and planning again starts nothing.
+//! - META-9: when nothing else happens, planning and finishing come to an end, and planning again starts nothing; also
+//!   while some nodes have no room.
 //! - META-10: a timestamp is reserved once, and what is reserved later is higher.
 //! - META-11: a plan starts no change to a node that it names as full, and moves no replica off it for that reason.
 //!
@@ -122,7 +124,7 @@ pub use refusal::MetaRefusal;
 pub use reply::MetaReply;
 pub use rows::{ReadMapError, RowReader, load_map, read_map};
 pub use spread::{LeaderWish, spread};
-pub use stranded::stranded;
+pub use stranded::{held_up, stranded};
 pub use timestamps::{TIMESTAMPS_MAX, read_timestamp_bound};
 
 use strata_types::limits::SHARDS_MAX;

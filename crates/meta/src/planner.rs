@@ -10,8 +10,8 @@
 //! - A group gets its next change when the present one is over and the target has deleted what it had of the group.
 //!   Meanwhile that node is the last choice.
 //! - A node without room is the last choice, too, and nothing is started that would come to it. What has been, and is
-//!   not decided, is cancelled if another node could take it, and waits for room if none could; what an operator moves
-//!   waits in any case. What waits so keeps nothing else from starting. Nothing leaves a node because it is full.
+//!   not decided, keeps nothing else from starting. It waits, or gets on: that is not seen here, so it is for others to
+//!   cancel what another node could take ([`crate::held_up`]). Nothing leaves a node because it is full.
 //! - Replicas are added before they are removed, in one joint change. A replica is only removed without another in
 //!   its place when there is no node for one, or when the group has too many.
 //! - No change is started in a group without a majority on nodes that are there, and none that would leave it so.

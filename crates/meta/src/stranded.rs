@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use strata_types::{GroupPlacement, NodeId, ReplicaPlacement, ShardMap};
+use strata_types::{ChangeId, GroupId, GroupPlacement, NodeId, ReplicaPlacement, ShardMap};
 
 use crate::survey::Survey;
 
@@ -30,6 +30,15 @@ pub fn stranded(map: &ShardMap, node: NodeId, full: &BTreeSet<NodeId>) -> Option
     (!said.is_empty()).then(|| said.join("; "))
 }
 
+/// Changes to nodes without room whose new replicas another node could take. A node may have room again for what is on
+/// its way there before it has some for more: who knows which of them do not get on has those cancelled.
+pub fn held_up(map: &ShardMap, full: &BTreeSet<NodeId>) -> Vec<(GroupId, ChangeId)> {
+    let survey = Survey::new(map, full);
+    let groups = map.groups().filter(|group| survey.is_held_up(group));
+    let changes = groups.filter_map(|group| Some((group.group, group.changes.change?)));
+    changes.filter(|(_, change)| !change.cancelled).map(|(group, change)| (group, change.id)).collect()
+}
+
 impl Survey<'_> {
     /// Whether the node has a replica of the group that is not being replaced, and cannot be as things are.
     fn is_stranded(&self, group: &GroupPlacement<'_>, node: NodeId) -> bool {
@@ -51,6 +60,6 @@ impl Survey<'_> {
     fn awaits_room(&self, group: &GroupPlacement<'_>, node: NodeId) -> bool {
         let removed = group.changes.removed().and_then(|replica| group.find(replica));
         let is_replaced = removed.is_some_and(|placement| placement.node == node);
-        is_replaced && self.waits_for_room(group) && !self.is_outdated(group)
+        is_replaced && self.waits_for_room(group) && !self.is_outdated(group) && !self.is_held_up(group)
     }
 }

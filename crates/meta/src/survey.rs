@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use strata_types::{ChangeReason, GroupPlacement, NodeDescriptor, NodeId, NodeState, ReplicaChange, ShardMap};
+use strata_types::{ChangeReason, GroupPlacement, NodeDescriptor, NodeId, NodeState, ShardMap};
 
 use crate::PlannedChange;
 use crate::changes::is_possible;
@@ -35,26 +35,26 @@ impl<'a> Survey<'a> {
         self.state(node).is_counted_on()
     }
 
-    /// Whether the change under way should not be made any more: the new replica's node cannot take it, or has no room
-    /// where another one has some, or the removed one's node is back before the new one has caught up.
+    /// Whether the change under way should not be made any more: the new replica's node cannot take it, or the removed
+    /// one's node is back before the new one has caught up.
     pub(crate) fn is_outdated(&self, group: &GroupPlacement<'_>) -> bool {
         let Some(change) = group.changes.change else { return false };
         let removed = change.remove.and_then(|replica| group.find(replica));
         let was_leaving = matches!(change.reason, ChangeReason::NodeLost | ChangeReason::NodeRemoving);
         let is_back = was_leaving && removed.is_some_and(|placement| self.state(placement.node).keeps());
         let is_impossible = change.add.is_some_and(|add| !is_possible(group, self.state(add.node)));
-        is_impossible || ((is_back || self.is_held_up(group, &change)) && !change.is_decided())
+        is_impossible || (is_back && !change.is_decided())
     }
 
-    /// Whether the new replica waits for room that another node has. What an operator has sent to a node waits there,
-    /// and what is built anew has no other place.
-    fn is_held_up(&self, group: &GroupPlacement<'_>, change: &ReplicaChange) -> bool {
-        let is_free = change.reason != ChangeReason::Operator && !is_rebuilt(group);
-        let is_waiting = change.add.is_some_and(|add| self.is_full(add.node));
-        is_free && is_waiting && self.able(group).any(|node| !self.is_full(node))
+    /// Whether the new replica is to come to a node without room where another one has some. What an operator has sent
+    /// to a node waits there, and what is built anew has no other place.
+    pub(crate) fn is_held_up(&self, group: &GroupPlacement<'_>) -> bool {
+        let is_by_hand = group.changes.change.is_some_and(|change| change.reason == ChangeReason::Operator);
+        let is_free = !is_by_hand && !is_rebuilt(group);
+        is_free && self.waits_for_room(group) && self.able(group).any(|node| !self.is_full(node))
     }
 
-    /// Whether the change under way waits at a node without room: it keeps nobody else from anything.
+    /// Whether the change under way is to a node without room: it keeps nobody else from anything.
     pub(crate) fn waits_for_room(&self, group: &GroupPlacement<'_>) -> bool {
         let change = group.changes.change.filter(|change| !change.is_decided());
         change.is_some_and(|change| change.add.is_some_and(|add| self.is_full(add.node)))

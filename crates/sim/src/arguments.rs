@@ -8,7 +8,7 @@ use strata_types::ClusterVersion;
 
 const USAGE: &str = "\
 usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--hours H] [--nodes N] [--stories S] [--version V]
-                  [--trace] [--mutant NAME] [--log FILTER] [--ledger FILE --commit ID]
+                  [--full-disks YES] [--trace] [--mutant NAME] [--log FILTER] [--ledger FILE --commit ID]
 
   --seed N      first seed (default 1)
   --seconds S   simulated seconds under faults a run (default 60)
@@ -19,6 +19,8 @@ usage: strata-sim [--seed N] [--seconds S] [--runs R] [--wall W] [--hours H] [--
   --stories S   what clients with transactions do, such as bank,lists; none; --stories list names them
                 (default: from the seed)
   --version V   newest cluster version that programs know at first, from 1 on (default: from the seed)
+  --full-disks YES
+                yes or no: whether disks fill up (default: from the seed)
   --trace       print every event of every run
   --mutant NAME switch on a seeded bug, which must be found (debug builds); --mutant list names them
   --log FILTER  what nodes log goes to stderr, such as strata_kv=debug
@@ -37,6 +39,7 @@ pub(crate) struct Arguments {
     pub(crate) nodes: Option<usize>,
     pub(crate) stories: Option<Stories>,
     pub(crate) version: Option<ClusterVersion>,
+    pub(crate) full_disks: Option<bool>,
     pub(crate) trace: bool,
     pub(crate) mutant: Option<String>,
     pub(crate) log: Option<String>,
@@ -56,6 +59,7 @@ impl Arguments {
             nodes: None,
             stories: None,
             version: None,
+            full_disks: None,
             trace: false,
             mutant: None,
             log: None,
@@ -73,6 +77,7 @@ impl Arguments {
                 "--nodes" => parsed.nodes = Some(number(&name, &value()?)?.clamp(3, 5) as usize),
                 "--stories" => parsed.stories = Some(value()?.parse()?),
                 "--version" => parsed.version = Some(version(&value()?)?),
+                "--full-disks" => parsed.full_disks = Some(yes_or_no(&name, &value()?)?),
                 "--trace" => parsed.trace = true,
                 "--mutant" => parsed.mutant = Some(value()?),
                 "--log" => parsed.log = Some(value()?),
@@ -90,6 +95,14 @@ fn version(value: &str) -> Result<ClusterVersion, String> {
     let known = ClusterVersion::FIRST.0..=ClusterVersion::NEWEST.0;
     let found = value.parse().ok().filter(|version| known.contains(version));
     found.map(ClusterVersion).ok_or_else(|| format!("--version needs a number from {known:?}, not `{value}`"))
+}
+
+fn yes_or_no(name: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err(format!("{name} needs `yes` or `no`, not `{value}`")),
+    }
 }
 
 fn number(name: &str, value: &str) -> Result<u64, String> {

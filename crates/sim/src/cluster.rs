@@ -1,34 +1,31 @@
 //! The simulated cluster: machines, their nodes, and the network between them.
 
+mod disks;
 mod ends;
+mod lives;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use strata_cluster::{Node, NodeParts, TimeLimits};
+use strata_cluster::Node;
 use strata_env::sim::{SimNode, SimWorld};
-use strata_kv::Gateway;
-use strata_net::{Caller, Inbox, Switchboard};
 use strata_raft::GroupStatus;
-use strata_router::RouterOptions;
-use strata_storage::memory::{Durable, MemoryTablets};
+use strata_storage::memory::Durable;
 use strata_types::{GroupId, NodeId, ShardMap, VersionRange};
-use tokio::time::timeout;
 
-use crate::fabric::{Fabric, Host, SimTransport};
+use crate::fabric::{Fabric, Host};
 use crate::invariants::Invariants;
-use crate::seat::{Running, Seat};
+use crate::seat::Seat;
 use crate::shape::Shape;
-use crate::tablets::WatchedTablets;
 use crate::time_rules::TimeRules;
 use crate::trace::{Trace, trace};
 use crate::version_rules::VersionRules;
 
-/// How long a machine rests after its node did not start.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) use disks::Full;
+
 /// Number of the first client's machine, far from the nodes'.
 pub(crate) const FIRST_CLIENT_HOST: Host = 100;
 /// Disks that replace wiped ones are numbered from here on.
@@ -146,116 +143,6 @@ impl Cluster {
         self.seats.lock()[host].in_service = false;
     }
 
-    /// A stopped machine gets an empty disk. What its node was is lost for ever.
-    pub(crate) fn wipe(&self, host: Host, may_found: bool) {
-        let number = FRESH_DISKS + self.wipes.fetch_add(1, Ordering::Relaxed);
-        let mut seats = self.seats.lock();
-        let seat = &mut seats[host];
-        assert!(seat.running.is_none(), "only a stopped machine is wiped");
-        self.invariants.lock().files.wiped(seat.machine.number());
-        seat.machine = self.world.node(number);
-        seat.machine.set_latency(Cluster::SYNC_LATENCY);
-        seat.tablets = Durable::new();
-        self.dead.lock().extend(self.fabric.node_at(host));
-        self.fabric.forget(host);
-        seat.may_found &= may_found;
-        trace!(self.trace, "host-{host} is wiped, disk {number}");
-    }
-
-    /// Starts the node of a machine in service, on what its disk kept. Does nothing if it runs.
-    pub(crate) fn start(self: &Arc<Self>, host: Host) {
-        let mut seats = self.seats.lock();
-        let seat = &mut seats[host];
-        if !seat.in_service || (seat.running.is_some() && seat.machine.is_up() && seat.failure.is_none()) {
-            return;
-        }
-        // Perhaps it did not wait for anybody to see why it had ended.
-        if let Some(halt) = seat.machine.halted() {
-            self.judge_end(host, &halt.reason);
-        }
-        seat.machine.restart();
-        seat.life += 1;
-        seat.failure = None;
-        let env = seat.machine.env();
-        let transport = SimTransport::new(self.fabric.clone(), host);
-        let caller = Caller::new(env.clone(), transport.clone());
-        let switchboard = Switchboard::new(caller.clone(), transport.clone());
-        let inbox: Arc<dyn Inbox> = switchboard.clone();
-        self.fabric.attach(host, env.clone(), Arc::downgrade(&inbox));
-        let inner = MemoryTablets::over(seat.tablets.clone());
-        let inner = inner.with_write_buffer_bytes(self.shape.write_buffer_bytes);
-        let tablets = WatchedTablets { inner, disk: seat.machine.number(), cluster: Arc::downgrade(self) };
-        let parts = NodeParts {
-            env: env.clone(),
-            disk: seat.machine.disk(),
-            tablets: Arc::new(tablets),
-            transport: transport.clone(),
-            switchboard: switchboard.clone(),
-            caller,
-            settings: seat.settings(&self.shape, host),
-            progress: Arc::new(|_| ()),
-        };
-        let limits = TimeLimits { retention: self.shape.history, ..TimeLimits::default() };
-        let node = Arc::new(Mutex::new(None));
-        let (found, board, cluster, life) = (node.clone(), switchboard.clone(), Arc::downgrade(self), seat.life);
-        let starting = env.spawn("sim-start", async move {
-            match Node::start(parts).await {
-                Ok(node) => {
-                    node.timestamps().set_limits(limits);
-                    // Serves until the machine stops, which ends this task.
-                    let _gateway = Gateway::open(&node, &board, RouterOptions::default());
-                    *found.lock() = Some(node.clone());
-                    look_on(cluster, host, life, node).await;
-                }
-                Err(error) => {
-                    let Some(cluster) = cluster.upgrade() else { return };
-                    trace!(cluster.trace, "host-{host} does not start: {error}");
-                    tokio::time::sleep(RESTART_PAUSE).await;
-                    cluster.seats.lock()[host].failure = Some(error.to_string());
-                }
-            }
-        });
-        seat.running = Some(Running { transport, _switchboard: switchboard, node, starting });
-        trace!(self.trace, "host-{host} starts, life {}", seat.life);
-    }
-
-    /// Stops the node of a machine at once: a killed process, or a machine without power.
-    pub(crate) fn stop(&self, host: Host, power_loss: bool) {
-        let mut seats = self.seats.lock();
-        let seat = &mut seats[host];
-        let Some(running) = seat.running.take() else { return };
-        running.transport.unplug();
-        running.starting.abort();
-        if power_loss {
-            seat.machine.crash();
-        } else {
-            seat.machine.kill();
-        }
-        // A tablet may have flushed by itself before.
-        let env = seat.machine.env();
-        seat.tablets.crash_keeping(|unflushed| match env.random_below(4) {
-            0 | 1 => 0,
-            2 => unflushed,
-            _ => env.random_below(unflushed as u64 + 1) as usize,
-        });
-        let node = running.node.lock().take();
-        if let Some(node) = node {
-            // Tasks of the Raft library do not belong to the machine: end them, so that they do not pile up.
-            tokio::spawn(async move { node.host().abandon().await });
-        }
-        trace!(self.trace, "host-{host} stops, power loss: {power_loss}");
-    }
-
-    /// Stops the node of a machine in good order, if there is one and that takes no longer than this.
-    pub(crate) async fn shut_down(&self, host: Host, patience: Duration) {
-        let node = self.nodes().into_iter().find(|(running, _, _)| *running == host).map(|(_, _, node)| node);
-        if let Some(node) = node {
-            let done = timeout(patience, node.shutdown()).await.is_ok();
-            trace!(self.trace, "host-{host} stopped in good order: {done}");
-        }
-        self.stop(host, false);
-    }
-
     /// The nodes that run and know who they are.
     pub(crate) fn nodes(&self) -> Vec<(Host, u64, Arc<Node>)> {
         let seats = self.seats.lock();
@@ -311,22 +198,5 @@ impl Cluster {
         let mut statuses: Vec<_> = self.nodes().into_iter().flat_map(groups).map(|group| group.status()).collect();
         statuses.sort_by_key(|status| (status.group, status.replica));
         statuses
-    }
-}
-
-/// Shows the invariants every map that a node gets, until the node ends.
-async fn look_on(cluster: Weak<Cluster>, host: Host, life: u64, node: Arc<Node>) {
-    if let Some(cluster) = cluster.upgrade() {
-        trace!(cluster.trace, "host-{host} is {}", node.identity().node);
-    }
-    let mut maps = node.watch_map();
-    loop {
-        let map = maps.borrow_and_update().clone();
-        let Some(cluster) = cluster.upgrade() else { return };
-        cluster.invariants.lock().see_map(node.identity().node, life, &map);
-        drop(cluster);
-        if maps.changed().await.is_err() {
-            return;
-        }
     }
 }

@@ -11,9 +11,11 @@ use crate::client::{Client, Record};
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fabric::Weather;
+use crate::full_disks::REMEMBERED_FOR;
 use crate::operator::Operator;
-use crate::run::{Clients, Staff, no_panic, report, within};
+use crate::run::{no_panic, report, within};
 use crate::settled::{crowded, unsettled};
+use crate::staff::{Clients, Staff};
 use crate::trace::trace;
 use crate::txn::Transactors;
 
@@ -41,7 +43,9 @@ pub(crate) async fn heal(
         cluster.start(host);
     }
     let tidying = staff.operator.map(|operator| tokio::spawn(tidy(operator)));
-    let is_settled = within(HEALING_MAX, || unsettled(cluster).is_none()).await;
+    // What is to come to a node that was full comes when it is believed to have room.
+    let remembered = if cluster.shape.full_disks { REMEMBERED_FOR } else { Duration::ZERO };
+    let is_settled = within(HEALING_MAX + remembered, || unsettled(cluster).is_none()).await;
     if let Some(tidying) = tidying {
         tidying.abort();
         no_panic(cluster, tidying.await);

@@ -22,11 +22,11 @@
 //!
 //! The seed decides how many machines there are, whether others join them, and whether there is an operator: who drains
 //! and removes nodes, moves and rebuilds replicas, takes that back, stops nodes in good order, loses disks, and starts
-//! machines with the data of nodes that were removed. In some runs all programs are old at first, and are exchanged. Most
-//! runs have clients that use transactions too (`txn`); their
-//! machines die at any moment. Refusals are fine, but for those that blame the client. What nobody survives is not asked
-//! for: of all copies of something a majority stays, because one disk is lost at a time, and none while a replica is
-//! rebuilt. One that is about to become a member may be damaged whenever the others have everything.
+//! machines with the data of nodes that were removed. In some runs all programs are old at first, and are exchanged; in
+//! some, disks fill up while members change, one at a time (`full_disks`). Most runs have clients that use transactions
+//! too (`txn`); their machines die at any moment. Refusals are fine, but for those that blame the client. What nobody
+//! survives is not asked for: of all copies of something a majority stays, because one disk is lost at a time, and none
+//! while a replica is rebuilt. One that is about to become a member may be damaged whenever the others have everything.
 //!
 //! # Path of a run
 //! 1. `run` founds a cluster and waits until it is `settled`.
@@ -63,6 +63,7 @@ mod exchange;
 mod fabric;
 mod fault;
 mod files;
+mod full_disks;
 mod handovers;
 mod healing;
 mod invariants;
@@ -78,6 +79,7 @@ mod run;
 mod seat;
 mod settled;
 mod shape;
+mod staff;
 mod stragglers;
 mod tablets;
 mod time_rules;

@@ -74,8 +74,8 @@ fn main() -> ExitCode {
 fn run_all(arguments: &Arguments) -> Tally {
     let (start, mut tally, mut seed) = (Instant::now(), Tally::default(), arguments.seed);
     loop {
-        let Arguments { seconds, nodes, stories, version, .. } = *arguments;
-        let report = run(Plan { seed, seconds, nodes, stories, version });
+        let Arguments { seconds, nodes, stories, version, full_disks, .. } = *arguments;
+        let report = run(Plan { seed, seconds, nodes, stories, version, full_disks });
         tally.add(&report);
         print(&report, arguments.trace);
         seed += 1;
@@ -97,7 +97,7 @@ fn print(report: &Report, trace: bool) {
     }
     println!(
         "seed {}: {:.1} s, {} faults, {} operations acknowledged, {} messages, {} states checked, {} joins, {} moves, \
-         {} removals, {} programs exchanged, {} transactions committed, {} aborted",
+         {} removals, {} programs exchanged, {} disks filled, {} transactions committed, {} aborted",
         report.seed,
         report.simulated.as_secs_f64(),
         report.faults,
@@ -108,6 +108,7 @@ fn print(report: &Report, trace: bool) {
         report.moves,
         report.removals,
         report.exchanges,
+        report.full_disks,
         report.committed,
         report.aborted
     );

@@ -1,34 +1,26 @@
 //! One run: start, work under faults, heal, judge.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use strata_check::{STEPS_DEFAULT, Verdict};
 use strata_env::sim::SimWorld;
-use strata_router::{Router, RouterOptions};
-use strata_types::{ClientId, ClusterVersion, Feature, ReadLevel, ShardMap};
-use tokio::task::{JoinError, JoinHandle};
+use strata_types::{ClusterVersion, Feature};
+use tokio::task::JoinError;
 
-use crate::client::{Client, Record};
-use crate::cluster::{Cluster, FIRST_CLIENT_HOST};
+use crate::client::Record;
+use crate::cluster::Cluster;
 use crate::dice::Dice;
-use crate::exchange::Exchange;
-use crate::fabric::{Fabric, SimTransport};
+use crate::fabric::Fabric;
+use crate::full_disks;
 use crate::healing::heal;
-use crate::link::ClientLink;
 use crate::nemesis::Nemesis;
-use crate::operator::Operator;
-use crate::promises::{Probe, Promises};
 use crate::settled::unsettled;
 use crate::shape::Shape;
+use crate::staff::{Clients, Staff, promises};
 use crate::trace::{Trace, trace};
 use crate::txn::{Stories, Transactors, prepared_too_late};
 
-/// Clients of a run. Few: the checker's cost is in operations that overlap.
-const CLIENTS: u64 = 4;
-/// The first of two that belong to no client.
-const FIRST_PROBE_HOST: usize = 300;
 /// How often invariants are checked.
 const STEP: Duration = Duration::from_millis(20);
 /// Every so many steps it is also looked at parts of transactions.
@@ -49,6 +41,8 @@ pub struct Plan {
     pub stories: Option<Stories>,
     /// The newest version that programs know at first; the seed decides when this is `None`.
     pub version: Option<ClusterVersion>,
+    /// Whether disks fill up; the seed decides when this is `None`.
+    pub full_disks: Option<bool>,
 }
 
 /// What came of it.
@@ -80,6 +74,8 @@ pub struct Report {
     pub removals: usize,
     /// Programs that were exchanged for newer or older ones.
     pub exchanges: u64,
+    /// Disks that filled up.
+    pub full_disks: u64,
     /// What happened, line by line.
     pub trace: String,
 }
@@ -103,6 +99,7 @@ async fn simulate(plan: Plan) -> Report {
         shape.stories = stories.list();
     }
     shape.version = plan.version.unwrap_or(shape.version);
+    shape.full_disks = plan.full_disks.unwrap_or_else(|| shape.has_operator && full_disks::are_chosen(plan.seed));
     let founders = shape.founders;
     trace!(trace, "seed {} {shape:?}", plan.seed);
     let fabric = Fabric::new(Dice::new(plan.seed, "fabric"));
@@ -112,11 +109,11 @@ async fn simulate(plan: Plan) -> Report {
     }
     let watch = tokio::spawn(watch(cluster.clone()));
     let record = Record::new(&cluster);
-    let (mut counts, mut exchanges) = ((0, 0), 0);
+    let (mut counts, mut exchanges, mut full_disks) = ((0, 0), 0, 0);
     let mut nemesis = Nemesis::new(cluster.clone(), Dice::new(plan.seed, "nemesis"));
 
     if within(FOUNDING_MAX, || unsettled(&cluster).is_none()).await {
-        let mut clients = start_clients(&plan, &world, &fabric, &cluster);
+        let mut clients = Clients::start(&plan, &world, &fabric, &cluster);
         let map = clients.map.clone();
         nemesis.promises = promises(&world, &fabric, &cluster, &record, &map);
         let transactors = Transactors::new(plan.seed, &world, &cluster, &record, map);
@@ -126,6 +123,7 @@ async fn simulate(plan: Plan) -> Report {
         let staff = Staff::hire(&plan, &cluster);
         let staff = under_faults(&plan, &mut nemesis, staff, &mut clients, (&record, &transactors)).await;
         exchanges = staff.exchange.as_ref().map_or(0, |exchange| exchange.made);
+        full_disks = staff.full_disks.as_ref().map_or(0, |full_disks| full_disks.made);
         if cluster.invariants.lock().violations().is_empty() {
             heal(&cluster, staff, (&record, &transactors), &mut clients).await;
         }
@@ -154,6 +152,7 @@ async fn simulate(plan: Plan) -> Report {
         moves: maps.changes(),
         removals: maps.nodes_removed(),
         exchanges,
+        full_disks,
         committed: counts.0,
         aborted: counts.1,
         trace: trace.text(),
@@ -200,77 +199,6 @@ pub(crate) async fn within(time: Duration, done: impl Fn() -> bool) -> bool {
     true
 }
 
-pub(crate) struct Clients {
-    pub(crate) routers: Vec<(ClientId, Arc<Router>)>,
-    /// How they read.
-    pub(crate) level: ReadLevel,
-    /// Keeps their ends of the network.
-    _links: Vec<Arc<ClientLink>>,
-    pub(crate) seed: u64,
-    map: Arc<ShardMap>,
-}
-
-/// Those who work on the cluster.
-pub(crate) struct Staff {
-    pub(crate) operator: Option<Operator>,
-    /// Where programs are old.
-    pub(crate) exchange: Option<Exchange>,
-}
-
-impl Staff {
-    fn hire(plan: &Plan, cluster: &Arc<Cluster>) -> Staff {
-        let (dice, shape) = (|part| Dice::new(plan.seed, part), &cluster.shape);
-        let operator = shape.has_operator.then(|| Operator::new(cluster.clone(), dice("operator")));
-        let is_old = shape.version < ClusterVersion::NEWEST;
-        let exchange = is_old.then(|| Exchange::new(cluster.clone(), dice("exchange")));
-        Staff { operator, exchange }
-    }
-}
-
-fn start_clients(plan: &Plan, world: &SimWorld, fabric: &Arc<Fabric>, cluster: &Arc<Cluster>) -> Clients {
-    let map = cluster.nodes().first().map(|(_, _, node)| node.map()).unwrap_or_else(|| Arc::new(ShardMap::default()));
-    let level = if cluster.shape.lease_reads { ReadLevel::Lease } else { ReadLevel::Linearizable };
-    let mut clients = Clients { routers: Vec::new(), level, _links: Vec::new(), seed: plan.seed, map: map.clone() };
-    for number in 1..=CLIENTS {
-        let host = FIRST_CLIENT_HOST + number as usize;
-        let env = world.node(host as u64).env();
-        let transport = SimTransport::new(fabric.clone(), host);
-        let link = ClientLink::new(env.clone(), cluster, transport, host, map.cluster);
-        // Half of the clients use sessions, so that their writes are retried and must still apply once.
-        let options = RouterOptions { sessions: number % 2 == 0, ..RouterOptions::default() };
-        clients.routers.push((ClientId(number), Router::new(env, link.clone(), map.clone(), options)));
-        clients._links.push(link);
-    }
-    clients
-}
-
-/// Clients that ask nodes directly, for those that forget what they promised.
-fn promises(
-    world: &SimWorld,
-    fabric: &Arc<Fabric>,
-    cluster: &Arc<Cluster>,
-    record: &Arc<Record>,
-    map: &ShardMap,
-) -> Option<Promises> {
-    let probe = |number: usize| {
-        let host = FIRST_PROBE_HOST + number;
-        let transport = SimTransport::new(fabric.clone(), host);
-        let link = ClientLink::new(world.node(host as u64).env(), cluster, transport, host, map.cluster);
-        let (id, writes) = (ClientId(host as u64), AtomicU64::new(1));
-        Arc::new(Probe { id, link, record: record.clone(), writes })
-    };
-    let clients = FIRST_CLIENT_HOST..FIRST_PROBE_HOST;
-    cluster.shape.lease_reads.then(|| Promises::new(cluster.clone(), [probe(0), probe(1)], clients))
-}
-
-/// What a task of somebody of the staff came to.
-async fn ended<T>(task: Option<JoinHandle<T>>) -> Option<T> {
-    match task {
-        Some(task) => Some(task.await.expect("who works on the cluster does not panic")),
-        None => None,
-    }
-}
-
 async fn under_faults(
     plan: &Plan,
     nemesis: &mut Nemesis,
@@ -279,18 +207,8 @@ async fn under_faults(
     (record, transactors): (&Arc<Record>, &Arc<Transactors>),
 ) -> Staff {
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let operator = staff.operator.map(|operator| tokio::spawn(operator.work(stopped.clone())));
-    let exchange = staff.exchange.map(|exchange| tokio::spawn(exchange.work(stopped.clone())));
-    let mut working: Vec<_> = clients
-        .routers
-        .iter()
-        .map(|(id, router)| {
-            let mut dice = Dice::new(clients.seed, &format!("client {id}"));
-            let think_max = Duration::from_millis(dice.between(20, 400));
-            let client = Client::new(*id, router.clone(), record.clone(), dice, think_max, clients.level);
-            tokio::spawn(client.work(stopped.clone()))
-        })
-        .collect();
+    let staff = staff.begin(&stopped);
+    let mut working = clients.begin(record, &stopped);
     working.extend(transactors.start(&stopped));
     let until = tokio::time::Instant::now() + Duration::from_secs(plan.seconds);
     // What comes after the first violation is mostly its consequence.
@@ -301,7 +219,7 @@ async fn under_faults(
     for client in working {
         no_panic(&nemesis.cluster, client.await);
     }
-    Staff { operator: ended(operator).await, exchange: ended(exchange).await }
+    staff.ended().await
 }
 
 /// SIM-CLIENT-1: what clients were told is what one copy of the data could have told them. SIM-LIVE-8: they were told

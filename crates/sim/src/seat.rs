@@ -67,7 +67,7 @@ impl Seat {
             replace_after: shape.replace_after,
             retention: shape.retention,
             snapshot_bytes_per_second: SNAPSHOT_BYTES_PER_SECOND,
-            wal: WalOptions { segment_bytes: 128 * 1024, ..WalOptions::default() },
+            wal: WalOptions { segment_bytes: shape.segment_bytes(), ..WalOptions::default() },
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Shape {
     pub(crate) version: ClusterVersion,
     /// How much a tablet holds before it flushes by itself.
     pub(crate) write_buffer_bytes: u64,
+    /// Whether disks fill up. Not drawn here, so that runs without it are what they would be otherwise.
+    pub(crate) full_disks: bool,
 }
 
 impl Shape {
@@ -82,7 +84,13 @@ impl Shape {
             weights,
             version: if is_old { old } else { ClusterVersion::NEWEST },
             write_buffer_bytes,
+            full_disks: false,
         }
+    }
+
+    /// Size of a segment of the log: where disks fill up, such that the log soon needs another one.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        if self.full_disks { 32 * 1024 } else { 128 * 1024 }
     }
 
     /// All machines.

@@ -244,17 +244,23 @@ async fn replicas_that_find_no_room_are_taken_to_another_node() {
     assert!(matches!(town.command(wish).await, MetaReply::NodeStateSet { .. }));
     let is_there = |town: &Town| town.map().node(NodeId(3)).is_some();
     town.stays("its replicas wait for room", Duration::from_secs(30), is_there).await;
-    let overview = town.any().overview().await;
-    let full: Vec<NodeId> = overview.nodes.iter().filter(|node| node.is_full).map(|node| node.node.id).collect();
-    assert_eq!(full, [NodeId(FULL)]);
+    assert_eq!(full_nodes(&town).await, [NodeId(FULL)]);
 
     town.start(5).await;
     town.until("no such node", |town| town.map().node(NodeId(3)).is_none()).await;
     assert!(held(&town) <= before, "{:?}", town.map());
     town.kill(3);
     town.machine(FULL).durable.set_full(false);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(full_nodes(&town).await, [NodeId(FULL)], "it had none a moment ago, and nobody plans with it yet");
     town.settle().await;
     town.check(writer).await;
+}
+
+/// As anybody is told who asks.
+async fn full_nodes(town: &Town) -> Vec<NodeId> {
+    let overview = town.any().overview().await;
+    overview.nodes.iter().filter(|node| node.is_full).map(|node| node.node.id).collect()
 }
 
 /// A majority has room, so every shard takes writes: nobody whose own disk is full leads one for long.

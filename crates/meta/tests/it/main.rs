@@ -9,3 +9,4 @@ mod show;
 mod spreading;
 mod tablet;
 mod words;
+mod world;

@@ -1,270 +1,36 @@
 //! Random commands in any order: every invariant holds after each, each can be repeated, and when nothing else happens
 //! planning comes to an end that is a good one.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use strata_meta::{Joiner, MetaCommand, MetaReply, PlanLimits, plan};
-use strata_types::{
-    ChangeId, ClusterId, GroupId, InstanceId, NodeDescriptor, NodeId, NodeState, ReplicaId, ReplicaPlacement, ShardId,
-    ShardMap, Term, VersionRange,
-};
+use strata_meta::{PlanLimits, held_up, plan_around};
+use strata_types::{GroupId, NodeDescriptor, NodeId, NodeState, ReplicaPlacement, ShardMap};
 
-use crate::tablet::Checked;
+use crate::world::{Event, World, event, has_majority, shown, waits_for_room};
 
 /// Always the same cases; `PROPTEST_CASES` makes it more of them.
 fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, rng_seed: RngSeed::Fixed(3), ..ProptestConfig::default() }
 }
 
-/// What happens. Numbers are taken modulo what there is.
-#[derive(Clone, Debug)]
-enum Event {
-    Join { zone: u8 },
-    Wipe { node: u8 },
-    Restart { node: u8, zone: u8 },
-    Wish { node: u8, wanted: NodeState, force: bool },
-    Plan { changes: u32, per_node: u32 },
-    PlanAround { changes: u32, full: u8 },
-    Decide { pick: u8, term: u64 },
-    Finish { pick: u8 },
-    Abandon { pick: u8, term: u64 },
-    Cancel { pick: u8 },
-    Stale { group: u8, change: u8 },
-    Delete { pick: u8 },
-    Move { group: u8, from: u8, to: u8 },
-    Prefer { shard: u8, member: u8 },
-    Rebuild { group: u8, member: u8 },
+/// META-9: planning again starts nothing, and what is under way waits for a majority, or for room that nobody else has.
+fn check_idle(map: &ShardMap, full: &BTreeSet<NodeId>) -> Result<(), TestCaseError> {
+    prop_assert!(plan_around(map, PlanLimits::NONE, full).is_empty(), "planning again starts nothing");
+    prop_assert!(held_up(map, full).is_empty(), "what another node has room for was given up");
+    for group in map.groups().filter(|group| has_majority(map, group)) {
+        let is_quiet = group.changes.change.is_none() || waits_for_room(&group, full);
+        prop_assert!(is_quiet && group.changes.leaving.is_empty(), "{} is not at rest: {}", group.group, shown(map));
+    }
+    Ok(())
 }
 
-fn event() -> impl Strategy<Value = Event> {
-    use NodeState::{Active, Draining, Lost, Removing, Stopping};
-    let state = prop::sample::select(vec![Active, Draining, Removing, Lost, Stopping]);
-    prop_oneof![
-        1 => any::<u8>().prop_map(|zone| Event::Join { zone }),
-        1 => any::<u8>().prop_map(|node| Event::Wipe { node }),
-        1 => any::<(u8, u8)>().prop_map(|(node, zone)| Event::Restart { node, zone }),
-        3 => (any::<u8>(), state, prop::bool::weighted(0.05)).prop_map(|(node, wanted, force)| Event::Wish { node, wanted, force }),
-        4 => (0u32..6, 0u32..4).prop_map(|(changes, per_node)| Event::Plan { changes, per_node }),
-        2 => (0u32..6, any::<u8>()).prop_map(|(changes, full)| Event::PlanAround { changes, full }),
-        6 => (any::<u8>(), 0..4u64).prop_map(|(pick, term)| Event::Decide { pick, term }),
-        6 => any::<u8>().prop_map(|pick| Event::Finish { pick }),
-        2 => (any::<u8>(), 0..4u64).prop_map(|(pick, term)| Event::Abandon { pick, term }),
-        1 => any::<u8>().prop_map(|pick| Event::Cancel { pick }),
-        1 => any::<(u8, u8)>().prop_map(|(group, change)| Event::Stale { group, change }),
-        4 => any::<u8>().prop_map(|pick| Event::Delete { pick }),
-        2 => any::<(u8, u8, u8)>().prop_map(|(group, from, to)| Event::Move { group, from, to }),
-        1 => any::<(u8, u8)>().prop_map(|(shard, member)| Event::Prefer { shard, member }),
-        1 => any::<(u8, u8)>().prop_map(|(group, member)| Event::Rebuild { group, member }),
-    ]
-}
-
-struct World {
-    machine: Checked,
-    zones: u8,
-    instances: u128,
-}
-
-impl World {
-    fn new(nodes: u64, shards: u32, zones: u8) -> World {
-        let mut world = World { machine: Checked::default(), zones, instances: u128::from(nodes) };
-        let nodes: Vec<_> = (1..=nodes)
-            .map(|id| NodeDescriptor {
-                id: NodeId(id),
-                instance: InstanceId(u128::from(id)),
-                peer_address: format!("h{id}"),
-                zone: world.zone(id as u8),
-                ..NodeDescriptor::default()
-            })
-            .collect();
-        let first = (1..).zip(nodes.iter().take(3));
-        let meta = first.map(|(id, node)| ReplicaPlacement { replica: ReplicaId(id), node: node.id }).collect();
-        let reply = world.apply(MetaCommand::Found { cluster: ClusterId(1), nodes, meta, shard_count: shards });
-        assert!(matches!(reply, MetaReply::Founded { .. }), "{reply:?}");
-        world
-    }
-
-    fn map(&self) -> ShardMap {
-        self.machine.map().expect("founded")
-    }
-
-    fn zone(&self, number: u8) -> String {
-        if self.zones == 0 { String::new() } else { format!("z{}", number % self.zones) }
-    }
-
-    /// Applies a command twice, as a driver does that crashed before the answer came: the second time changes nothing.
-    fn apply(&mut self, command: MetaCommand) -> MetaReply {
-        let reply = self.machine.apply(&command);
-        self.machine.apply(&command);
-        // A plan that was held back by limits may find something else that they allow.
-        let is_held_back = matches!(reply, MetaReply::Planned { waiting, .. } if waiting > 0);
-        assert!(is_held_back || self.machine.tablet.writes.is_empty(), "{command:?} was carried out twice");
-        reply
-    }
-
-    fn node(&self, number: u8) -> NodeDescriptor {
-        let map = self.map();
-        map.nodes[usize::from(number) % map.nodes.len()].clone()
-    }
-
-    fn join(&mut self, instance: InstanceId, peer_address: String, zone: String) -> MetaReply {
-        let (client_address, versions) = (String::new(), VersionRange::default());
-        self.apply(MetaCommand::Join(Joiner { instance, peer_address, client_address, zone, weight: 1, versions }))
-    }
-
-    fn group(&self, number: u8) -> GroupId {
-        GroupId(u64::from(number) % (self.map().shards.len() as u64 + 1))
-    }
-
-    fn pick_change(&self, pick: u8) -> Option<(GroupId, ChangeId)> {
-        let map = self.map();
-        let running: Vec<_> = map.groups().filter_map(|group| Some((group.group, group.changes.change?.id))).collect();
-        running.get(usize::from(pick) % running.len().max(1)).copied()
-    }
-
-    fn member(&self, group: GroupId, member: u8) -> ReplicaId {
-        let map = self.map();
-        let replicas = map.group(group).expect("a group").replicas;
-        replicas[usize::from(member) % replicas.len()].replica
-    }
-
-    fn happen(&mut self, event: &Event) {
-        let command = match *event {
-            Event::Join { zone } => {
-                self.instances += 1;
-                let zone = self.zone(zone);
-                self.join(InstanceId(self.instances), format!("h{}", self.instances), zone);
-                return;
-            }
-            Event::Wipe { node } => {
-                self.instances += 1;
-                let node = self.node(node);
-                self.join(InstanceId(self.instances), node.peer_address, node.zone);
-                return;
-            }
-            Event::Restart { node, zone } => {
-                let node = self.node(node);
-                let zone = if zone < 32 { self.zone(zone) } else { node.zone };
-                self.join(node.instance, node.peer_address, zone);
-                return;
-            }
-            Event::Wish { node, wanted, force } => {
-                MetaCommand::SetNodeState { node: self.node(node).id, wanted, force }
-            }
-            Event::Plan { changes, per_node } => MetaCommand::Plan { limits: PlanLimits { changes, per_node } },
-            Event::PlanAround { changes, full } => {
-                let limits = PlanLimits { changes, per_node: 2 };
-                let nodes = self.map().nodes.into_iter().map(|node| node.id);
-                MetaCommand::PlanAround { limits, full: nodes.filter(|id| full & (1u8 << (id.0 % 8)) != 0).collect() }
-            }
-            Event::Decide { pick, .. }
-            | Event::Finish { pick }
-            | Event::Abandon { pick, .. }
-            | Event::Cancel { pick } => {
-                let Some((group, change)) = self.pick_change(pick) else { return };
-                match *event {
-                    Event::Decide { term, .. } => MetaCommand::DecideChange { group, change, term: Term(term) },
-                    Event::Finish { .. } => MetaCommand::FinishChange { group, change },
-                    Event::Abandon { term, .. } => MetaCommand::AbandonChange { group, change, term: Term(term) },
-                    _ => MetaCommand::CancelChange { group, change },
-                }
-            }
-            Event::Stale { group, change } => {
-                let (group, change) = (self.group(group), ChangeId(u64::from(change)));
-                MetaCommand::FinishChange { group, change }
-            }
-            Event::Delete { pick } => {
-                let map = self.map();
-                let leaving = |group: strata_types::GroupPlacement<'_>| {
-                    group.changes.leaving.iter().map(|placement| (group.group, placement.replica)).collect::<Vec<_>>()
-                };
-                let leaving: Vec<_> = map.groups().flat_map(leaving).collect();
-                let Some((group, replica)) = leaving.get(usize::from(pick) % leaving.len().max(1)).copied() else {
-                    return;
-                };
-                MetaCommand::ReplicaDeleted { group, replica }
-            }
-            Event::Move { group, from, to } => {
-                MetaCommand::Move { group: self.group(group), from: self.node(from).id, to: self.node(to).id }
-            }
-            Event::Prefer { shard, member } => {
-                let shard = ShardId(u32::from(shard) % self.map().shards.len() as u32);
-                MetaCommand::PreferLeader { shard, replica: self.member(GroupId::of_shard(shard), member) }
-            }
-            Event::Rebuild { group, member } => {
-                let group = self.group(group);
-                MetaCommand::Rebuild { group, replica: self.member(group, member) }
-            }
-        };
-        self.apply(command);
-    }
-
-    /// Everybody does their part and nothing else happens: lost nodes start again, drains end, leaders finish changes.
-    /// Then planning comes to an end (META-9).
-    fn come_to_rest(&mut self) {
-        for node in self.map().nodes {
-            self.join(node.instance, node.peer_address, node.zone);
-            if node.state == NodeState::Draining {
-                self.apply(MetaCommand::SetNodeState { node: node.id, wanted: NodeState::Active, force: false });
-            }
-        }
-        for round in 0.. {
-            assert!(round < 500, "planning does not come to an end: {}", shown(&self.map()));
-            let map = self.map();
-            // What has no majority waits for one, for ever if nodes were removed by force.
-            let is_quiet = map.groups().all(|group| is_quiet(&group) || !has_majority(&map, &group));
-            let limits = PlanLimits { changes: 4, per_node: 2 };
-            let reply = self.apply(MetaCommand::Plan { limits });
-            let MetaReply::Planned { started: 0, cancelled: 0, .. } = reply else {
-                self.lead();
-                continue;
-            };
-            if is_quiet {
-                break;
-            }
-            self.lead();
-        }
-    }
-
-    /// Leaders that have a majority finish their changes, and nodes delete what left.
-    fn lead(&mut self) {
-        let map = self.map();
-        for group in map.groups().filter(|group| has_majority(&map, group)) {
-            let (group, Some(change)) = (group.group, group.changes.change) else { continue };
-            if change.cancelled {
-                self.apply(MetaCommand::AbandonChange { group, change: change.id, term: Term(9) });
-            } else {
-                self.apply(MetaCommand::DecideChange { group, change: change.id, term: Term(9) });
-                self.apply(MetaCommand::FinishChange { group, change: change.id });
-            }
-        }
-        let map = self.map();
-        for group in map.groups() {
-            for placement in &group.changes.leaving {
-                self.apply(MetaCommand::ReplicaDeleted { group: group.group, replica: placement.replica });
-            }
-        }
-    }
-}
-
-fn is_quiet(group: &strata_types::GroupPlacement<'_>) -> bool {
-    group.changes.change.is_none() && group.changes.leaving.is_empty()
-}
-
-fn has_majority(map: &ShardMap, group: &strata_types::GroupPlacement<'_>) -> bool {
-    let is_there = |node| map.node(node).is_some_and(|node| node.state.is_counted_on());
-    group.replicas.iter().filter(|placement| is_there(placement.node)).count() > group.replicas.len() / 2
-}
-
-fn shown(map: &ShardMap) -> String {
-    let mut text = String::from("\n");
-    crate::show::show_map(&mut text, map).expect("strings take everything");
-    text
-}
-
+/// Everybody has room: the replicas are where they should be.
 fn check_rest(map: &ShardMap) -> Result<(), TestCaseError> {
-    prop_assert!(plan(map, PlanLimits::NONE).is_empty(), "planning again starts nothing");
+    check_idle(map, &BTreeSet::new())?;
     let active: Vec<&NodeDescriptor> = map.nodes.iter().filter(|node| node.state == NodeState::Active).collect();
-    let zones: std::collections::BTreeSet<_> = active.iter().map(|node| &node.zone).collect();
+    let zones: BTreeSet<_> = active.iter().map(|node| &node.zone).collect();
     let mut is_whole = true;
     for group in map.groups() {
         if !has_majority(map, &group) {
@@ -276,8 +42,7 @@ fn check_rest(map: &ShardMap) -> Result<(), TestCaseError> {
         let there = group.replicas.iter().filter(|placement| node(placement).state == NodeState::Active).count();
         prop_assert_eq!(there, wished, "{}: {}", group.group, shown(map));
         if zones.len() >= 3 && group.group != GroupId::META {
-            let covered: std::collections::BTreeSet<_> =
-                group.replicas.iter().map(|placement| &node(placement).zone).collect();
+            let covered: BTreeSet<_> = group.replicas.iter().map(|placement| &node(placement).zone).collect();
             prop_assert!(covered.len() >= there.min(3), "{} is in {covered:?}", group.group);
         }
         if group.group != GroupId::META && !active.is_empty() {
@@ -301,6 +66,14 @@ fn check_rest(map: &ShardMap) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// All that happened is over.
+fn world_after(events: &[Event], nodes: u64, shards: u32, zones: u8) -> World {
+    let mut world = World::new(nodes, shards, zones);
+    events.iter().for_each(|event| world.happen(event));
+    world.everybody_comes_back();
+    world
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -311,11 +84,24 @@ proptest! {
         zones in prop::sample::select(vec![0u8, 0, 2, 3, 4]),
         events in prop::collection::vec(event(), 0..60),
     ) {
-        let mut world = World::new(nodes, shards, zones);
-        for event in &events {
-            world.happen(event);
-        }
-        world.come_to_rest();
+        let mut world = world_after(&events, nodes, shards, zones);
+        world.come_to_rest(&BTreeSet::new());
+        check_rest(&world.map())?;
+    }
+
+    #[test]
+    fn while_nodes_are_full_planning_comes_to_an_end_and_to_a_good_one_when_they_have_room(
+        nodes in 1u64..7,
+        shards in prop::sample::select(vec![1u32, 4, 16]),
+        zones in prop::sample::select(vec![0u8, 0, 2, 3, 4]),
+        events in prop::collection::vec(event(), 0..40),
+        full in any::<u8>(),
+    ) {
+        let mut world = world_after(&events, nodes, shards, zones);
+        let full = world.chosen(full);
+        world.come_to_rest(&full);
+        check_idle(&world.map(), &full)?;
+        world.come_to_rest(&BTreeSet::new());
         check_rest(&world.map())?;
     }
 }

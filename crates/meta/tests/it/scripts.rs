@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use strata_meta::{Imbalance, MetaCommand, MetaRefusal, MetaReply, plan_around, preview, stranded};
+use strata_meta::{Imbalance, MetaCommand, MetaRefusal, MetaReply, held_up, plan_around, preview, stranded};
 use strata_types::{
     ChangeId, ClusterId, ClusterVersion, Epoch, GroupId, NodeId, NodeState, ReplicaId, Term, Timestamp, VersionRange,
 };
@@ -120,6 +120,17 @@ impl goldenscript::Runner for MetaRunner {
                 args.reject_rest()?;
                 let text = stranded(&self.map()?, node, &full);
                 writeln!(output, "{}", text.as_deref().unwrap_or("nothing"))?;
+            }
+            // held-up [full=NODE,...]: changes that wait for room which another node has.
+            "held-up" => {
+                let mut args = command.consume_args();
+                let full = named_nodes(args.lookup("full").map(|arg| arg.value.as_str()))?;
+                args.reject_rest()?;
+                let changes = held_up(&self.map()?, &full);
+                if changes.is_empty() {
+                    writeln!(output, "nothing")?;
+                }
+                changes.iter().try_for_each(|(group, id)| writeln!(output, "{} {id}", group_name(*group)))?;
             }
             // carry-out: leaders finish what is under way, nodes delete what left.
             "carry-out" => writeln!(output, "{} finished", self.carry_out()?)?,

@@ -20,6 +20,13 @@ fn simulate(arguments: &[&str]) -> Run {
     Run { output: output_text, succeeded: output.status.success() }
 }
 
+/// One run with a seeded bug. Disks that fill up have nothing to do with any of these.
+fn simulate_mutant(mutant: &str, stories: &str, seed: u64, seconds: &str) -> Run {
+    let seed = seed.to_string();
+    let plan = ["--seed", seed.as_str(), "--seconds", seconds, "--stories", stories, "--full-disks", "no"];
+    simulate(&[&plan[..], &["--mutant", mutant][..]].concat())
+}
+
 fn last_line(run: &Run) -> &str {
     run.output.lines().last().unwrap_or("nothing")
 }
@@ -77,6 +84,15 @@ fn programs_are_exchanged_under_faults() {
     assert!(total(&chosen, " programs exchanged") >= 3.0, "{}", chosen.output);
 }
 
+/// SIM-NODE-1, SIM-LIVE-2
+#[test]
+fn disks_fill_up_under_faults_and_everything_comes_to_rest_when_they_have_room() {
+    let run = simulate(&["--seed", "500", "--runs", "4", "--seconds", "40", "--full-disks", "yes"]);
+    assert_eq!(last_line(&run), "0 violations", "{}", run.output);
+    let (filled, moves) = (total(&run, " disks filled"), total(&run, " moves"));
+    assert!(filled >= 4.0 && moves >= 8.0, "{filled} filled, {moves} moves\n{}", run.output);
+}
+
 #[test]
 fn seeds_that_once_failed_stay_healed() {
     let corpus = include_str!("../../corpus/seeds.txt");
@@ -97,7 +113,7 @@ fn find(mutant: &str, first: u64) -> String {
 /// The same, where transactions of these stories run, too.
 fn find_beside(mutant: &str, stories: &str, first: u64) -> String {
     for seed in first..first + 40 {
-        let run = simulate(&["--seed", &seed.to_string(), "--seconds", "40", "--stories", stories, "--mutant", mutant]);
+        let run = simulate_mutant(mutant, stories, seed, "40");
         let mut found = run.output.lines().filter_map(|line| line.strip_prefix("VIOLATION "));
         let is_telling = |found: &&str| !found.starts_with("SIM-LIVE") && !found.starts_with("SIM-CLIENT-2");
         if let Some(found) = found.find(is_telling) {

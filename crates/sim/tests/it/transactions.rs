@@ -3,7 +3,7 @@
 //! All of them would take too long for each run of all tests: `SIM_TURN=n` chooses those whose turn it is, `SIM_TURN=all`
 //! (`make sim-mutants`) all.
 
-use super::{last_line, simulate, total};
+use super::{last_line, simulate, simulate_mutant, total};
 
 /// A seeded bug, the stories that show it, the first seed of the search, and what notices it.
 struct Seeded {
@@ -50,8 +50,7 @@ const TURNS: usize = 6;
 
 fn find(bug: &Seeded) -> String {
     for seed in bug.first..bug.first + RUNS {
-        let seed = seed.to_string();
-        let run = simulate(&["--seed", &seed, "--seconds", "30", "--stories", bug.stories, "--mutant", bug.mutant]);
+        let run = simulate_mutant(bug.mutant, bug.stories, seed, "30");
         let mut found = run.output.lines().filter_map(|line| line.strip_prefix("VIOLATION "));
         if let Some(found) = found.find(|found| !found.starts_with("SIM-LIVE")) {
             return found.to_owned();
