@@ -13,16 +13,16 @@
 //! A node that stops drops the reader between two batches, answers what was taken, and says with its last message that
 //! this was all: whatever else the client sent was not even begun, and may be done elsewhere.
 
+mod replies;
+
 use std::future::pending;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
-use futures_util::Stream;
 use futures_util::future::select;
 use metrics::Counter;
-use strata_env::{Env, TaskHandle};
+use strata_env::Env;
 use strata_proto::v1::kv_stream_reply::Numbered;
 use strata_proto::{ShardAnswer, ShardCall, v1};
 use strata_router::{RESULT_OVERHEAD, ShardBatch, ShardExecutor, ShardReply, fit_results};
@@ -33,6 +33,8 @@ use tonic::{Status, Streaming};
 
 use crate::stream_room::StreamRoom;
 
+pub(crate) use replies::Replies;
+
 /// Bytes of requests of one stream that are under way or whose replies are unread: two maximal messages, so that one
 /// is carried out while the next arrives.
 const REQUEST_BYTES_MAX: u32 = 2 * GRPC_MESSAGE_BYTES_MAX as u32;
@@ -40,8 +42,6 @@ const REQUEST_BYTES_MAX: u32 = 2 * GRPC_MESSAGE_BYTES_MAX as u32;
 const BATCHES_MAX: usize = 1024;
 /// Bytes of replies that wait for the client to read. Past it reads are answered with "ask again" instead of data.
 const REPLY_BYTES_MAX: usize = 2 * GRPC_MESSAGE_BYTES_MAX;
-/// A message of replies closes at this size: encoding it keeps nobody else waiting.
-const MESSAGE_BYTES_TARGET: usize = 256 * 1024;
 /// No message of replies exceeds this; leaves room for framing below the limit of the protocol.
 const MESSAGE_BYTES_MAX: usize = GRPC_MESSAGE_BYTES_MAX - 512 * 1024;
 /// What a batch counts beside its keys and values.
@@ -79,18 +79,6 @@ struct Outgoing {
     _taken: Taken,
 }
 
-/// The replies of one stream, as many a message as are ready.
-pub(crate) struct Replies {
-    shared: Arc<Shared>,
-    queue: mpsc::UnboundedReceiver<Result<Outgoing, Status>>,
-    /// Did not fit the last message.
-    held: Option<Outgoing>,
-    failed: Option<Status>,
-    /// Whether the last message left.
-    is_over: bool,
-    reader: TaskHandle,
-}
-
 /// Serves one stream, until its client ends it or `ending` becomes true.
 pub(crate) fn serve(
     env: &Env,
@@ -114,7 +102,7 @@ pub(crate) fn serve(
     // The room of batches bounds what is in this queue.
     let (sender, queue) = mpsc::unbounded_channel();
     let reader = env.spawn("grpc-stream-reader", read(shared.clone(), inbound, ending, sender));
-    Replies { shared, queue, held: None, failed: None, is_over: false, reader }
+    Replies::new(shared, queue, reader)
 }
 
 async fn read(
@@ -228,64 +216,6 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         self.shared.room.give_back(self.bytes);
-    }
-}
-
-impl Stream for Replies {
-    type Item = Result<v1::KvStreamReply, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut replies = Vec::new();
-        let mut bytes = 0;
-        if let Some(status) = self.failed.take() {
-            return Poll::Ready(Some(Err(status)));
-        }
-        while bytes < MESSAGE_BYTES_TARGET {
-            let next = match self.held.take() {
-                Some(held) => Poll::Ready(Some(Ok(held))),
-                None => self.queue.poll_recv(context),
-            };
-            match next {
-                Poll::Ready(Some(Ok(outgoing)))
-                    if !replies.is_empty() && bytes + outgoing.bytes > MESSAGE_BYTES_MAX =>
-                {
-                    self.held = Some(outgoing);
-                    break;
-                }
-                Poll::Ready(Some(Ok(outgoing))) => {
-                    bytes += outgoing.bytes;
-                    self.shared.owed.fetch_sub(1, Ordering::AcqRel);
-                    self.shared.reply_bytes.fetch_sub(outgoing.bytes, Ordering::Relaxed);
-                    replies.push(outgoing.reply);
-                }
-                Poll::Ready(Some(Err(status))) if replies.is_empty() => return Poll::Ready(Some(Err(status))),
-                Poll::Ready(Some(Err(status))) => {
-                    self.failed = Some(status);
-                    break;
-                }
-                Poll::Ready(None) if replies.is_empty() => return Poll::Ready(self.last_message().map(Ok)),
-                Poll::Pending if replies.is_empty() => return Poll::Pending,
-                Poll::Ready(None) | Poll::Pending => break,
-            }
-        }
-        Poll::Ready(Some(Ok(v1::KvStreamReply { replies, ends: false })))
-    }
-}
-
-impl Replies {
-    /// Tells the client, once, that what was not answered was not taken. Not if that is not so: a task that ended without
-    /// a reply may have done something.
-    fn last_message(&mut self) -> Option<v1::KvStreamReply> {
-        let is_ending = self.shared.is_ending.load(Ordering::Acquire) && self.shared.owed.load(Ordering::Acquire) == 0;
-        let is_due = is_ending && !std::mem::replace(&mut self.is_over, true);
-        is_due.then(|| v1::KvStreamReply { replies: Vec::new(), ends: true })
-    }
-}
-
-impl Drop for Replies {
-    fn drop(&mut self) {
-        // The client is gone: nobody would read what it still sends.
-        self.reader.abort();
     }
 }
 

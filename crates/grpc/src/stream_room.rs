@@ -45,6 +45,15 @@ impl Default for ConnectionRoom {
     }
 }
 
+impl PartialEq for ConnectionRoom {
+    /// Whether it is the room of the same connection.
+    fn eq(&self, other: &ConnectionRoom) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for ConnectionRoom {}
+
 /// The room of the streams of a node.
 pub(crate) struct NodeRoom(Arc<Room>);
 

@@ -1,36 +1,21 @@
 //! A scan of the whole key space: one stream of pages per shard, merged in key order.
 
 mod cursor;
+mod pages;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{self, FuturesUnordered, Stream, StreamExt};
-use strata_types::{
-    Epoch, Error, ErrorCode, Freshness, Item, ReadLevel, Reply, RequestHeader, Result, Timestamp,
-    limits::SCAN_PAGE_ITEMS_MAX,
-};
+use strata_types::{Epoch, Error, ErrorCode, Freshness, Item, ReadLevel, Reply, RequestHeader, Result, Timestamp};
 
 use crate::{Kv, PageRange};
 
-use cursor::{Cursor, size};
+use pages::Pages;
 
-/// Bytes that all shards' pages of one scan should hold together: bounds the memory of most scans, and how long others
-/// wait for a core that makes the pages.
-const BUFFER_BYTES_TARGET: usize = 2 * 1024 * 1024;
-/// Bytes that they may hold together: two of the largest items, whatever the number of shards. Past it, what is needed
-/// last is given up, and fetched again when it is needed.
-const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Bytes that one page should have, of a shard and of all together: a node encodes it, or merges it, in well under a
-/// millisecond, during which its core does nothing else.
-const PAGE_BYTES_TARGET: usize = 256 * 1024;
 /// Shards asked at once: more would let one scan fill every queue, and every core.
 const FETCHES_MAX: usize = 8;
-/// Size of an item that is assumed before the first page arrived.
-const ITEM_BYTES_GUESS: usize = 256;
 /// Starts over because the shards changed; more often than that in one scan means that something is wrong.
 const LAYOUT_CHANGES_MAX: u32 = 64;
 
@@ -60,10 +45,7 @@ pub struct Scan {
     /// Of each page.
     deadline: Duration,
     epoch: Epoch,
-    cursors: Vec<Cursor>,
-    /// The first key of each cursor that has items.
-    heads: BinaryHeap<Reverse<(Bytes, usize)>>,
-    item_bytes: usize,
+    pages: Pages,
     layout_changes: u32,
     /// The weakest level of the pages that were fetched.
     level: Option<ReadLevel>,
@@ -82,9 +64,7 @@ impl Scan {
             position: range.start,
             deadline,
             epoch: Epoch(0),
-            cursors: Vec::new(),
-            heads: BinaryHeap::new(),
-            item_bytes: ITEM_BYTES_GUESS,
+            pages: Pages::new(),
             layout_changes: 0,
             level: None,
             is_level_lost: false,
@@ -105,11 +85,13 @@ impl Scan {
             if self.follow_layout()? {
                 continue;
             }
-            let page = self.merge();
-            if !page.is_empty() {
+            let page = self.pages.merge(self.left);
+            if let Some(last) = page.last() {
+                self.left -= page.len() as u64;
+                self.position = successor(&last.key);
                 return Ok(Some(page));
             }
-            if self.cursors.iter().all(|cursor| cursor.least().is_none()) {
+            if self.pages.is_over() {
                 return Ok(None);
             }
         }
@@ -149,33 +131,27 @@ impl Scan {
         &self.position
     }
 
-    /// Cursors of all shards of the newest map, from the present position on.
+    /// All shards of the newest map, from the present position on.
     fn start_over(&mut self) {
         let map = self.kv.map();
         self.epoch = map.epoch;
-        self.heads.clear();
-        self.cursors = map
-            .shards
-            .iter()
-            .map(|placement| Cursor::new(placement.shard, placement.slots, self.position.clone()))
-            .collect();
+        self.pages.start_over(&map, &self.position);
     }
 
     /// Starts over when shards own other slots than when their pages were asked for: a page then is no statement
     /// about all keys of its range. `true` if it did.
     fn follow_layout(&mut self) -> Result<bool> {
         let map = self.kv.map();
-        if map.epoch == self.epoch && !self.cursors.is_empty() {
+        if map.epoch == self.epoch && self.pages.has_shards() {
             return Ok(false);
         }
         self.epoch = map.epoch;
-        let layout = map.shards.iter().map(|placement| (placement.shard, placement.slots));
-        if !self.cursors.is_empty() && layout.eq(self.cursors.iter().map(|cursor| (cursor.shard, cursor.slots))) {
+        if self.pages.has_shards() && self.pages.has_layout_of(&map) {
             return Ok(false);
         }
         self.count_layout_change()?;
         self.start_over();
-        if self.cursors.is_empty() {
+        if !self.pages.has_shards() {
             return Err(Error::not_applied(ErrorCode::NotReady, "the cluster has no shard map yet"));
         }
         Ok(true)
@@ -192,16 +168,16 @@ impl Scan {
 
     /// Fetches a page for every shard that has none left, while there is room; what may hold the next key, in any case.
     async fn fill(&mut self) -> Result<()> {
-        let mut wanted = self.wanted();
+        let mut wanted = self.pages.wanted();
         let mut fetches = FuturesUnordered::new();
         loop {
-            while fetches.len() < FETCHES_MAX
-                && let Some(place) = self.startable(&wanted, fetches.len())
-            {
+            while fetches.len() < FETCHES_MAX {
+                let limit = self.pages.limit(self.left);
+                let Some(place) = self.pages.startable(&wanted, fetches.len(), limit) else { break };
                 let index = wanted.remove(place);
-                let cursor = &self.cursors[index];
+                let cursor = self.pages.cursor(index);
                 let start = cursor.start().cloned().unwrap_or_default();
-                let (header, end, limit) = (self.header.clone(), self.end.clone(), self.page_limit());
+                let (header, end) = (self.header.clone(), self.end.clone());
                 let range = PageRange { header, start, end, limit };
                 let (kv, shard, deadline) = (self.kv.clone(), cursor.shard, self.deadline);
                 fetches.push(async move { (index, kv.scan_shard(shard, range, deadline).await) });
@@ -210,7 +186,7 @@ impl Scan {
             match page {
                 Ok(Reply::Scan { items, resume, freshness }) => {
                     self.note_level(freshness);
-                    self.take_page(index, items, resume);
+                    self.pages.take(index, items, resume);
                 }
                 Ok(other) => {
                     let message = format!("a node answered a scan with something else: {other:?}");
@@ -226,31 +202,6 @@ impl Scan {
         }
     }
 
-    /// The cursors without items that may have more, in the order in which these may be needed.
-    fn wanted(&self) -> Vec<usize> {
-        let starts = self.cursors.iter().enumerate();
-        let mut starts: Vec<_> = starts.filter_map(|(index, cursor)| Some((cursor.start()?, index))).collect();
-        starts.sort_unstable();
-        starts.into_iter().map(|(_, index)| index).collect()
-    }
-
-    /// Which of `wanted` to fetch beside `under_way` others. What was given up is not fetched before it is needed: it
-    /// would only be given up again. What is needed is fetched alone if there is no room.
-    fn startable(&self, wanted: &[usize], under_way: usize) -> Option<usize> {
-        let page = self.item_bytes.saturating_mul(self.page_limit() as usize);
-        let has_room = self.held() + page.saturating_mul(under_way + 1) <= HELD_BYTES_MAX;
-        let least = self.cursors.iter().filter_map(Cursor::least).min();
-        wanted.iter().position(|index| {
-            let cursor = &self.cursors[*index];
-            let is_needed = cursor.start() == least;
-            if has_room { is_needed || !cursor.gave_up() } else { is_needed && under_way == 0 }
-        })
-    }
-
-    fn held(&self) -> usize {
-        self.cursors.iter().map(Cursor::bytes).sum()
-    }
-
     fn note_level(&mut self, freshness: Option<Freshness>) {
         self.level = match (self.level, freshness) {
             (Some(level), Some(page)) => Some(level.weaker(page.level)),
@@ -260,73 +211,6 @@ impl Scan {
                 None
             }
         };
-    }
-
-    fn take_page(&mut self, index: usize, items: Vec<Item>, resume: Option<Bytes>) {
-        let count = items.len();
-        let cursor = &mut self.cursors[index];
-        cursor.put(items, resume);
-        if let Some(first) = cursor.head() {
-            self.item_bytes = (self.item_bytes + cursor.bytes() / count) / 2 + 1;
-            self.heads.push(Reverse((first.clone(), index)));
-        }
-        self.make_room();
-    }
-
-    /// Gives up the items that are needed last while there are too many bytes. The one of the least key stays: it is
-    /// needed now, and so each page that is fetched again brings the scan on.
-    fn make_room(&mut self) {
-        while self.held() > HELD_BYTES_MAX {
-            let tails = self.cursors.iter().enumerate();
-            let last = tails.filter_map(|(index, cursor)| Some((cursor.tail()?, index))).max();
-            let (Some((tail, index)), Some(Reverse((least, _)))) = (last, self.heads.peek()) else { return };
-            if tail == least {
-                return;
-            }
-            self.cursors[index].give_up_last();
-            self.heads.retain(|Reverse((_, other))| *other != index);
-            if let Some(head) = self.cursors[index].head() {
-                self.heads.push(Reverse((head.clone(), index)));
-            }
-        }
-    }
-
-    /// Items to ask each shard for: about its share of what is wanted, within the memory bound.
-    fn page_limit(&self) -> u32 {
-        let shards = self.cursors.iter().filter(|cursor| cursor.least().is_some()).count().max(1);
-        let wanted = self.left.min(u64::from(SCAN_PAGE_ITEMS_MAX));
-        // A fifth more than the share, because keys do not spread evenly.
-        let share = wanted * 6 / (5 * shards as u64) + 1;
-        let room = (BUFFER_BYTES_TARGET / shards).min(PAGE_BYTES_TARGET) / self.item_bytes;
-        (share.min(wanted) as u32).clamp(1, (room as u32).clamp(1, SCAN_PAGE_ITEMS_MAX))
-    }
-
-    /// Takes items in key order, until it is a page, or a shard whose page is not here may hold the next one.
-    fn merge(&mut self) -> Vec<Item> {
-        let mut page = Vec::new();
-        let end = self.cursors.iter().filter_map(Cursor::start).min().cloned();
-        let mut bytes = 0;
-        while self.left > 0 && bytes < PAGE_BYTES_TARGET {
-            let Some(Reverse((head, _))) = self.heads.peek() else { break };
-            if end.as_ref().is_some_and(|end| end <= head) {
-                break;
-            }
-            let Some(Reverse((_, index))) = self.heads.pop() else { break };
-            let cursor = &mut self.cursors[index];
-            let Some(item) = cursor.pop() else { break };
-            bytes += size(&item);
-            page.push(item);
-            self.left -= 1;
-            match cursor.head() {
-                Some(next) => self.heads.push(Reverse((next.clone(), index))),
-                None if cursor.start().is_some() => break,
-                None => {}
-            }
-        }
-        if let Some(last) = page.last() {
-            self.position = successor(&last.key);
-        }
-        page
     }
 }
 

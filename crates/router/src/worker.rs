@@ -1,6 +1,7 @@
 //! The one retry loop: takes batches of one shard and stays with each until every request of it is answered.
 
 mod answers;
+mod giving_up;
 mod trouble;
 
 use std::pin::pin;

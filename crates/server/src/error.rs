@@ -1,5 +1,6 @@
 //! Why a server does not start.
 
+use strata_cluster::StartError as ClusterError;
 use strata_net::tls::TlsError;
 use strata_storage::StorageError;
 
@@ -23,13 +24,25 @@ pub enum StartError {
     Tablets(#[from] StorageError),
     /// The node cannot find its place in a cluster.
     #[error(transparent)]
-    Cluster(#[from] strata_cluster::StartError),
+    Cluster(#[from] ClusterError),
     /// The gRPC services cannot be built.
     #[error("the gRPC services cannot be built: {0}")]
     Services(#[from] strata_grpc::BuildError),
 }
 
 impl StartError {
+    /// Whether the settings contradict each other or a limit, whatever else there is: the same start fails again.
+    pub fn is_of_settings(&self) -> bool {
+        let StartError::Cluster(error) = self else { return false };
+        matches!(
+            error,
+            ClusterError::Settings { .. }
+                | ClusterError::JoinListTwice { .. }
+                | ClusterError::NotInJoinList { .. }
+                | ClusterError::JoinsItself { .. }
+        )
+    }
+
     /// The next step.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -1,4 +1,4 @@
-//! What the tests of bodies share: a port that answers a few calls, over a connection in memory, and bodies that the test
+//! What the tests of connections share: a port that answers a few calls, over a connection in memory, and bodies that the test
 //! makes frame by frame.
 
 use std::convert::Infallible;
@@ -12,6 +12,8 @@ use bytes::Bytes;
 use http::{Request, Response, Uri, header};
 use hyper::body::{Body, Frame};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use strata_grpc::ConnectionRoom;
 use strata_http::{Metrics, Readiness};
 use strata_proto::v1;
 use strata_proto::v1::kv_server::{Kv, KvServer};
@@ -50,8 +52,13 @@ impl Body for Script {
     }
 }
 
-/// Answers gets and puts.
-struct Answers;
+/// What each stream was told of its connection.
+type Rooms = Arc<Mutex<Vec<Option<ConnectionRoom>>>>;
+
+/// Answers gets and puts, and refuses streams.
+struct Answers {
+    rooms: Rooms,
+}
 
 type Answer<T> = Result<tonic::Response<T>, Status>;
 
@@ -86,7 +93,8 @@ impl Kv for Answers {
         Err(Status::unimplemented("scan"))
     }
 
-    async fn stream(&self, _: tonic::Request<Streaming<v1::KvStreamRequest>>) -> Answer<Self::StreamStream> {
+    async fn stream(&self, request: tonic::Request<Streaming<v1::KvStreamRequest>>) -> Answer<Self::StreamStream> {
+        self.rooms.lock().push(request.extensions().get().cloned());
         Err(Status::unimplemented("stream"))
     }
 }
@@ -96,6 +104,7 @@ pub(crate) struct Loopback {
     pub(crate) channel: Channel,
     /// Ends with the connection.
     pub(crate) served: JoinHandle<()>,
+    pub(crate) rooms: Rooms,
     _stop: watch::Sender<bool>,
 }
 
@@ -103,7 +112,8 @@ pub(crate) struct Loopback {
 pub(crate) async fn connect(bodies: InboundBodies, replies: OutboundBodies, window: Option<u32>) -> Loopback {
     let readiness: Arc<dyn Readiness> = Arc::new(|| Ok(()));
     let router = strata_http::router(Metrics::detached(), readiness.clone());
-    let routes = Arc::new(OnceLock::from(Routes::new(KvServer::new(Answers))));
+    let rooms = Rooms::default();
+    let routes = Arc::new(OnceLock::from(Routes::new(KvServer::new(Answers { rooms: rooms.clone() }))));
     let grpc = Grpc { routes, router, readiness, bodies, replies };
     let (stop, stopping) = watch::channel(false);
     let (near, far) = tokio::io::duplex(1 << 16);
@@ -117,7 +127,7 @@ pub(crate) async fn connect(bodies: InboundBodies, replies: OutboundBodies, wind
     });
     let endpoint = Endpoint::from_static("http://node").initial_stream_window_size(window);
     let channel = endpoint.connect_with_connector(connector).await.expect("connected");
-    Loopback { channel, served, _stop: stop }
+    Loopback { channel, served, rooms, _stop: stop }
 }
 
 /// Begins a get whose message is what the test makes, and waits for the head of the reply.

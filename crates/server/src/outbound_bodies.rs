@@ -30,6 +30,7 @@
 //! A reply of a few kilobytes, such as that of a put, a commit or an error, is not counted unless it is one of a
 //! stream: a call has one. What is counted costs one allocation a frame.
 
+mod kind;
 mod room;
 mod scans;
 
@@ -44,8 +45,9 @@ use hyper::body::{Body, Frame, SizeHint};
 use strata_env::{Clock, Env};
 use strata_grpc::Room;
 use strata_types::limits::{GRPC_MESSAGE_BYTES_MAX, REQUEST_DEADLINE_MAX};
-use strata_types::{Error, ErrorCode, Outcome};
+use strata_types::{Error, ErrorCode};
 
+pub(crate) use kind::ReplyKind;
 use room::{Unread, Waiting};
 use scans::{ScanBody, Scans};
 
@@ -69,48 +71,7 @@ const FRAME_OVERHEAD: usize = 512;
 const _: () = assert!(GRPC_MESSAGE_BYTES_MAX < CONNECTION_BYTES_MAX, "a reply must have room");
 const _: () = assert!(CONNECTION_BYTES_MAX < NODE_BYTES_MAX, "one client must not take the room of all");
 
-/// The calls that are answered by more than one message, and end by a deadline.
-const SCANS: [&str; 2] = ["/strata.v1.Kv/Scan", "/strata.v1.Txn/Scan"];
-/// The others that are.
-const STREAMS: [&str; 3] = [
-    "/strata.v1.Kv/Stream",
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-];
-/// The calls whose reply is large only where nothing was applied: reads, compare-and-sets that failed, and locks, whose
-/// item can be read again.
-const READS: [&str; 4] =
-    ["/strata.v1.Kv/CompareAndSet", "/strata.v1.Kv/Get", "/strata.v1.Txn/Get", "/strata.v1.Txn/GetForUpdate"];
-
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What a reply is, which says what becomes of it where there is no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReplyKind {
-    /// Many messages: they wait.
-    Stream,
-    /// The same, and the client may pause: it may be given up.
-    Scan,
-    /// One message: the call ends with an error of this outcome.
-    Unary(Outcome),
-    /// Not gRPC: it is cut off.
-    Plain,
-}
-
-impl ReplyKind {
-    /// That of a gRPC call.
-    pub(crate) fn of_call(path: &str) -> ReplyKind {
-        if STREAMS.contains(&path) {
-            ReplyKind::Stream
-        } else if SCANS.contains(&path) {
-            ReplyKind::Scan
-        } else if READS.contains(&path) {
-            ReplyKind::Unary(Outcome::NotApplied)
-        } else {
-            ReplyKind::Unary(Outcome::Unknown)
-        }
-    }
-}
 
 /// What the replies of all connections share.
 pub(crate) struct OutboundBodies {

@@ -195,3 +195,6 @@ fn not_ready(readiness: &dyn Readiness) -> Response<Body> {
     let error = Error::not_applied(ErrorCode::NotReady, format!("the node is not ready: {reason}"));
     strata_proto::status_of(&error).into_http()
 }
+
+#[cfg(test)]
+mod tests;

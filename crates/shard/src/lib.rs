@@ -95,6 +95,7 @@ mod reads;
 mod rows;
 mod sessions;
 mod snapshot_page;
+pub mod testing;
 mod transactions;
 mod unfinished;
 mod versions;

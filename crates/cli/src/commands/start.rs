@@ -17,7 +17,7 @@ use strata_storage_rocksdb::{RocksOptions, RocksTablets};
 use tokio::io::AsyncReadExt;
 
 use crate::args::StartArgs;
-use crate::failure::{Failure, STATUS_INTERRUPTED};
+use crate::failure::{Failure, STATUS_INTERRUPTED, STATUS_USAGE};
 use crate::output::{Answer, Format, count};
 use crate::program;
 use crate::signals::Signals;
@@ -28,6 +28,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Failure {
         let failure = Failure::new(error.to_string());
+        let failure = if error.is_of_settings() { failure.status(STATUS_USAGE) } else { failure };
         match error.hint() {
             Some(hint) => failure.hint(hint),
             None => failure,

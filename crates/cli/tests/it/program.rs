@@ -59,6 +59,26 @@ fn what_makes_no_sense_has_the_status_of_a_wrong_command_line() {
     }
 }
 
+/// CLI-1: some settings are found wrong only when the node has its ports, so that it knows its own address.
+#[test]
+fn a_wrong_join_list_and_a_zone_that_is_too_long_have_the_same_status() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let data = place.path().display().to_string();
+    let zone = "z".repeat(301);
+    let [first, second] = ["127.0.0.1:1", "127.0.0.1:2"];
+    for arguments in [
+        &["--zone", &zone][..],
+        &["--join", &format!("{first},{second},{first}")],
+        &["--join", first, "--advertise-peer", first],
+        &["--join", &format!("{first},{second}"), "--expect", "2"],
+    ] {
+        let output = run(&[&["start", "--data", &data, "--listen", "127.0.0.1:0"][..], arguments].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.lines().any(|line| line.starts_with("error: ")), "{arguments:?}: {said}");
+    }
+}
+
 /// CLI-2
 #[test]
 fn a_wrong_command_line_is_json_where_json_is_asked_for() {

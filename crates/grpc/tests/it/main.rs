@@ -3,6 +3,7 @@
 
 mod crowds;
 mod deadlines;
+mod full_nodes;
 mod health;
 mod nobody;
 mod operations;

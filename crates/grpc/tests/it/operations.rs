@@ -1,17 +1,16 @@
 //! What operators ask for, carried out by a real meta machine behind the door.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use strata_env::real;
 use strata_grpc::{ClusterOverview, ClusterView, Parts, ReplicaOverview, ShardOverview};
-use strata_machine::{CommandContext, Machine, View, ViewMut};
+use strata_machine::{CommandContext, Machine};
 use strata_meta::{Joiner, MetaCommand, MetaMachine, MetaReply, load_map};
 use strata_proto::v1::admin_client::AdminClient;
 use strata_proto::{error_of, v1};
+use strata_shard::testing::Rows;
 use strata_types::{
     ClusterId, Error, ErrorCode, InstanceId, LogIndex, NodeDescriptor, NodeId, Outcome, ReplicaFigures, ReplicaId,
     ReplicaPlacement, Result, ShardMap, ShardPlacement, Term, Timestamp, VersionRange,
@@ -21,35 +20,10 @@ use tonic::{Code, Status};
 
 use crate::nobody::{Node, open};
 
-/// A tablet in memory.
-#[derive(Default)]
-struct Tablet(BTreeMap<Bytes, Bytes>);
-
-impl View for Tablet {
-    fn get(&self, key: &[u8]) -> Option<Bytes> {
-        self.0.get(key).cloned()
-    }
-
-    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &Bytes) -> bool) {
-        let range = Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end);
-        let _ = self.0.range(range).all(|(key, value)| visit(key, value));
-    }
-}
-
-impl ViewMut for Tablet {
-    fn put(&mut self, key: Bytes, value: Bytes) {
-        self.0.insert(key, value);
-    }
-
-    fn delete(&mut self, key: Bytes) {
-        self.0.remove(&key);
-    }
-}
-
 /// The meta group, as far as operators see it.
 #[derive(Default)]
 struct Meta {
-    tablet: Mutex<Tablet>,
+    rows: Mutex<Rows>,
     deadlines: Mutex<Vec<Duration>>,
     is_cut_off: bool,
     /// What the leaders of the shards tell, if they are asked.
@@ -59,8 +33,8 @@ struct Meta {
 impl Meta {
     fn apply(&self, command: &MetaCommand) -> MetaReply {
         let context = CommandContext { term: Term(1), index: LogIndex(1), position: 0, stamp: Timestamp(0) };
-        let mut tablet = self.tablet.lock().expect("nobody panicked");
-        let reply = MetaMachine::new().apply(&mut *tablet, context, &command.encode());
+        let mut rows = self.rows.lock().expect("nobody panicked");
+        let reply = MetaMachine::new().apply(&mut *rows, context, &command.encode());
         MetaReply::decode(reply).expect("replies decode")
     }
 
@@ -134,7 +108,7 @@ impl ClusterView for Meta {
     }
 
     fn map(&self) -> Arc<ShardMap> {
-        Arc::new(load_map(&*self.tablet.lock().expect("nobody panicked")).unwrap_or_default())
+        Arc::new(load_map(&*self.rows.lock().expect("nobody panicked")).unwrap_or_default())
     }
 
     async fn command(&self, command: MetaCommand, deadline: Duration) -> Result<MetaReply> {

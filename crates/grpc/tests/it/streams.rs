@@ -7,17 +7,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
-use strata_env::real;
+use strata_env::sim::SimWorld;
+use strata_env::{Env, real};
 use strata_grpc::{ConnectionRoom, Parts};
 use strata_proto::v1::kv_client::KvClient;
 use strata_proto::{ShardCall, v1};
 use strata_router::{ShardBatch, ShardExecutor, ShardReply};
 use strata_types::{Epoch, Operation, Reply, Request, RequestHeader, Revision, ShardId, Timestamp};
 use tokio::sync::watch;
-use tonic::Status;
-use tonic::service::InterceptorLayer;
+use tonic::service::{InterceptorLayer, Routes};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Status, Streaming};
 
 use crate::nobody::Node;
 
@@ -55,11 +56,16 @@ impl ShardExecutor for Gate {
     }
 }
 
-/// A connection to a node whose shards are behind a gate.
-async fn connect(gate: Arc<Gate>) -> Channel {
+/// The front door of a node whose shards are behind a gate.
+async fn door(env: Env, gate: Arc<Gate>) -> Routes {
     let node = Node::new();
-    let parts = Parts { env: real::env(), kv: node.clone(), executor: gate, view: node, transactions: None };
-    let (routes, _) = strata_grpc::routes(parts).await.expect("routes");
+    let parts = Parts { env, kv: node.clone(), executor: gate, view: node, transactions: None };
+    strata_grpc::routes(parts).await.expect("routes").0
+}
+
+/// A connection to such a node.
+async fn connect(gate: Arc<Gate>) -> Channel {
+    let routes = door(real::env(), gate).await;
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
     let address = incoming.local_addr().expect("bound");
     let room = ConnectionRoom::default();
@@ -110,4 +116,35 @@ async fn streams_of_one_connection_wait_while_they_hold_too_much_together() {
         assert_eq!(client.await.expect("no panic"), 40);
     }
     assert_eq!(gate.under_way_max.load(Ordering::SeqCst), UNDER_WAY_MAX);
+}
+
+/// Opens a stream without a network between: what the client drops is dropped by the node at once.
+async fn open(door: &Routes, room: &ConnectionRoom, messages: u64) -> Streaming<v1::KvStreamReply> {
+    let mut request = tonic::Request::new(stream::iter((0..messages).map(message)));
+    request.extensions_mut().insert(room.clone());
+    KvClient::new(door.clone()).stream(request).await.expect("opened").into_inner()
+}
+
+/// GRPC-2
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_dropped_gives_its_room_back() {
+    // It holds replies that nobody reads, or batches that go on without it.
+    for is_answered in [true, false] {
+        let gate = Gate::new();
+        gate.is_open.send_replace(is_answered);
+        let (door, room) = (door(SimWorld::new(1).node(1).env(), gate.clone()).await, ConnectionRoom::default());
+        let lazy = [open(&door, &room, 40).await, open(&door, &room, 40).await];
+        let mut started = gate.started.subscribe();
+        let all = started.wait_for(|started| *started >= UNDER_WAY_MAX);
+        tokio::time::timeout(LONG, all).await.expect("in time").expect("started");
+        let mut late = open(&door, &room, 1).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*gate.started.borrow(), UNDER_WAY_MAX, "the connection is full");
+        drop(lazy);
+        gate.is_open.send_replace(true);
+        let answer = tokio::time::timeout(LONG, late.message()).await.expect("in time").expect("readable");
+        assert_eq!(answer.expect("a message").replies.len(), 1);
+    }
 }

@@ -75,32 +75,6 @@ fn replies(node: usize, connection: usize) -> OutboundBodies {
     OutboundBodies::with_room(&real::env(), node, connection)
 }
 
-/// A stream that is not known as one would end where it should wait.
-#[test]
-fn every_call_that_is_answered_by_a_stream_is_known() {
-    let services = [
-        ("Admin", include_str!("../../../../proto/strata/v1/admin.proto")),
-        ("Kv", include_str!("../../../../proto/strata/v1/kv.proto")),
-        ("Txn", include_str!("../../../../proto/strata/v1/txn.proto")),
-    ];
-    let (mut found, mut others) = (Vec::new(), Vec::new());
-    for (service, file) in services {
-        for line in file.lines() {
-            let Some((name, _)) = line.trim().strip_prefix("rpc ").and_then(|call| call.split_once('(')) else {
-                continue;
-            };
-            let calls = if line.contains("returns (stream ") { &mut found } else { &mut others };
-            calls.push(format!("/strata.v1.{service}/{name}"));
-        }
-    }
-    let known = STREAMS.into_iter().chain(SCANS).filter(|path| path.starts_with("/strata."));
-    let mut known: Vec<&str> = known.collect();
-    found.sort();
-    known.sort();
-    assert_eq!(found, known);
-    assert!(READS.iter().all(|path| others.iter().any(|other| other == path)), "{READS:?} are calls");
-}
-
 #[tokio::test]
 async fn a_frame_is_held_until_nobody_needs_it() {
     let replies = replies(1 << 20, 1 << 20).of_connection();

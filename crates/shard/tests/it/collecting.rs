@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use strata_codec::{StoredValue, Version, data_key, history_key};
+use strata_shard::testing::Rows;
 use strata_types::{Revision, Space, SpaceKey, Timestamp};
-
-use crate::view::Rows;
 
 const MIB: usize = 1024 * 1024;
 const NEWEST: Timestamp = Timestamp(100);

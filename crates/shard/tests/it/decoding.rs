@@ -4,12 +4,11 @@ use bytes::Bytes;
 use strata_codec::{Command, CommandBody, CommandHeader, decode_reply};
 use strata_machine::{CommandContext, Machine as _};
 use strata_shard::ShardMachine;
+use strata_shard::testing::Rows;
 use strata_types::{
     ClientId, Decision, Expected, LogIndex, Mutation, Part, Prepared, Revision, SessionRequest, Slot, Space, SpaceKey,
     SpaceRange, SpaceWrite, Term, Timestamp, Transaction, TransactionId,
 };
-
-use crate::view::Rows;
 
 strata_codec::fuzz_targets!();
 

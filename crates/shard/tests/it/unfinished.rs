@@ -3,9 +3,8 @@
 use strata_codec::{
     Participant, RecordState, SHARD_STATE_KEY, ShardState, TransactionRecord, participant_key, record_key,
 };
+use strata_shard::testing::Rows;
 use strata_types::{Slot, Timestamp, Transaction, TransactionId};
-
-use crate::view::Rows;
 
 /// Parts with the ids from 0 on, then records with those from 100 on.
 fn filled(parts: u64, records: u64) -> Rows {

@@ -1,4 +1,4 @@
-//! Tablets in memory: one that records what is done to it, and one that does not.
+//! A tablet in memory that records what is done to it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -55,34 +55,5 @@ impl ViewMut for TraceView {
     fn delete(&mut self, key: Bytes) {
         self.note(format!("delete {}", show::key(&key)));
         self.rows.remove(&key);
-    }
-}
-
-/// Nothing but the rows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rows(pub(crate) BTreeMap<Bytes, Bytes>);
-
-impl View for Rows {
-    fn get(&self, key: &[u8]) -> Option<Bytes> {
-        self.0.get(key).cloned()
-    }
-
-    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &Bytes) -> bool) {
-        let range = self.0.range(Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end));
-        for (key, value) in range {
-            if !visit(key, value) {
-                return;
-            }
-        }
-    }
-}
-
-impl ViewMut for Rows {
-    fn put(&mut self, key: Bytes, value: Bytes) {
-        self.0.insert(key, value);
-    }
-
-    fn delete(&mut self, key: Bytes) {
-        self.0.remove(&key);
     }
 }

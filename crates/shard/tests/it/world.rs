@@ -10,14 +10,13 @@ use proptest::option;
 use proptest::prelude::*;
 use strata_codec::{KeyKind, decode_reply, encode_collect, encode_command};
 use strata_machine::{CommandContext, Machine};
+use strata_shard::testing::Rows;
 use strata_shard::{Obstacle, ShardMachine, Unfinished, UnfinishedState};
 use strata_types::{
     Conflict, ConflictReason, Decision, Error, ErrorCode, Expected, LogIndex, Mutation, Operation, Part, Prepared,
     Reply, Request, RequestHeader, Space, SpaceKey, SpaceRange, SpaceWrite, Term, Timestamp, Transaction,
     TransactionCall, TransactionId, TransactionReply, TransactionStatus,
 };
-
-use crate::view::Rows;
 
 const KEYS: u8 = 5;
 

@@ -91,8 +91,7 @@ impl Model {
     pub(crate) fn with_options(shards: u32, options: TransactionOptions) -> (Arc<Model>, Transactions) {
         let env = SimWorld::new(11).node(1).env();
         let map = map(shards);
-        let fresh = || Shard { clock: 1, ..Shard::default() };
-        let shards = map.shards.iter().map(|placement| (placement.shard, fresh())).collect();
+        let shards = map.shards.iter().map(|placement| (placement.shard, Shard::default())).collect();
         let state = State { map: map.clone(), shards, ..State::default() };
         let model = Arc::new(Model { env: env.clone(), state: Mutex::new(state) });
         let router = Router::new(env, model.clone(), map, RouterOptions::default());
@@ -130,9 +129,9 @@ impl Model {
         let mut state = self.state.lock();
         let slot = Slot::of_key(key.as_bytes());
         let shard = state.shard_at(slot);
-        let reply = state.apply(shard, &Request { header: RequestHeader::default(), operation }).expect("written");
+        let reply = state.carry_out(shard, &Request { header: RequestHeader::default(), operation }).expect("written");
         assert!(!matches!(reply, Reply::Blocked { .. }), "nobody is in the way of {key}: {reply:?}");
-        Timestamp(state.shards[&shard].clock)
+        state.shards[&shard].leader.clock()
     }
 
     /// The shard of a key.
@@ -143,7 +142,7 @@ impl Model {
     /// Transactions that are prepared, or not forgotten, on any shard.
     pub(crate) fn unfinished(&self) -> usize {
         let state = self.state.lock();
-        state.shards.values().map(|shard| strata_shard::unfinished(&shard.tablet, 1000).len()).sum()
+        state.shards.values().map(|shard| strata_shard::unfinished(&shard.leader.rows, 1000).len()).sum()
     }
 
     /// How many keys are locked.
@@ -181,7 +180,7 @@ impl Model {
                     return Ok(Reply::Transact(TransactionReply::Done));
                 }
                 TransactionCall::Status { transaction } => {
-                    let status = strata_shard::status(&self.state.lock().shards[&shard].tablet, transaction.id);
+                    let status = strata_shard::status(&self.state.lock().shards[&shard].leader.rows, transaction.id);
                     return Ok(Reply::Transact(TransactionReply::Status(status)));
                 }
                 _ => {}
@@ -191,7 +190,7 @@ impl Model {
         let slots = state.map.shard(shard).expect("a shard of the map").slots;
         assert!(lies_in(&request.operation, slots), "routed to the wrong shard: {request:?}");
         loop {
-            let by = match state.apply(shard, request)? {
+            let by = match state.carry_out(shard, request)? {
                 Reply::Blocked { by } => by,
                 reply => return Ok(reply),
             };
@@ -218,9 +217,9 @@ impl Model {
                 let rival = owner.filter(|owner| (owner.age, owner.id) < (transaction.age, transaction.id));
                 let Some(rival) = rival else {
                     shard.locks.insert(key.clone(), *transaction);
-                    let changed = strata_shard::newest_change(&shard.tablet, key);
+                    let changed = strata_shard::newest_change(&shard.leader.rows, key);
                     let header = RequestHeader::default();
-                    let item = strata_shard::get(&shard.tablet, &header, &key.key).unwrap_or_default();
+                    let item = strata_shard::get(&shard.leader.rows, &header, &key.key).unwrap_or_default();
                     return Ok(TransactionReply::Locked { item, changed });
                 };
                 if wait == LockWait::SkipLocked {

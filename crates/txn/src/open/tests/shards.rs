@@ -6,54 +6,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use strata_codec::{decode_reply, encode_command};
 use strata_env::Env;
-use strata_machine::{CommandContext, Machine, View, ViewMut};
 use strata_router::{
     Keeper, Keepers, KeptElsewhere, KeptTransaction, Link, LinkError, Router, RouterOptions, ShardBatch, ShardReply,
     TimestampKind,
 };
-use strata_shard::{Obstacle, ShardMachine};
+use strata_shard::testing::Leader;
 use strata_types::{
-    ClusterId, Conflict, ConflictReason, Decision, Epoch, Error, ErrorCode, LogIndex, NodeDescriptor, NodeId,
-    Operation, ReplicaId, ReplicaPlacement, Reply, Request, RequestHeader, Result, ShardId, ShardMap, ShardPlacement,
-    Slot, SlotRange, SpaceKey, Term, Timestamp, TransactionCall, TransactionId, TransactionReply,
+    ClusterId, Conflict, ConflictReason, Epoch, Error, ErrorCode, NodeDescriptor, NodeId, Operation, ReplicaId,
+    ReplicaPlacement, Reply, Request, RequestHeader, Result, ShardId, ShardMap, ShardPlacement, Slot, SlotRange,
+    SpaceKey, Timestamp, TransactionCall, TransactionId, TransactionReply,
 };
 
 #[derive(Default)]
-struct Tablet(BTreeMap<Bytes, Bytes>);
-
-impl View for Tablet {
-    fn get(&self, key: &[u8]) -> Option<Bytes> {
-        self.0.get(key).cloned()
-    }
-
-    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &Bytes) -> bool) {
-        let range = Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end);
-        let _ = self.0.range(range).all(|(key, value)| visit(key, value));
-    }
-}
-
-impl ViewMut for Tablet {
-    fn put(&mut self, key: Bytes, value: Bytes) {
-        self.0.insert(key, value);
-    }
-
-    fn delete(&mut self, key: Bytes) {
-        self.0.remove(&key);
-    }
-}
-
-#[derive(Default)]
-struct Shard {
-    tablet: Tablet,
-    clock: u64,
-    log: u64,
-}
-
-#[derive(Default)]
 struct State {
-    shards: BTreeMap<ShardId, Shard>,
+    shards: BTreeMap<ShardId, Leader>,
     locks: BTreeMap<SpaceKey, TransactionId>,
     counter: u64,
     holds: Vec<Timestamp>,
@@ -88,7 +55,7 @@ impl Shards {
         let nodes = vec![NodeDescriptor { id: NodeId(1), ..NodeDescriptor::default() }];
         let shards = vec![placement(0), placement(1)];
         let map = Arc::new(ShardMap { cluster: CLUSTER, epoch: Epoch(1), nodes, shards, ..ShardMap::default() });
-        let fresh = |shard| (ShardId(shard), Shard { clock: 1, ..Shard::default() });
+        let fresh = |shard| (ShardId(shard), Leader::default());
         let state = State { shards: [fresh(0), fresh(1)].into(), ..State::default() };
         let shards = Arc::new(Shards { env: env.clone(), map: map.clone(), state: Mutex::new(state) });
         let router = Router::new(env, shards.clone(), map, RouterOptions::default());
@@ -139,7 +106,7 @@ impl Shards {
         {
             return Ok(Reply::Transact(reply));
         }
-        match state.shards.get_mut(&shard).expect("a shard of the map").apply(request)? {
+        match state.shards.get_mut(&shard).expect("a shard of the map").carry_out(request)? {
             // Whoever asks again finds it resolved.
             Reply::Blocked { by } => Err(Error::not_applied(ErrorCode::Blocked, format!("{} is in the way", by.id))),
             reply => Ok(reply),
@@ -153,11 +120,11 @@ impl State {
         match call {
             TransactionCall::Lock { transaction, key, .. } => {
                 let owner = *self.locks.entry(key.clone()).or_insert(transaction.id);
-                let tablet = &self.shards[&shard].tablet;
+                let rows = &self.shards[&shard].rows;
                 Some(match owner == transaction.id {
                     true => TransactionReply::Locked {
-                        item: strata_shard::get(tablet, &RequestHeader::default(), &key.key).unwrap_or_default(),
-                        changed: strata_shard::newest_change(tablet, key),
+                        item: strata_shard::get(rows, &RequestHeader::default(), &key.key).unwrap_or_default(),
+                        changed: strata_shard::newest_change(rows, key),
                     },
                     false => TransactionReply::Conflict(Conflict {
                         reason: ConflictReason::Locked,
@@ -172,53 +139,11 @@ impl State {
                 Some(TransactionReply::Done)
             }
             TransactionCall::Status { transaction } => {
-                let status = strata_shard::status(&self.shards[&shard].tablet, transaction.id);
+                let status = strata_shard::status(&self.shards[&shard].rows, transaction.id);
                 Some(TransactionReply::Status(status))
             }
             _ => None,
         }
-    }
-}
-
-impl Shard {
-    /// What a leader does: stamp and apply, or read behind its clock.
-    fn apply(&mut self, request: &Request) -> Result<Reply> {
-        let header = &request.header;
-        if let Some(at) = header.at {
-            self.clock = self.clock.max(at.0 + 1);
-        }
-        let obstacle = |obstacle| match obstacle {
-            Obstacle::Blocked(by) => Ok(Reply::Blocked { by }),
-            Obstacle::TooOld { horizon } => {
-                Err(Error::not_applied(ErrorCode::SnapshotTooOld, format!("nothing before {horizon} is kept")))
-            }
-        };
-        match &request.operation {
-            Operation::Get { key } => {
-                let found = strata_shard::get(&self.tablet, header, key);
-                return found.map(|item| Reply::Get { item, freshness: None }).or_else(obstacle);
-            }
-            Operation::Scan { start, end, limit } => {
-                let all = |_: &[u8]| true;
-                return strata_shard::scan(&self.tablet, header, start, end.as_deref(), *limit, &all).or_else(obstacle);
-            }
-            _ => {}
-        }
-        if let Operation::Transact(call) = &request.operation {
-            let not_before = match &**call {
-                TransactionCall::Commit(part) | TransactionCall::Prepare(part) => {
-                    part.prepared.at.0.max(part.transaction.read_timestamp.0 + 1)
-                }
-                TransactionCall::Resolve { decision: Decision::Committed(at), .. } => at.0,
-                _ => 0,
-            };
-            self.clock = self.clock.max(not_before);
-        }
-        self.log += 1;
-        let (index, stamp) = (LogIndex(self.log), Timestamp(self.clock));
-        let context = CommandContext { term: Term(1), index, position: 0, stamp };
-        let reply = ShardMachine.apply(&mut self.tablet, context, &encode_command(request)?);
-        decode_reply(reply).expect("our own bytes")
     }
 }
 
