@@ -219,7 +219,7 @@ impl Group {
         // A follower has waited.
         let Some(noted) = round.noted else { return Ok(()) };
         replica.clock.wait_completed(noted, reach).await?;
-        let is_settled = replica.applied_under().is_some_and(|leader| leader.term == noted.term.0);
+        let is_settled = replica.applied_under() == Some(round.shown.leader_id);
         if *reach == Reach::ALL || !is_settled {
             replica.wait_reached(&round.shown).await;
         }
