@@ -33,8 +33,8 @@ impl Ballot {
 
     /// What to ask of another voter that a node has, if it has one.
     pub fn claim_on(&self, node: NodeId) -> Option<Claim> {
-        let seats = self.voters.iter().flatten();
-        let (voter, _) = seats.into_iter().find(|(voter, on)| **on == node && **voter != self.leader.node_id)?;
+        let is_other = |(voter, on): &(&ReplicaId, &NodeId)| **on == node && **voter != self.leader.node_id;
+        let (voter, _) = self.voters.iter().flatten().find(is_other)?;
         Some(Claim { group: self.group, voter: *voter, leader: self.leader })
     }
 

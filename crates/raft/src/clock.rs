@@ -5,10 +5,10 @@
 //!   snapshot read at T --> raise above T          stamp(entry) = max(clock, what its proposals may not be before)
 //! ```
 //! Whoever reads at a timestamp must know that nothing will be written at or below it any more. So the clock is raised
-//! first, and each entry that was stamped before and may change what is read is waited for: entries have a running number, and
-//! whoever hands one to openraft says when it is completed (RAFT-13). A new leader knows nothing of what was read at the one before: its
-//! clock is closed until the meta group, asked after the election, has named a time above all that (RAFT-14). All of it
-//! lies under one lock, so that what is stamped and what is read are in one order.
+//! first, and each entry that was stamped before and may change what is read is waited for: entries have a running number,
+//! and whoever hands one to openraft says when it is completed (RAFT-13). A new leader knows nothing of what was read at
+//! the one before: its clock is closed until the meta group, asked after the election, has named a time above all that
+//! (RAFT-14). All of it lies under one lock, so that what is stamped and what is read are in one order.
 //!
 //! A clock never goes back, whoever leads: it is also raised by what this replica applies. An untimed group has no time
 //! and its entries carry none; they are counted all the same, because the group may become timed at any moment.

@@ -15,7 +15,7 @@
 //!   ... anywhere()  -> Reads: one question to the leader for everybody who waits -> applied? -> read the tablet
 //!   lease() -> no round, while a majority promised -> read the tablet -> holds()?
 //!   snapshot_barrier(T) -> Barriers: raise the Clock above T, a round, all that was stamped before -> read the tablet
-//!   ... with(Witness)   -> no round, if whoever handed T out saw a vote for this leader then
+//!   ... for(T, Witness) -> no round, if whoever handed T out saw a vote for this leader then
 //! ```
 //! [`Host`] holds the groups of a node; [`Group`] is one replica. openraft decides who leads and what is committed;
 //! nobody above this crate sees a type of it.

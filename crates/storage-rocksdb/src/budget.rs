@@ -27,7 +27,7 @@ impl Budget {
         self.node_bytes() + more <= self.node_bytes_max || bytes == 0 || bytes + more <= LEAST_BYTES
     }
 
-    /// Whether a tablet of which some bytes cannot be freed for now may have so many more: others have room as well.
+    /// Whether a tablet that is held up, with some bytes, may have so many more: it leaves room to others.
     pub(crate) fn leaves_room(&self, bytes: usize, more: usize) -> bool {
         bytes == 0 || bytes + more <= LEAST_BYTES.max(self.node_bytes_max / 2)
     }
