@@ -43,12 +43,14 @@ pub(crate) enum Fault {
     Handovers,
     /// Some tasks of every node get their turns late.
     Sluggish,
+    /// A leader hands over and leads again, and somebody has read in between.
+    FormerLeader,
     /// A follower restarts while a leader that it answered has a lease, and another one wants to lead.
     Forgetful,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 21] = [
+    pub(crate) const ALL: [Fault; 22] = [
         Fault::Kill,
         Fault::PowerLoss,
         Fault::Blackout,
@@ -69,6 +71,7 @@ impl Fault {
         Fault::Stragglers,
         Fault::Handovers,
         Fault::Sluggish,
+        Fault::FormerLeader,
         Fault::Forgetful,
     ];
 }

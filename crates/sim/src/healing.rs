@@ -40,6 +40,7 @@ pub(crate) async fn heal(
         machine.set_stuck(false);
         machine.set_latency(Cluster::SYNC_LATENCY);
         machine.set_sluggish(None);
+        machine.hold_up(None);
         cluster.start(host);
     }
     let tidying = staff.operator.map(|operator| tokio::spawn(tidy(operator)));

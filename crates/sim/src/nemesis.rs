@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fabric::{Host, Weather};
 use crate::fault::Fault;
+use crate::former_leader::FormerLeader;
 use crate::handovers::Handovers;
 use crate::promises::Promises;
 use crate::trace::trace;
@@ -24,6 +25,8 @@ pub(crate) struct Nemesis {
     pub(crate) kinds: Vec<Fault>,
     /// For those who forget theirs, where leaders rest on them.
     pub(crate) promises: Option<Promises>,
+    /// For those who lead again, where there are timestamps.
+    pub(crate) former_leader: Option<FormerLeader>,
     /// Faults installed so far.
     pub(crate) installed: u64,
 }
@@ -31,7 +34,7 @@ pub(crate) struct Nemesis {
 impl Nemesis {
     pub(crate) fn new(cluster: Arc<Cluster>, mut dice: Dice) -> Nemesis {
         let mut kinds: Vec<Fault> = Fault::ALL.into_iter().filter(|_| dice.chance(700)).collect();
-        kinds.retain(|kind| *kind != Fault::Forgetful);
+        kinds.retain(|kind| !matches!(kind, Fault::Forgetful | Fault::FormerLeader));
         if kinds.is_empty() {
             kinds.push(Fault::PowerLoss);
         }
@@ -49,10 +52,11 @@ impl Nemesis {
             match dice.between(0, 4) {
                 0 | 1 => kinds.extend([Fault::Stragglers; 8]),
                 2 => kinds.extend([Fault::Handovers; 8]),
+                3 => kinds.extend([Fault::FormerLeader; 8]),
                 _ => {}
             }
         }
-        Nemesis { cluster, dice, kinds, promises: None, installed: 0 }
+        Nemesis { cluster, dice, kinds, promises: None, former_leader: None, installed: 0 }
     }
 
     fn millis(&mut self, low: u64, high: u64) -> Duration {
@@ -84,6 +88,7 @@ impl Nemesis {
             Fault::Stragglers => self.stragglers().await,
             Fault::Handovers => self.handovers().await,
             Fault::Sluggish => self.sluggish().await,
+            Fault::FormerLeader => self.former_leader().await,
             Fault::Forgetful => self.forgetful().await,
         }
         trace!(self.cluster.trace, "MENDED {fault:?}");
@@ -259,6 +264,13 @@ impl Nemesis {
         let Some(promises) = &self.promises else { return };
         for _ in 0..self.dice.between(1, 3) {
             promises.put_to_the_test(&mut self.dice).await;
+        }
+    }
+
+    async fn former_leader(&mut self) {
+        let Some(former_leader) = &self.former_leader else { return };
+        for _ in 0..self.dice.between(1, 3) {
+            former_leader.put_to_the_test(&mut self.dice).await;
         }
     }
 

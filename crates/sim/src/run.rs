@@ -17,7 +17,7 @@ use crate::healing::heal;
 use crate::nemesis::Nemesis;
 use crate::settled::unsettled;
 use crate::shape::Shape;
-use crate::staff::{Clients, Staff, promises};
+use crate::staff::{Clients, Staff, former_leader, promises};
 use crate::trace::{Trace, trace};
 use crate::txn::{Stories, Transactors, prepared_too_late};
 
@@ -115,8 +115,9 @@ async fn simulate(plan: Plan) -> Report {
     if within(FOUNDING_MAX, || unsettled(&cluster).is_none()).await {
         let mut clients = Clients::start(&plan, &world, &fabric, &cluster);
         let map = clients.map.clone();
-        nemesis.promises = promises(&world, &fabric, &cluster, &record, &map);
-        let transactors = Transactors::new(plan.seed, &world, &cluster, &record, map);
+        nemesis.promises = promises(&world, &cluster, &record, &map);
+        let transactors = Transactors::new(plan.seed, &world, &cluster, &record, map.clone());
+        nemesis.former_leader = former_leader(&world, &cluster, &transactors, &record, &map);
         if clients.map.has(Feature::Transactions) {
             transactors.prepare().await;
         }

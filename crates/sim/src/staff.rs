@@ -1,12 +1,11 @@
 //! Those who work on the cluster, and the clients that use it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use strata_env::sim::SimWorld;
 use strata_router::{Router, RouterOptions};
-use strata_types::{ClientId, ClusterVersion, ReadLevel, ShardMap};
+use strata_types::{ClientId, ClusterVersion, Feature, ReadLevel, ShardMap};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -15,16 +14,17 @@ use crate::cluster::{Cluster, FIRST_CLIENT_HOST};
 use crate::dice::Dice;
 use crate::exchange::Exchange;
 use crate::fabric::{Fabric, SimTransport};
+use crate::former_leader::FormerLeader;
 use crate::full_disks::FullDisks;
 use crate::link::ClientLink;
 use crate::operator::Operator;
-use crate::promises::{Probe, Promises};
+use crate::probe::{FIRST_PROBE_HOST, Probe};
+use crate::promises::Promises;
 use crate::run::Plan;
+use crate::txn::Transactors;
 
 /// Clients of a run. Few: the checker's cost is in operations that overlap.
 const CLIENTS: u64 = 4;
-/// The first of two that belong to no client.
-const FIRST_PROBE_HOST: usize = 300;
 
 /// Those who work on the cluster.
 pub(crate) struct Staff {
@@ -123,21 +123,29 @@ impl Clients {
     }
 }
 
-/// Clients that ask nodes directly, for those that forget what they promised.
+/// For those that forget what they promised, where leaders rest on it.
 pub(crate) fn promises(
     world: &SimWorld,
-    fabric: &Arc<Fabric>,
     cluster: &Arc<Cluster>,
     record: &Arc<Record>,
     map: &ShardMap,
 ) -> Option<Promises> {
-    let probe = |number: usize| {
-        let host = FIRST_PROBE_HOST + number;
-        let transport = SimTransport::new(fabric.clone(), host);
-        let link = ClientLink::new(world.node(host as u64).env(), cluster, transport, host, map.cluster);
-        let (id, writes) = (ClientId(host as u64), AtomicU64::new(1));
-        Arc::new(Probe { id, link, record: record.clone(), writes })
-    };
-    let clients = FIRST_CLIENT_HOST..FIRST_PROBE_HOST;
-    cluster.shape.lease_reads.then(|| Promises::new(cluster.clone(), [probe(0), probe(1)], clients))
+    let probes = [0, 1].map(|number| Probe::new(number, world, cluster, record, map));
+    cluster.shape.lease_reads.then(|| Promises::new(cluster.clone(), probes, FIRST_CLIENT_HOST..FIRST_PROBE_HOST))
+}
+
+/// For those that lead again, where there are timestamps.
+pub(crate) fn former_leader(
+    world: &SimWorld,
+    cluster: &Arc<Cluster>,
+    transactors: &Transactors,
+    record: &Arc<Record>,
+    map: &ShardMap,
+) -> Option<FormerLeader> {
+    if cluster.shape.stories.is_empty() || !map.has(Feature::Transactions) {
+        return None;
+    }
+    let probes = [2, 3].map(|number| Probe::new(number, world, cluster, record, map));
+    let (cluster, book) = (cluster.clone(), transactors.book.clone());
+    Some(FormerLeader::new(cluster, book, probes, FIRST_CLIENT_HOST..FIRST_PROBE_HOST))
 }

@@ -178,6 +178,12 @@ impl SimNode {
         self.inner.turns.set_sluggish(choice);
     }
 
+    /// Tasks of this name get no turn until others, or `None`, are held up: as a thread does that a busy machine does not
+    /// let go on.
+    pub fn hold_up(&self, name: Option<&'static str>) {
+        self.inner.turns.hold_up(name);
+    }
+
     /// Damages a stored file: flips the lowest bit of the byte at `offset`.
     pub fn flip_bit(&self, path: impl AsRef<Path>, offset: u64) -> io::Result<()> {
         self.inner.files.lock().flip_bit(path.as_ref(), offset)

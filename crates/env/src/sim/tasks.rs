@@ -21,7 +21,7 @@ impl Tasks for SimTasks {
         let Some(id) = self.node.next_task(self.generation) else { return TaskHandle::new(|| {}) };
         let entry = TaskEntry { node: self.node.clone(), id };
         let generation = self.generation;
-        let future = Scheduled::new(future, self.node.clone(), id);
+        let future = Scheduled::new(future, self.node.clone(), id, name);
         let task = tokio::spawn(async move {
             let outcome = AssertUnwindSafe(future).catch_unwind().await;
             if let Err(panic) = outcome {

@@ -160,3 +160,27 @@ async fn some_tasks_of_a_sluggish_machine_get_their_turns_late_and_all_get_them(
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(done.load(Ordering::Relaxed), 400, "after {:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn tasks_that_are_held_up_go_on_when_they_are_released_and_others_all_the_time() {
+    let node = SimWorld::new(1).node(1);
+    let turns = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+    for (index, name) in ["held", "other"].into_iter().enumerate() {
+        let (env, turns) = (node.env(), turns.clone());
+        node.env().spawn(name, async move {
+            loop {
+                turns[index].fetch_add(1, Ordering::Relaxed);
+                env.sleep(Duration::from_millis(10)).await;
+            }
+        });
+    }
+    let made = || [0, 1].map(|index: usize| turns[index].swap(0, Ordering::Relaxed));
+    tokio::time::sleep(Duration::from_millis(95)).await;
+    assert_eq!(made(), [10, 10]);
+    node.hold_up(Some("held"));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(made(), [0, 10]);
+    node.hold_up(None);
+    tokio::time::sleep(Duration::from_millis(99)).await;
+    assert_eq!(made(), [10, 10]);
+}

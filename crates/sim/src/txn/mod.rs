@@ -36,7 +36,9 @@ mod stored;
 mod story;
 mod work;
 
+pub(crate) use book::Book;
 pub(crate) use clients::Transactors;
 pub(crate) use leftovers::prepared_too_late;
+pub(crate) use notes::Notes;
 pub use story::Stories;
 pub(crate) use story::Story;

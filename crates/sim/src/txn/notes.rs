@@ -49,7 +49,8 @@ impl Notes {
         (key, stored)
     }
 
-    fn read(&self, at: Timestamp, key: &str, item: Option<Item>) -> Option<Stored> {
+    /// What a key held at a timestamp.
+    pub(crate) fn read(&self, at: Timestamp, key: &str, item: Option<Item>) -> Option<Stored> {
         let stored = item.map(|item| self.stored(item).1);
         let (found, own) = (stored.as_ref().map(|stored| stored.unique), self.wrote.contains(key));
         self.book.step(self.entry, Step::Read { key: key.to_owned(), at, found, own });
