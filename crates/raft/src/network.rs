@@ -101,6 +101,10 @@ impl Peer {
         self.replica.is_cut_off(last)
     }
 
+    pub(crate) fn replica(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+
     pub(crate) fn env(&self) -> &Env {
         &self.replica.env
     }

@@ -2,13 +2,17 @@
 //! in order.
 //!
 //! When an entry is committed and no other follows it, openraft sends a request without entries that only tells the
-//! follower so. Such a notice is held back for [`NOTICE_DELAY`]: on a busy shard the next entry overtakes it and says the
-//! same, which halves the messages between replicas. A notice that was overtaken gets no answer of its own: openraft
-//! takes the answer to a later request for an answer to all before it. Nothing is ever answered that the follower did
-//! not answer, because openraft also counts answers as signs that this replica still leads (RAFT-6).
+//! follower so. Such a notice is held back for [`NOTICE_DELAY`]: mostly the next entry overtakes it and says the same, which
+//! halves the messages between replicas. A notice that was overtaken gets no answer of its own: openraft takes the answer
+//! to a later request for an answer to all before it. Nothing is ever answered that the follower did not answer, because
+//! openraft also counts answers as signs that this replica still leads (RAFT-6).
+//!
+//! Some wait for what the notice says, and for them it is held back for [`HASTE`] only: who reads at the follower, who led
+//! before and is to tell what became of what was proposed to it, and who wants the newest map.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,16 +22,20 @@ use openraft::errors::{RPCError, Unreachable};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
 use strata_env::Mono;
 use strata_net::NetError;
+use strata_types::GroupId;
 
 use crate::messages::{Order, decode_append_reply};
 use crate::network::{CallFuture, Peer, Rpc, garbled, rpc_error};
+use crate::replica::Replica;
 use crate::types::{LeaderId, LogId, Types};
 
 /// Append requests to one follower that may be unanswered at once.
 const APPENDS_IN_FLIGHT_MAX: usize = 32;
 /// How long a follower may not know that an entry is committed, which delays what it applies but nobody's write. Longer
-/// than entries of a busy shard are apart, shorter than anybody notices who reads from a follower.
-const NOTICE_DELAY: Duration = Duration::from_millis(10);
+/// than entries are apart where there are enough of them to matter; a heartbeat says the same every now and then.
+const NOTICE_DELAY: Duration = Duration::from_millis(100);
+/// The same where somebody waits for it. Entries of a busy shard are closer together.
+const HASTE: Duration = Duration::from_millis(2);
 
 /// Requests going out and answers coming back, in order.
 pub(crate) struct Pipeline<S> {
@@ -37,6 +45,8 @@ pub(crate) struct Pipeline<S> {
     /// `None` once there is nothing more to send.
     input: Option<S>,
     held: Option<Held>,
+    /// What the follower was told last to be committed.
+    told: Option<LogId>,
     pending: VecDeque<Pending>,
 }
 
@@ -72,6 +82,18 @@ impl Pending {
     }
 }
 
+/// Completes when a notice of this leader should go, to a follower that was told so much.
+async fn due(replica: Arc<Replica>, told: Option<LogId>, leader: LeaderId) {
+    let is_new = told.is_none_or(|told| told.leader_id != leader);
+    if !is_new && replica.group != GroupId::META {
+        let asked = replica.wait_asked_beyond(told.map_or(0, |told| told.index));
+        if replica.env.timeout(NOTICE_DELAY, asked).await.is_err() {
+            return;
+        }
+    }
+    replica.env.sleep(HASTE).await;
+}
+
 fn cut_off() -> RPCError<Types> {
     RPCError::Unreachable(Unreachable::from_string("the log is cut behind what this follower has"))
 }
@@ -79,7 +101,7 @@ fn cut_off() -> RPCError<Types> {
 impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Pipeline<S> {
     pub(crate) fn new(peer: Peer, input: S) -> Pipeline<S> {
         let next = Order { stream: peer.env().rng.next_u64() | 1, place: 0 };
-        Pipeline { peer, next, input: Some(input), held: None, pending: VecDeque::new() }
+        Pipeline { peer, next, input: Some(input), held: None, told: None, pending: VecDeque::new() }
     }
 
     /// Sends what is to be sent.
@@ -110,8 +132,8 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Pipeline<S> {
         match &mut self.held {
             Some(held) => held.request = request,
             None => {
-                let env = self.peer.env().clone();
-                self.held = Some(Held { request, due: Box::pin(async move { env.sleep(NOTICE_DELAY).await }) });
+                let due = Box::pin(due(self.peer.replica().clone(), self.told, *request.vote.leader_id()));
+                self.held = Some(Held { request, due });
             }
         }
     }
@@ -119,6 +141,7 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Pipeline<S> {
     fn send(&mut self, request: &AppendEntriesRequest<Types>) {
         let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
         let (leader, sent) = (*request.vote.leader_id(), self.peer.env().now());
+        self.told = self.told.max(request.leader_commit);
         let reply = self.peer.append(self.next, request);
         self.next.place += 1;
         self.pending.push_back(Pending { before: request.prev_log_id, last, leader, sent, reply });

@@ -169,6 +169,9 @@ impl Group {
                 None => group.read_index().await,
                 Some(at) => group.snapshot_index(at).await,
             };
+            if let Ok(id) = &index {
+                group.state().note_asked(id.index);
+            }
             replier.reply(Ok(IndexAnswer::from(index).encode()));
         });
     }

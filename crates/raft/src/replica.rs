@@ -10,7 +10,7 @@ use strata_env::{Env, Mono};
 use strata_machine::Machine;
 use strata_storage::{Engine, Receiver, StorageError, Tablets};
 use strata_types::{GroupId, LogIndex, ReplicaId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::applied::Applied;
 use crate::catch_up::CatchingUp;
@@ -38,6 +38,8 @@ pub(crate) struct Replica {
     applied_changed: Notify,
     /// How far other replicas were told that entries are committed: they may have applied them, and show them.
     told: Mutex<Option<LogId>>,
+    /// The last entry that who reads at another replica waits for to be applied there.
+    asked: watch::Sender<u64>,
     /// The log is to be cut up to here, whoever still needs it.
     cut: AtomicU64,
     /// For whom it is not yet to be cut there.
@@ -87,6 +89,7 @@ impl Replica {
             applied_index: AtomicU64::new(index),
             applied_changed: Notify::new(),
             told: Mutex::default(),
+            asked: watch::Sender::new(0),
             cut: AtomicU64::new(0),
             catching_up: CatchingUp::default(),
             clock,
@@ -122,6 +125,17 @@ impl Replica {
     pub(crate) fn note_told(&self, committed: Option<LogId>) {
         let mut told = self.told.lock();
         *told = (*told).max(committed);
+    }
+
+    /// Another replica waits until it may apply this entry, because somebody reads there.
+    pub(crate) fn note_asked(&self, index: u64) {
+        self.asked.send_if_modified(|asked| index > std::mem::replace(asked, index.max(*asked)));
+    }
+
+    /// Completes when some other replica waits for more than this.
+    pub(crate) async fn wait_asked_beyond(&self, index: u64) {
+        // The sender is here.
+        let _ = self.asked.subscribe().wait_for(|asked| *asked > index).await;
     }
 
     /// The entry up to which everything is applied that anybody may have seen here or at a replica that follows this one.

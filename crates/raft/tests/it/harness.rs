@@ -74,6 +74,8 @@ pub(crate) struct Network {
     pub(crate) refusals: Mutex<Vec<String>>,
     /// Questions of followers that want to read.
     pub(crate) asked: AtomicUsize,
+    /// Entries, and notices of what is committed.
+    pub(crate) appends: AtomicUsize,
     /// Whom leaders asked whether they still lead.
     pub(crate) roll_calls: Mutex<Vec<NodeId>>,
 }
@@ -206,8 +208,13 @@ impl Transport for End {
         if message.kind == MessageKind::Refusal {
             self.network.refusals.lock().push(String::from_utf8_lossy(&message.body).into_owned());
         }
-        if message.kind == MessageKind::ReadIndex {
-            self.network.asked.fetch_add(1, Ordering::Relaxed);
+        let counted = match (message.kind, lane) {
+            (MessageKind::ReadIndex, _) => Some(&self.network.asked),
+            (MessageKind::Append, Lane::Data) => Some(&self.network.appends),
+            _ => None,
+        };
+        if let Some(count) = counted {
+            count.fetch_add(1, Ordering::Relaxed);
         }
         let is_piece = message.kind == MessageKind::Snapshot;
         let Some(message) = (if is_piece { self.network.pass(message) } else { Some(message) }) else {

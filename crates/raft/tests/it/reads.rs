@@ -36,6 +36,23 @@ async fn a_follower_shows_what_was_acknowledged_before_the_read_began() {
     cluster.group(leader).read_barrier_anywhere().await.expect("a leader asks its quorum");
 }
 
+/// What was just committed, followers are told at once when somebody waits for it there.
+#[tokio::test(start_paused = true)]
+async fn who_reads_at_a_follower_does_not_wait_for_the_next_entry() {
+    let (cluster, _, followers) = started(88).await;
+    let mut slowest = Duration::ZERO;
+    for round in 0..50 {
+        cluster.write("key", &round.to_string()).await;
+        for node in &followers {
+            let begin = tokio::time::Instant::now();
+            cluster.group(*node).read_barrier_anywhere().await.expect("the leader is there");
+            slowest = slowest.max(begin.elapsed());
+        }
+        tokio::time::sleep(Duration::from_millis(37)).await;
+    }
+    assert!(slowest < Duration::from_millis(10), "the slowest one took {slowest:?}");
+}
+
 /// RAFT-6: what is applied here is old, and a follower that cannot ask does not show it.
 #[tokio::test(start_paused = true)]
 async fn a_follower_that_is_cut_off_does_not_read_and_catches_up_before_it_does() {

@@ -1,10 +1,12 @@
 //! Writes, reads, leaders.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use strata_codec::Decoder;
 use strata_raft::{ProposeError, ReadError, Retention};
 use strata_types::{NodeId, ReplicaId};
+use tokio::time::Instant;
 
 use crate::harness::{Cluster, GROUP, put};
 
@@ -43,6 +45,28 @@ async fn waiting_proposals_of_many_callers_become_few_entries() {
     assert!(entries <= 10, "200 concurrent writes took {entries} entries");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_next_entry_tells_that_one_is_committed_and_a_notice_does_where_none_comes() {
+    let cluster = Cluster::new(9, Retention::default()).await;
+    cluster.write("key", "first").await;
+    cluster.converge().await;
+    let sent = || cluster.network.appends.swap(0, Ordering::Relaxed);
+    sent();
+    for n in 0..20 {
+        cluster.write("key", &n.to_string()).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let busy = sent();
+    assert!(busy < 50, "{busy} requests for 20 entries on two followers");
+    let begin = Instant::now();
+    cluster.converge().await;
+    assert!(
+        begin.elapsed() <= Duration::from_millis(120),
+        "followers heard of the last one after {:?}",
+        begin.elapsed()
+    );
+}
+
 /// RAFT-1, RAFT-2
 #[tokio::test(start_paused = true)]
 async fn acknowledged_writes_survive_power_loss_of_everybody() {
@@ -70,7 +94,7 @@ async fn the_others_go_on_when_the_leader_is_lost_and_it_catches_up() {
     cluster.write("a", "1").await;
     let lost = cluster.leader().await;
     cluster.crash(lost).await;
-    let before = tokio::time::Instant::now();
+    let before = Instant::now();
     cluster.write("a", "2").await;
     assert!(before.elapsed() < Duration::from_millis(1_000), "writes stood still for {:?}", before.elapsed());
     cluster.start(lost).await;
