@@ -38,7 +38,7 @@ pub(crate) struct Replica {
     applied_changed: Notify,
     /// How far other replicas were told that entries are committed: they may have applied them, and show them.
     told: Mutex<Option<LogId>>,
-    /// The last entry that who reads at another replica waits for to be applied there.
+    /// The highest entry that a reader at another replica waits for.
     asked: watch::Sender<u64>,
     /// The log is to be cut up to here, whoever still needs it.
     cut: AtomicU64,

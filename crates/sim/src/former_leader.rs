@@ -33,7 +33,7 @@ const ASKED: Duration = Duration::from_millis(120);
 /// The tasks by which a replica hears whether it leads, and has its clock opened. One that lags may stand still.
 const LAG: [Option<&str>; 3] = [None, Some("raft-status"), Some("time-clocks")];
 
-/// Two clients: one writes, one reads at a timestamp. Nobody else gets through to the other leader.
+/// Two clients: one writes, one reads at a timestamp. No other client gets through to the other leader.
 pub(crate) struct FormerLeader {
     cluster: Arc<Cluster>,
     book: Arc<Book>,
