@@ -45,11 +45,14 @@ pub(crate) enum Fault {
     Sluggish,
     /// A leader hands over and leads again, and somebody has read in between.
     FormerLeader,
+    /// A transaction is prepared once more when it is committed, and somebody has read beside it.
+    RepeatedPrepare,
     /// A follower restarts while a leader that it answered has a lease, and another one wants to lead.
     Forgetful,
 }
 
 impl Fault {
+    /// Those of any run.
     pub(crate) const ALL: [Fault; 22] = [
         Fault::Kill,
         Fault::PowerLoss,

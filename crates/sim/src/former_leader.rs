@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strata_types::{ShardMap, Timestamp};
+use strata_types::{Feature, ShardMap, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::some_key;
@@ -52,8 +52,12 @@ impl FormerLeader {
         FormerLeader { cluster, book, probes, clients }
     }
 
-    /// Does it once, if there is a shard with another replica that can lead.
+    /// Does it once, if there are timestamps and a shard with another replica that can lead.
     pub(crate) async fn put_to_the_test(&self, dice: &mut Dice) {
+        let map = self.cluster.newest_map();
+        if !map.has(Feature::Transactions) {
+            return;
+        }
         let key = some_key(&self.probes[0].record, dice);
         let Some((one, followers)) = seated(&self.cluster, &key).filter(|(_, followers)| !followers.is_empty()) else {
             return;
@@ -64,8 +68,7 @@ impl FormerLeader {
         }
         let machine = self.cluster.machine(one.host);
         machine.hold_up(*dice.pick(&LAG));
-        trace!(self.cluster.trace, "{} leaves host-{} and comes back", one.group.id(), one.host);
-        let map = self.cluster.newest_map();
+        trace!(self.cluster.trace, "{} is to leave host-{} and to come back", one.group.id(), one.host);
         if let Some(at) = self.read_in_between(&map, &key, &one, &other).await {
             let until = Instant::now() + ASKED;
             let writing = self.probes[0].clone().write(map.clone(), key.clone(), one.node, until);

@@ -77,6 +77,7 @@ mod operator;
 mod overdue;
 mod probe;
 mod promises;
+mod repeated_prepare;
 mod run;
 mod seat;
 mod settled;

@@ -12,6 +12,7 @@ use crate::fault::Fault;
 use crate::former_leader::FormerLeader;
 use crate::handovers::Handovers;
 use crate::promises::Promises;
+use crate::repeated_prepare::RepeatedPrepare;
 use crate::trace::trace;
 
 /// How often it is looked for what a fault waits for.
@@ -25,8 +26,10 @@ pub(crate) struct Nemesis {
     pub(crate) kinds: Vec<Fault>,
     /// For those who forget theirs, where leaders rest on them.
     pub(crate) promises: Option<Promises>,
-    /// For those who lead again, where there are timestamps.
+    /// For those who lead again, where timestamps are used.
     pub(crate) former_leader: Option<FormerLeader>,
+    /// For what is prepared twice, there as well.
+    pub(crate) repeated_prepare: Option<RepeatedPrepare>,
     /// Faults installed so far.
     pub(crate) installed: u64,
 }
@@ -52,11 +55,14 @@ impl Nemesis {
             match dice.between(0, 4) {
                 0 | 1 => kinds.extend([Fault::Stragglers; 8]),
                 2 => kinds.extend([Fault::Handovers; 8]),
-                3 => kinds.extend([Fault::FormerLeader; 8]),
+                3 => {
+                    kinds.extend([Fault::FormerLeader; 8]);
+                    kinds.extend([Fault::RepeatedPrepare; 4]);
+                }
                 _ => {}
             }
         }
-        Nemesis { cluster, dice, kinds, promises: None, former_leader: None, installed: 0 }
+        Nemesis { cluster, dice, kinds, promises: None, former_leader: None, repeated_prepare: None, installed: 0 }
     }
 
     fn millis(&mut self, low: u64, high: u64) -> Duration {
@@ -89,6 +95,7 @@ impl Nemesis {
             Fault::Handovers => self.handovers().await,
             Fault::Sluggish => self.sluggish().await,
             Fault::FormerLeader => self.former_leader().await,
+            Fault::RepeatedPrepare => self.repeated_prepare().await,
             Fault::Forgetful => self.forgetful().await,
         }
         trace!(self.cluster.trace, "MENDED {fault:?}");
@@ -271,6 +278,13 @@ impl Nemesis {
         let Some(former_leader) = &self.former_leader else { return };
         for _ in 0..self.dice.between(1, 3) {
             former_leader.put_to_the_test(&mut self.dice).await;
+        }
+    }
+
+    async fn repeated_prepare(&mut self) {
+        let Some(repeated_prepare) = &self.repeated_prepare else { return };
+        for _ in 0..self.dice.between(1, 3) {
+            repeated_prepare.put_to_the_test(&mut self.dice).await;
         }
     }
 

@@ -12,7 +12,7 @@ use strata_raft::Group;
 use strata_router::{Link as _, LinkError, ShardBatch, ShardReply, TimestampKind};
 use strata_types::{
     ClientId, Error, GroupId, Item, NodeId, Operation, Outcome, ReadLevel, Reply, Request, RequestHeader, Result,
-    ShardMap, Slot, Timestamp,
+    ShardMap, Slot, Timestamp, TransactionCall, TransactionReply,
 };
 use tokio::time::{Instant, sleep};
 
@@ -107,6 +107,22 @@ impl Probe {
         let header = RequestHeader { at: Some(at), ..RequestHeader::default() };
         let answer = self.send(map, key, node, Request { header, operation: get(key) }, LONG_PATIENCE).await.ok()?;
         item_of(answer?.ok()?)
+    }
+
+    /// One step of a transaction, at the shard of a key. Returns what the node said, if it did.
+    pub(crate) async fn step(
+        &self,
+        map: &ShardMap,
+        key: &str,
+        node: NodeId,
+        call: TransactionCall,
+    ) -> Option<TransactionReply> {
+        let operation = Operation::Transact(Box::new(call));
+        let request = Request { header: RequestHeader::default(), operation };
+        match self.send(map, key, node, request, LONG_PATIENCE).await.ok()??.ok()? {
+            Reply::Transact(reply) => Some(reply),
+            _ => None,
+        }
     }
 
     /// Asks one node once, and writes down what came of it.

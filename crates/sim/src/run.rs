@@ -17,7 +17,7 @@ use crate::healing::heal;
 use crate::nemesis::Nemesis;
 use crate::settled::unsettled;
 use crate::shape::Shape;
-use crate::staff::{Clients, Staff, former_leader, promises};
+use crate::staff::{Clients, Staff, former_leader_and_repeated_prepare, promises};
 use crate::trace::{Trace, trace};
 use crate::txn::{Stories, Transactors, prepared_too_late};
 
@@ -117,7 +117,8 @@ async fn simulate(plan: Plan) -> Report {
         let map = clients.map.clone();
         nemesis.promises = promises(&world, &cluster, &record, &map);
         let transactors = Transactors::new(plan.seed, &world, &cluster, &record, map.clone());
-        nemesis.former_leader = former_leader(&world, &cluster, &transactors, &record, &map);
+        (nemesis.former_leader, nemesis.repeated_prepare) =
+            former_leader_and_repeated_prepare(&world, &cluster, &transactors, &record, &map).unzip();
         if clients.map.has(Feature::Transactions) {
             transactors.prepare().await;
         }

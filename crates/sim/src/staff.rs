@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use strata_env::sim::SimWorld;
 use strata_router::{Router, RouterOptions};
-use strata_types::{ClientId, ClusterVersion, Feature, ReadLevel, ShardMap};
+use strata_types::{ClientId, ClusterVersion, ReadLevel, ShardMap};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -20,6 +20,7 @@ use crate::link::ClientLink;
 use crate::operator::Operator;
 use crate::probe::{FIRST_PROBE_HOST, Probe};
 use crate::promises::Promises;
+use crate::repeated_prepare::RepeatedPrepare;
 use crate::run::Plan;
 use crate::txn::Transactors;
 
@@ -134,18 +135,20 @@ pub(crate) fn promises(
     cluster.shape.lease_reads.then(|| Promises::new(cluster.clone(), probes, FIRST_CLIENT_HOST..FIRST_PROBE_HOST))
 }
 
-/// For those that lead again, where there are timestamps.
-pub(crate) fn former_leader(
+/// For those that lead again, and for what is prepared twice, where timestamps are used.
+pub(crate) fn former_leader_and_repeated_prepare(
     world: &SimWorld,
     cluster: &Arc<Cluster>,
     transactors: &Transactors,
     record: &Arc<Record>,
     map: &ShardMap,
-) -> Option<FormerLeader> {
-    if cluster.shape.stories.is_empty() || !map.has(Feature::Transactions) {
+) -> Option<(FormerLeader, RepeatedPrepare)> {
+    if cluster.shape.stories.is_empty() {
         return None;
     }
-    let probes = [2, 3].map(|number| Probe::new(number, world, cluster, record, map));
-    let (cluster, book) = (cluster.clone(), transactors.book.clone());
-    Some(FormerLeader::new(cluster, book, probes, FIRST_CLIENT_HOST..FIRST_PROBE_HOST))
+    let [writer, reader, third] = [2, 3, 4].map(|number| Probe::new(number, world, cluster, record, map));
+    let book = &transactors.book;
+    let clients = FIRST_CLIENT_HOST..FIRST_PROBE_HOST;
+    let former_leader = FormerLeader::new(cluster.clone(), book.clone(), [writer, reader], clients);
+    Some((former_leader, RepeatedPrepare::new(cluster.clone(), book.clone(), third)))
 }

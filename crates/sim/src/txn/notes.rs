@@ -140,15 +140,25 @@ impl Notes {
     pub(crate) async fn put(&mut self, txn: &mut Transaction, key: &str, payload: impl ToString) -> Result<()> {
         let stored = Stored { unique: self.book.fresh_unique(), payload: payload.to_string() };
         txn.put(key.to_owned(), stored.encode()).await?;
-        self.wrote.insert(key.to_owned());
-        self.book.step(self.entry, Step::Write { key: key.to_owned(), unique: Some(stored.unique) });
+        self.wrote(key, Some(stored.unique));
         Ok(())
+    }
+
+    /// A value for a key, for whoever writes it by hand.
+    pub(crate) fn write(&mut self, key: &str) -> Bytes {
+        let stored = Stored { unique: self.book.fresh_unique(), payload: String::new() };
+        self.wrote(key, Some(stored.unique));
+        stored.encode()
+    }
+
+    fn wrote(&mut self, key: &str, unique: Option<u64>) {
+        self.wrote.insert(key.to_owned());
+        self.book.step(self.entry, Step::Write { key: key.to_owned(), unique });
     }
 
     pub(crate) async fn delete(&mut self, txn: &mut Transaction, key: &str) -> Result<()> {
         txn.delete(key.to_owned()).await?;
-        self.wrote.insert(key.to_owned());
-        self.book.step(self.entry, Step::Write { key: key.to_owned(), unique: None });
+        self.wrote(key, None);
         Ok(())
     }
 

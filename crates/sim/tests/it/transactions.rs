@@ -27,6 +27,7 @@ const SNAPSHOTS: &[&str] = &["SIM-TXN-2"];
 const BUGS: &[Seeded] = &[
     seeded("clock-not-raised", "registers,bank", 1, ANY),
     seeded("entry-of-another-term", "registers,bank", 1, SNAPSHOTS),
+    seeded("repeated-prepare-anew", "registers,bank", 1, &["SIM-TXN-6"]),
     seeded("clock-not-opened-anew", "registers,bank", 1, SNAPSHOTS),
     seeded("write-lock-ignored", "registers,bank", 1, ANY),
     seeded("shared-lock-ignored", "registers", 1, ANY),
