@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::Fatal;
 use strata_codec::APPLIED_KEY;
-use strata_storage::StorageError;
+use strata_storage::{Engine, StorageError};
 use strata_types::{LogIndex, ReplicaId};
 
 use crate::applied::Applied;
@@ -42,14 +42,47 @@ pub(crate) async fn maintain(host: &Host) {
     let groups = host.groups();
     let unflushed = groups.iter().map(|group| (group.replica(), group.unflushed.load(Ordering::Relaxed)));
     let full = fullest(unflushed.collect(), host.parts.retention.flush_node_bytes);
-    for group in groups {
-        supervise(host, &group).await;
+    for group in &groups {
+        supervise(host, group).await;
+    }
+    for (group, size) in sizes(host, groups).await {
         let forced = Forced { flush: full.contains(&group.replica()), cut: pinned.contains(&group.replica()) };
-        if let Err(error) = flush_and_cut(host, &group, forced).await {
+        let done = match size {
+            Ok(size) => flush_and_cut(host, &group, &size, forced).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
             group.state().storage_failed(&error);
         }
     }
     host.transfers.expire();
+}
+
+/// What a tablet holds.
+struct Size {
+    /// The last entry that it would show after a crash.
+    flushed: LogIndex,
+    unflushed: u64,
+    disk_bytes: u64,
+}
+
+impl Size {
+    fn of(tablet: &dyn Engine) -> Result<Size, StorageError> {
+        let persisted = Applied::decode(tablet.get_persisted(APPLIED_KEY)?)?;
+        let flushed = LogIndex(persisted.log_id.map_or(0, |id| id.index));
+        Ok(Size { flushed, unflushed: tablet.unflushed_bytes(), disk_bytes: tablet.disk_bytes() })
+    }
+}
+
+/// Looks at the tablets of those groups that run. At all of them in one go: it may wait for the disk, and to wake another
+/// thread for each of them is what an idle node would do most.
+async fn sizes(host: &Host, groups: Vec<Arc<Group>>) -> Vec<(Arc<Group>, Result<Size, StorageError>)> {
+    let running: Vec<_> = groups.into_iter().filter(|group| group.raft().is_some()).collect();
+    let tablets: Vec<_> = running.iter().map(|group| group.tablet()).collect();
+    let look = move || tablets.iter().map(|tablet| Size::of(tablet.as_ref())).collect::<Vec<_>>();
+    // Nothing, if the program ends.
+    let sizes = host.parts.env.blocking(look).await.unwrap_or_default();
+    running.into_iter().zip(sizes).collect()
 }
 
 /// Replicas whose old entries keep the node's log from shrinking below its budget.
@@ -149,17 +182,10 @@ async fn end_of(raft: &Raft) -> Option<Fatal<Types>> {
     raft.is_initialized().await.err()
 }
 
-async fn flush_and_cut(host: &Host, group: &Arc<Group>, forced: Forced) -> Result<(), StorageError> {
+async fn flush_and_cut(host: &Host, group: &Arc<Group>, size: &Size, forced: Forced) -> Result<(), StorageError> {
     let Some(raft) = group.raft() else { return Ok(()) };
     let (env, retention) = (&host.parts.env, &host.parts.retention);
-    let tablet = group.tablet();
-    let look = move || {
-        let persisted = tablet.get_persisted(APPLIED_KEY)?;
-        Ok::<_, StorageError>((persisted, tablet.unflushed_bytes(), tablet.disk_bytes()))
-    };
-    let Some(looked) = env.blocking(look).await else { return Ok(()) };
-    let (persisted, unflushed, disk_bytes) = looked?;
-    let flushed = LogIndex(Applied::decode(persisted)?.log_id.map_or(0, |id| id.index));
+    let &Size { flushed, unflushed, disk_bytes } = size;
     let applied = group.state().applied_index();
 
     let length = Length {
