@@ -47,6 +47,8 @@ pub(super) struct Arena {
 pub(super) struct Load {
     pub(super) open: OpenLoop,
     normal: Span,
+    /// The same when all is done.
+    after: Option<Span>,
     /// What was done to the cluster, one after the other.
     pub(super) steps: Vec<Span>,
     /// The same in words.
@@ -57,6 +59,8 @@ pub(super) struct Load {
 pub(super) struct Story {
     pub(super) rate: Rate,
     pub(super) normal: Effects,
+    /// When all was done, where that was watched.
+    pub(super) after: Option<Effects>,
     pub(super) steps: Vec<Effects>,
     /// From the beginning of the first step to the end of the last.
     pub(super) whole: Effects,
@@ -90,12 +94,8 @@ impl Arena {
         print_error(&format!("membership: {} writes/s in an open loop", self.rate.rate));
         let open = OpenLoop::start_even(self.client.clone(), self.first, self.rate.rate, VALUE_BYTES);
         tokio::time::sleep(CALM).await;
-        let from = open.now();
-        tokio::time::sleep(args.common.span(NORMAL_SECONDS)).await;
-        let normal = Span { from, to: open.now() };
-        // What was due until then is answered before anything is done to the cluster.
-        tokio::time::sleep(CALM).await;
-        Load { open, normal, steps: Vec::new(), done: Vec::new() }
+        let normal = undisturbed(&open, args).await;
+        Load { open, normal, after: None, steps: Vec::new(), done: Vec::new() }
     }
 
     /// Ends the load, reads everything back, and ends the cluster.
@@ -124,6 +124,7 @@ impl Arena {
             gaps: Gap::find(whole.as_slice(), events, GAP_TOLD, &notes),
             rate: self.rate,
             normal: during(load.normal),
+            after: load.after.map(during),
             steps: load.steps.iter().map(|&span| during(span)).collect(),
             whole: whole.map(during).unwrap_or_default(),
             acked: count,
@@ -132,6 +133,15 @@ impl Arena {
             applied,
         })
     }
+}
+
+/// A while in which nothing is done to the cluster. What was due until then is answered before anything is.
+async fn undisturbed(open: &OpenLoop, args: &MembershipArgs) -> Span {
+    let from = open.now();
+    tokio::time::sleep(args.common.span(NORMAL_SECONDS)).await;
+    let span = Span { from, to: open.now() };
+    tokio::time::sleep(CALM).await;
+    span
 }
 
 impl Load {
@@ -152,6 +162,12 @@ impl Load {
         let mut notes: Vec<Note> = self.done.iter().cloned().chain(told).collect();
         notes.sort_by_key(|note| note.at);
         notes
+    }
+
+    /// Watches it once more while nothing happens: the cluster may be another one now.
+    pub(super) async fn watch_after(&mut self, args: &MembershipArgs) {
+        tokio::time::sleep(CALM).await;
+        self.after = Some(undisturbed(&self.open, args).await);
     }
 
     /// Notes a step that ends now.

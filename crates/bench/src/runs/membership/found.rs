@@ -124,6 +124,7 @@ mod tests {
         let story = Story {
             rate: Rate { peak: Some(9_000.0), rate: 2_700 },
             normal: effects(0.01, 0),
+            after: None,
             steps: vec![effects(0.1, 0), effects(0.3, 2)],
             whole: effects(0.3, 2),
             gaps: Vec::new(),

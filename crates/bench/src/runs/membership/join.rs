@@ -35,6 +35,7 @@ pub(super) async fn run(args: &MembershipArgs) -> Result<Found> {
     print_error(&format!("membership: {node} has joined"));
     at_rest(&arena.admin, MOVED).await?;
     load.step(from);
+    load.watch_after(args).await;
     arena.cluster.settled().await?;
     let after = arena.admin.map().await?;
 
@@ -52,6 +53,14 @@ pub(super) async fn run(args: &MembershipArgs) -> Result<Found> {
     found.notes.push(format!(
         "The fourth node's even share is {fewest} replicas; {moved} moved in {seconds:.1} s; replicas of shards then: {text}."
     ));
+    if let Some(after) = &story.after {
+        let (ratio, p99_ms) = (beside(story.whole.p99_ms, after.p99_ms), after.p99_ms);
+        found.notes.push(format!(
+            "Afterwards, with {} nodes on the same machine: p99 {p99_ms:.1} ms; while replicas moved it was {ratio:.2}x of that.",
+            NODES + 1
+        ));
+    }
+    found.add("after", json!(story.after));
     found.add("moved", json!(moved));
     found.add("fewest_moves", json!(fewest));
     found.add("replicas", json!(loads.iter().map(|(node, count)| (node.to_string(), *count)).collect::<Vec<_>>()));
