@@ -13,6 +13,7 @@ use strata_wal::Wal;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::batcher::Traffic;
+use crate::beats;
 use crate::claims::Voters;
 use crate::error::OpenError;
 use crate::group::{Group, GroupSpec};
@@ -77,7 +78,10 @@ impl Host {
         let transfers = Transfers::new(parts.env.clone(), parts.snapshot_bytes_per_second);
         let roll_call = RollCall::new(parts.node, parts.env.clone(), parts.caller.clone());
         let (groups, opening) = (RwLock::default(), parking_lot::Mutex::default());
-        Arc::new(Host { parts, traffic, transfers, roll_call, groups, opening, openings })
+        let (env, heartbeat) = (parts.env.clone(), parts.timing.heartbeat);
+        let host = Arc::new(Host { parts, traffic, transfers, roll_call, groups, opening, openings });
+        env.spawn("raft-beats", beats::run(Arc::downgrade(&host), env.clone(), heartbeat));
+        host
     }
 
     /// Takes the messages that belong to Raft from now on.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use openraft::raft::AppendEntriesRequest;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use strata_codec::Decoder;
 use strata_net::{Handler, MessageKind, Replier};
 use strata_types::{GroupId, NodeId, ReplicaId};
@@ -168,7 +168,11 @@ impl Handler for Inbound {
 const APPENDS_OPEN_MAX: usize = 256;
 
 /// Hands appends to openraft in the order they came, without waiting for one to be durable before the next.
-pub(crate) async fn append_loop(mut appends: mpsc::Receiver<Append>, raft: impl Fn() -> Option<Raft> + Send) {
+pub(crate) async fn append_loop(
+    mut appends: mpsc::Receiver<Append>,
+    replica: Arc<Replica>,
+    raft: impl Fn() -> Option<Raft> + Send,
+) {
     let mut open = FuturesUnordered::new();
     let mut last: BTreeMap<ReplicaId, Order> = BTreeMap::new();
     loop {
@@ -184,8 +188,12 @@ pub(crate) async fn append_loop(mut appends: mpsc::Receiver<Append>, raft: impl 
                     replier.reply(Err("the replica is stopped".into()));
                     continue;
                 };
+                let (replica, taken) = (&replica, replica.env.now());
                 open.push(async move {
                     let reply = raft.append_entries(request).await;
+                    if reply.as_ref().is_ok_and(|reply| !matches!(reply, AppendEntriesResponse::HigherVote(_))) {
+                        replica.timers.heard(taken);
+                    }
                     replier.reply(reply.map(|reply| encode_append_reply(&reply)).map_err(|error| error.to_string()));
                 });
                 // Polled once now, so that it reaches openraft's queue before the one that comes next.

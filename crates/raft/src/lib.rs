@@ -60,6 +60,7 @@ mod apply;
 mod ballot;
 mod barriers;
 mod batcher;
+mod beats;
 mod catch_up;
 mod claims;
 mod clock;

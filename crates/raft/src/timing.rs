@@ -23,7 +23,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Timing {
         Timing {
-            // The library looks at its timers five times as often: most of what an idle group costs.
+            // Most of what an idle group costs (`beats.rs`).
             heartbeat: Duration::from_millis(200),
             election_min: Duration::from_millis(300),
             election_max: Duration::from_millis(350),

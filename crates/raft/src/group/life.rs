@@ -37,6 +37,7 @@ impl Group {
         // What a former core waited for.
         self.replica.set_obstacle(None);
         let has_voted = self.log.state().vote.is_some();
+        self.replica.timers.start();
         self.replica.leases.start(self.env.now(), has_voted, self.timing.silence_max());
         let starting = Raft::new(self.replica.id, Arc::new(config), network, log, machine);
         // Election timeouts are drawn from this seed: equal in equal simulations, different on every node.
@@ -99,7 +100,7 @@ impl Group {
                 "raft-barrier",
                 self.barriers.clone().run(self.replica.clone(), self.caller.clone(), roll(), raft()),
             ),
-            self.env.spawn("raft-append", inbound::append_loop(appends, raft())),
+            self.env.spawn("raft-append", inbound::append_loop(appends, self.replica.clone(), raft())),
             self.env.spawn("raft-snapshot", inbound::piece_loop(pieces, self.replica.clone(), raft())),
             self.env.spawn("raft-status", status_loop(Arc::downgrade(self))),
         ];

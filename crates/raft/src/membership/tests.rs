@@ -16,7 +16,7 @@ use strata_wal::{Wal, WalOptions};
 use super::*;
 use crate::{GroupSpec, Host, HostParts, Retention, Timing};
 
-struct Nothing;
+pub(crate) struct Nothing;
 
 impl Machine for Nothing {
     fn apply(&self, _view: &mut dyn ViewMut, _context: CommandContext, _command: &Bytes) -> Bytes {
