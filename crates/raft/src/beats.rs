@@ -13,44 +13,25 @@
 //! What is sent in one beat travels together; groups are spread over the five beats, so that no beat has much to do.
 //!
 //! Nothing that is safe or not hangs on this: openraft measures the silence of a leader itself, and an election is due
-//! after no less than it was. It begins no later either, for timers are looked at again well before.
+//! after no less than it was. Timers are looked at again well before it is; only where a leader has just handed over to
+//! somebody who fell silent may it begin two beats late.
 
 use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use parking_lot::Mutex;
 use strata_env::{Env, Mono};
 
 use crate::group::Group;
 use crate::host::Host;
+use crate::replica::Replica;
 
 /// Beats in a heartbeat.
 const BEATS: u64 = 5;
 
-/// What one replica knows of its timers.
-pub(crate) struct Timers {
-    /// When that was taken which this replica last took from a leader it follows.
-    heard: Mutex<Option<Mono>>,
-    /// Whether openraft looks at its timers.
-    run: AtomicBool,
-}
-
-impl Default for Timers {
-    fn default() -> Timers {
-        Timers { heard: Mutex::default(), run: AtomicBool::new(true) }
-    }
-}
-
-impl Timers {
-    /// The core starts, and its timers with it.
-    pub(crate) fn start(&self) {
-        self.run.store(true, Ordering::Relaxed);
-    }
-
+impl Replica {
     /// Something was taken at an instant from a leader whom this replica follows.
-    pub(crate) fn heard(&self, at: Mono) {
+    pub(crate) fn hear(&self, at: Mono) {
         let mut heard = self.heard.lock();
         *heard = (*heard).max(Some(at));
     }
@@ -63,15 +44,15 @@ impl Timers {
 impl Group {
     fn beat(&self, now: Mono, beat: u64) {
         let Some(raft) = self.raft() else { return };
-        let (timers, leads) = (&self.state().timers, self.leads());
-        if leads && beat % BEATS == self.id().0 % BEATS {
+        if self.leads() && beat % BEATS == self.id().0 % BEATS {
             // Where the queue is full the followers hear enough of this leader.
             let _ = raft.trigger().heartbeat().now_or_never();
         }
-        let run = !leads && !timers.has_heard(now, self.timing().election_min);
-        if timers.run.swap(run, Ordering::Relaxed) != run {
-            raft.runtime_config().tick(run);
-        }
+        raft.runtime_config().tick(self.needs_timers(now));
+    }
+
+    fn needs_timers(&self, now: Mono) -> bool {
+        !self.leads() && !self.state().has_heard(now, self.timing().election_min)
     }
 }
 
@@ -95,16 +76,11 @@ pub(crate) async fn run(host: Weak<Host>, env: Env, heartbeat: Duration) {
 mod tests {
     use strata_types::{GroupId, NodeId, ReplicaId};
 
-    use super::*;
     use crate::GroupSpec;
     use crate::membership::tests::{Nothing, leader};
 
-    fn timers_run(group: &Group) -> bool {
-        group.state().timers.run.load(Ordering::Relaxed)
-    }
-
     #[tokio::test(start_paused = true)]
-    async fn timers_run_where_no_leader_was_heard_a_moment_ago() {
+    async fn timers_are_needed_where_no_leader_was_heard_a_moment_ago() {
         let (host, leads) = leader(Nothing).await;
         let (env, timing) = (host.parts.env.clone(), host.parts.timing);
         let members = [(ReplicaId(2), NodeId(1)), (ReplicaId(3), NodeId(2)), (ReplicaId(4), NodeId(3))].into();
@@ -112,15 +88,15 @@ mod tests {
         let spec = GroupSpec { group: GroupId(2), replica: ReplicaId(2), members, machine, initialize: true };
         let follows = host.open(spec).await.expect("group opens");
         env.sleep(timing.heartbeat).await;
-        assert!(!timers_run(&leads), "a leader has none");
-        assert!(timers_run(&follows), "it has no leader");
+        assert!(!leads.needs_timers(env.now()), "a leader has none");
+        assert!(follows.needs_timers(env.now()), "it has no leader");
 
         for _ in 0..10 {
-            follows.state().timers.heard(env.now());
+            follows.state().hear(env.now());
             env.sleep(timing.heartbeat).await;
-            assert!(!timers_run(&follows), "it has heard its leader");
+            assert!(!follows.needs_timers(env.now()), "it has heard its leader");
         }
         env.sleep(timing.election_min - timing.heartbeat / 2).await;
-        assert!(timers_run(&follows), "an election may soon be due");
+        assert!(follows.needs_timers(env.now()), "an election may soon be due");
     }
 }

@@ -192,7 +192,7 @@ pub(crate) async fn append_loop(
                 open.push(async move {
                     let reply = raft.append_entries(request).await;
                     if reply.as_ref().is_ok_and(|reply| !matches!(reply, AppendEntriesResponse::HigherVote(_))) {
-                        replica.timers.heard(taken);
+                        replica.hear(taken);
                     }
                     replier.reply(reply.map(|reply| encode_append_reply(&reply)).map_err(|error| error.to_string()));
                 });

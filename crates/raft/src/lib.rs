@@ -17,8 +17,8 @@
 //!   snapshot_barrier(T) -> Barriers: raise the Clock above T, a round, all that was stamped before -> read the tablet
 //!   ... for(T, Witness) -> no round, if whoever handed T out saw a vote for this leader then
 //! ```
-//! [`Host`] holds the groups of a node; [`Group`] is one replica. openraft decides who leads and what is committed;
-//! nobody above this crate sees a type of it.
+//! [`Host`] holds the groups of a node and gives them their beats; [`Group`] is one replica. openraft decides who leads and
+//! what is committed; nobody above this crate sees a type of it.
 //!
 //! # Path of one write
 //! [`Group::propose`] queues the commands; while an earlier entry is being made durable they gather with those of

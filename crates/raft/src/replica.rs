@@ -13,7 +13,6 @@ use strata_types::{GroupId, LogIndex, ReplicaId};
 use tokio::sync::{Notify, watch};
 
 use crate::applied::Applied;
-use crate::beats::Timers;
 use crate::catch_up::CatchingUp;
 use crate::clock::Clock;
 use crate::lease::Leases;
@@ -49,8 +48,8 @@ pub(crate) struct Replica {
     pub(crate) clock: Arc<Clock>,
     /// What was promised here and to this replica.
     pub(crate) leases: Arc<Leases>,
-    /// When its timers run.
-    pub(crate) timers: Timers,
+    /// When that was taken which it last took from a leader it follows (`beats.rs`).
+    pub(crate) heard: Mutex<Option<Mono>>,
     /// Bytes that are there of a snapshot on its way to this replica.
     pub(crate) arrived: AtomicU64,
     /// openraft asks for the current snapshot several times while it starts; a checkpoint would be wasted then. And
@@ -97,7 +96,7 @@ impl Replica {
             catching_up: CatchingUp::default(),
             clock,
             leases: Arc::new(Leases::new(id)),
-            timers: Timers::default(),
+            heard: Mutex::default(),
             arrived: AtomicU64::new(0),
             running: AtomicBool::new(false),
             transfers,

@@ -37,7 +37,6 @@ impl Group {
         // What a former core waited for.
         self.replica.set_obstacle(None);
         let has_voted = self.log.state().vote.is_some();
-        self.replica.timers.start();
         self.replica.leases.start(self.env.now(), has_voted, self.timing.silence_max());
         let starting = Raft::new(self.replica.id, Arc::new(config), network, log, machine);
         // Election timeouts are drawn from this seed: equal in equal simulations, different on every node.
